@@ -1,0 +1,40 @@
+# One door to everything. `make` alone lists the targets; every target sets itself up.
+PY := .venv/bin/python
+.DEFAULT_GOAL := help
+.PHONY: help setup serve test demo check bench fuzz gen lock clean
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## make .venv from the hash-locked requirements (PYTHON=... picks the interpreter)
+	@scripts/bootstrap
+
+serve: setup ## run the sidecar on the embedded store
+	@exec .venv/bin/countermand serve
+
+demo: setup ## see an agent stopped mid-run, with and without Countermand (10 s, no network)
+	@.venv/bin/countermand demo
+
+test: setup ## run all tests, real Redis included (ARGS="-k name" narrows)
+	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" $(PY) -m pytest $(ARGS)
+
+check: setup ## format, lint, types, contract, generated code, import rules, secrets
+	@scripts/check
+
+bench: setup ## measure the decision against an empty RPC and a bare redis.get
+	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" $(PY) -m bench $(ARGS)
+
+fuzz: setup ## drive all stores with 200,000 random sequences and compare every reply
+	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" \
+	  COUNTERMAND_FUZZ_SEQUENCES=$${COUNTERMAND_FUZZ_SEQUENCES:-200000} \
+	  $(PY) -m pytest tests/store/test_differential.py $(ARGS)
+
+gen: setup ## regenerate the contract's code and the derived sync client
+	@$(PY) scripts/gen_proto.py
+	@$(PY) scripts/unasync.py
+
+lock: ## refresh the hash-locked requirements (needs the network)
+	@scripts/lock
+
+clean: ## remove environments and caches
+	@rm -rf .venv .venv-proto .venv-uv .venv*.lock .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

@@ -1,0 +1,1 @@
+"""Countermand: authority for AI agents that can be taken back."""

@@ -1,0 +1,1 @@
+"""The Countermand sidecar: decides whether an action may still happen."""
