@@ -1,1 +1,1 @@
-"""The Countermand sidecar: decides whether an action may still happen."""
+"""The sidecar: issues revocable grants and decides every commit."""

@@ -1,0 +1,1 @@
+"""The rules, and nothing else: no transport, no driver, no clock of its own."""

@@ -1,0 +1,41 @@
+"""The journal: one line for each decision, in the order in which the store made them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What a line of the journal says."""
+
+    OPENED = "OPENED"
+    CHILD_OPENED = "CHILD_OPENED"
+    ISSUED = "ISSUED"
+    PREPARED = "PREPARED"
+    PERMITTED = "PERMITTED"
+    SETTLED = "SETTLED"
+    ABANDONED = "ABANDONED"
+    CANCELLED = "CANCELLED"
+    FINISHED = "FINISHED"
+    REFUSED = "REFUSED"
+
+
+#: A run's refusals are journalled up to this number and only counted beyond it, so that a tool that keeps
+#: asking cannot fill the store.
+MAX_REFUSALS_KEPT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line: its number in the whole store, its time by the store's clock, and the particulars as text."""
+
+    seq: int
+    time: int
+    run_id: str
+    kind: Kind
+    data: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def op_id(self) -> str:
+        """The action it is about, or ''."""
+        return self.data.get("op", "")

@@ -1,0 +1,98 @@
+"""What the service needs of a store: the verbs, and reading.
+
+A verb is one atomic step: it validates first, writes last, and appends its journal entry in the same step.
+It answers with the verb's answer or a Refusal, and raises StoreFailed when the store could not decide. A
+caller that goes away does not take the decision with it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from grant_service.core import verbs
+from grant_service.core.action import Action
+from grant_service.core.errors import Refusal
+from grant_service.core.grant import Grant
+from grant_service.core.journal import Entry, Kind
+from grant_service.core.run import Run
+
+
+class Durability(StrEnum):
+    """What an acknowledged decision survives."""
+
+    SYNCED = "SYNCED"
+    EVERY_SECOND = "EVERY_SECOND"
+    VOLATILE = "VOLATILE"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How the store stands at one moment. Asking for it proves that the store answers."""
+
+    epoch: str
+    durability: Durability
+    now: int
+    last_seq: int
+
+
+class Store(Protocol):
+    """The verbs. Every one is idempotent by the id it is given."""
+
+    async def open(self, command: verbs.Open) -> verbs.Opened | Refusal: ...
+    async def issue(self, command: verbs.Issue) -> verbs.Issued | Refusal: ...
+    async def prepare(self, command: verbs.Prepare) -> verbs.Prepared | Refusal: ...
+    async def commit(self, command: verbs.Commit) -> verbs.Permitted | Refusal: ...
+    async def perform(self, command: verbs.Perform) -> verbs.Permitted | Refusal: ...
+    async def settle(self, command: verbs.Settle) -> verbs.Settled | Refusal: ...
+    async def abandon(self, command: verbs.Abandon) -> verbs.Abandoned | Refusal: ...
+    async def cancel(self, command: verbs.Cancel) -> verbs.Cancelled: ...
+    async def finish(self, command: verbs.Finish) -> verbs.Finished | Refusal: ...
+
+    async def runs(self, ids: Sequence[str]) -> list[Run | None]:
+        """Read runs by id, in the order asked for."""
+        ...
+
+    async def run_ids(self, before_seq: int, limit: int) -> list[tuple[int, str]]:
+        """Read `(open_seq, run_id)` of opened runs, the youngest first, older than `before_seq` (0: all)."""
+        ...
+
+    async def journal(self, run_id: str, after_seq: int, limit: int) -> list[Entry]:
+        """Read a run's entries with a higher number than `after_seq`, in order."""
+        ...
+
+    async def standing(self) -> Standing:
+        """Tell how the store stands now, or raise StoreFailed."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is under way and let go of the store."""
+        ...
+
+
+class State(Protocol):
+    """What the rules see of a store inside one atomic step."""
+
+    @property
+    def epoch(self) -> str:
+        """The store's epoch."""
+        ...
+
+    @property
+    def now(self) -> int:
+        """The store's time, which never goes back."""
+        ...
+
+    @property
+    def behind_ms(self) -> int:
+        """How far the clock is behind the highest time seen; 0 if it is not."""
+        ...
+
+    def run(self, run_id: str) -> Run | None: ...
+    def grant(self, grant_id: str) -> Grant | None: ...
+    def action(self, run_id: str, op_id: str) -> Action | None: ...
+    def put(self, record: Run | Grant | Action) -> None: ...
+
+    def append(self, run_id: str, kind: Kind, data: Mapping[str, str]) -> int:
+        """Write a journal entry and answer its number. Empty values are left out."""
+        ...

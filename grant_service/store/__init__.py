@@ -1,0 +1,1 @@
+"""The stores: three ways to keep the same promises."""

@@ -1,0 +1,140 @@
+"""The store that forgets: for tests and for a first look. It is also the model of the other two."""
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from grant_service.core import lifecycle, verbs
+from grant_service.core.action import Action
+from grant_service.core.clock import Clock, system_clock
+from grant_service.core.errors import Refusal
+from grant_service.core.grant import Grant
+from grant_service.core.journal import Entry, Kind
+from grant_service.core.run import Run
+from grant_service.core.store import Durability, Standing
+
+C = TypeVar("C")
+A = TypeVar("A")
+
+
+@dataclass
+class MemoryState:
+    """Everything the store knows; the rules see it as it is."""
+
+    epoch: str
+    now: int = 0
+    behind_ms: int = 0
+    seq: int = 0
+    runs: dict[str, Run] = field(default_factory=dict)
+    grants: dict[str, Grant] = field(default_factory=dict)
+    actions: dict[tuple[str, str], Action] = field(default_factory=dict)
+    entries: dict[str, list[Entry]] = field(default_factory=dict)
+
+    def run(self, run_id: str) -> Run | None:
+        """Find a run."""
+        return self.runs.get(run_id)
+
+    def grant(self, grant_id: str) -> Grant | None:
+        """Find a grant."""
+        return self.grants.get(grant_id)
+
+    def action(self, run_id: str, op_id: str) -> Action | None:
+        """Find an action."""
+        return self.actions.get((run_id, op_id))
+
+    def put(self, record: Run | Grant | Action) -> None:
+        """Write a record whole."""
+        match record:
+            case Run():
+                self.runs[record.run_id] = record
+            case Grant():
+                self.grants[record.grant_id] = record
+            case Action():
+                self.actions[record.run_id, record.intent.op_id] = record
+
+    def append(self, run_id: str, kind: Kind, data: Mapping[str, str]) -> int:
+        """Write a journal entry."""
+        self.seq += 1
+        kept = {name: str(value) for name, value in data.items() if value}
+        self.entries.setdefault(run_id, []).append(Entry(self.seq, self.now, run_id, kind, kept))
+        return self.seq
+
+
+class MemoryStore:
+    """Decides by the rules, in one event-loop step each; nothing survives the process."""
+
+    def __init__(self, clock: Clock = system_clock, epoch: str | None = None) -> None:
+        self.state = MemoryState(epoch or f"mem-{secrets.token_hex(8)}")
+        self._clock = clock
+
+    def renew_epoch(self, epoch: str | None = None) -> None:
+        """End everything issued so far, as a loss of facts would have to."""
+        self.state.epoch = epoch or f"mem-{secrets.token_hex(8)}"
+
+    def _decide(self, rule: Callable[[MemoryState, C], A], command: C) -> A:
+        self._tick()
+        return rule(self.state, command)
+
+    def _tick(self) -> None:
+        clock = self._clock()
+        self.state.behind_ms = max(0, self.state.now - clock)
+        self.state.now = max(self.state.now, clock)
+
+    async def open(self, command: verbs.Open) -> verbs.Opened | Refusal:
+        """Open a run."""
+        return self._decide(lifecycle.open, command)
+
+    async def issue(self, command: verbs.Issue) -> verbs.Issued | Refusal:
+        """Issue a grant."""
+        return self._decide(lifecycle.issue, command)
+
+    async def prepare(self, command: verbs.Prepare) -> verbs.Prepared | Refusal:
+        """Record an intended action."""
+        return self._decide(lifecycle.prepare, command)
+
+    async def commit(self, command: verbs.Commit) -> verbs.Permitted | Refusal:
+        """Decide whether a prepared action may happen."""
+        return self._decide(lifecycle.commit, command)
+
+    async def perform(self, command: verbs.Perform) -> verbs.Permitted | Refusal:
+        """Prepare and commit in one step."""
+        return self._decide(lifecycle.perform, command)
+
+    async def settle(self, command: verbs.Settle) -> verbs.Settled | Refusal:
+        """Record an outcome."""
+        return self._decide(lifecycle.settle, command)
+
+    async def abandon(self, command: verbs.Abandon) -> verbs.Abandoned | Refusal:
+        """Give up a prepared action."""
+        return self._decide(lifecycle.abandon, command)
+
+    async def cancel(self, command: verbs.Cancel) -> verbs.Cancelled:
+        """End a run for good."""
+        return self._decide(lifecycle.cancel, command)
+
+    async def finish(self, command: verbs.Finish) -> verbs.Finished | Refusal:
+        """End a run that did its work."""
+        return self._decide(lifecycle.finish, command)
+
+    async def runs(self, ids: Sequence[str]) -> list[Run | None]:
+        """Read runs by id."""
+        return [self.state.runs.get(run_id) for run_id in ids]
+
+    async def run_ids(self, before_seq: int, limit: int) -> list[tuple[int, str]]:
+        """Read opened runs, the youngest first."""
+        opened = sorted(((run.open_seq, run.run_id) for run in self.state.runs.values()), reverse=True)
+        return [row for row in opened if row[0] and (not before_seq or row[0] < before_seq)][:limit]
+
+    async def journal(self, run_id: str, after_seq: int, limit: int) -> list[Entry]:
+        """Read a run's entries in order."""
+        entries = self.state.entries.get(run_id, ())
+        return [entry for entry in entries if entry.seq > after_seq][:limit]
+
+    async def standing(self) -> Standing:
+        """Tell how the store stands."""
+        self._tick()
+        return Standing(self.state.epoch, Durability.VOLATILE, self.state.now, self.state.seq)
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
