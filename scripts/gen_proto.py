@@ -1,8 +1,8 @@
 """Generate client/countermand/v1 from proto/countermand/v1, or with --check say which files are stale.
 
-The path of a proto package equals the path of its Python package, so the imports in generated code are right as they
-come. The generator is older than the libraries this project runs on, on purpose: generated code refuses any grpcio or
-protobuf older than its generator, so requirements/proto.in is what sets the floors in pyproject.toml.
+The path of a proto package equals the path of its Python package, so the imports in generated code are right
+as they come. The generator is older than the libraries this project runs on, on purpose: generated code
+refuses any grpcio or protobuf older than its generator, so requirements/proto.in sets the project's floors.
 """
 
 import argparse
@@ -64,8 +64,12 @@ def replace(fresh: Path, committed: Path) -> None:
 def main() -> int:
     """Command line: generate, or only compare."""
     parser = argparse.ArgumentParser(description="Generate the Python code of the contract.")
-    parser.add_argument("--check", action="store_true", help="write nothing; fail and name the files that are stale")
-    parser.add_argument("--source", type=Path, default=SOURCE, help="folder of the .proto files (default: proto)")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; fail and name the files that are stale"
+    )
+    parser.add_argument(
+        "--source", type=Path, default=SOURCE, help="folder of the .proto files (default: proto)"
+    )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         try:

@@ -24,7 +24,7 @@ class SetUpFailed(Exception):
 
 
 def ensure(directory: Path, lock: Path, *, editable: bool = False) -> Path:
-    """Return the Python of an environment that holds exactly what `lock` names (and this project, if editable)."""
+    """Return the Python of an environment that holds what `lock` names (and this project, if editable)."""
     python = directory / "bin" / "python"
     made_from = _fingerprint(lock, editable)
     with _one_at_a_time(directory):
@@ -57,20 +57,22 @@ def _require_venv() -> None:
     if importlib.util.find_spec("venv") and importlib.util.find_spec("ensurepip"):
         return
     package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
-    raise SetUpFailed(f"{sys.executable} cannot make virtual environments: install {package} (apt-get install {package})")
+    raise SetUpFailed(
+        f"{sys.executable} cannot make virtual environments: install {package} (apt-get install {package})"
+    )
 
 
 def _fingerprint(lock: Path, editable: bool) -> str:
-    """A hash of everything the environment is made from; the root is in it because environments cannot be moved."""
+    """A hash of what the environment is made from, and of where it is: environments cannot be moved."""
     digest = hashlib.sha256(f"{ROOT}\n{_version()}\n{editable}\n".encode())
-    for path in (lock, Path(__file__), *([ROOT / "pyproject.toml"] if editable else [])):
+    for path in (lock, *([ROOT / "pyproject.toml"] if editable else [])):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
 @contextmanager
 def _one_at_a_time(directory: Path) -> Iterator[None]:
-    """Hold off a second set-up of the same environment, e.g. `make test` and `make serve` in two terminals."""
+    """Hold off a second set-up of the same environment: `make test` and `make serve` in two terminals."""
     with (directory.parent / f"{directory.name}.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
@@ -96,7 +98,9 @@ def _say(text: str) -> None:
 
 def main() -> int:
     """Command line: directory, lock, and whether to install the project itself."""
-    parser = argparse.ArgumentParser(description="Keep a virtual environment equal to a locked requirements file.")
+    parser = argparse.ArgumentParser(
+        description="Keep a virtual environment equal to a locked requirements file."
+    )
     parser.add_argument("directory", type=Path)
     parser.add_argument("lock", type=Path)
     parser.add_argument("--editable", action="store_true", help="also install this project, editable")
