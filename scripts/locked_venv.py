@@ -35,7 +35,7 @@ def ensure(directory: Path, lock: Path, *, editable: bool = False) -> Path:
 
 
 def _make(directory: Path, python: Path, lock: Path, editable: bool) -> None:
-    _say(f"setting up {directory.name} from {lock.relative_to(ROOT)} (once; a minute or so)")
+    _say(f"setting up {directory.name} from {lock.name} (once; a minute or so)")
     _require_venv()
     (directory / STAMP).unlink(missing_ok=True)  # an interrupted set-up must not look finished
     if not _usable(directory, python):
