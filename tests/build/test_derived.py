@@ -67,8 +67,8 @@ def test_an_unused_substitution_is_an_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["unasync.py", "gen_proto.py"])
 def test_the_committed_files_are_fresh(name: str) -> None:
     """What is committed is what the generators write."""
-    done = script(name, "--check")
-    assert (done.returncode, done.stderr) == (0, "")
+    done = script(name, "--check")  # the first time, this makes the environment of the generator and says so
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_changed_proto_makes_its_code_stale(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_changed_proto_makes_its_code_stale(tmp_path: Path) -> None:
     proto.write_text(proto.read_text() + "message Planted {}\n")
     done = script("gen_proto.py", "--check", "--source", tmp_path / "proto")
     assert done.returncode == 1
-    assert {line.split()[1] for line in done.stderr.splitlines()} == {
+    assert {line.split()[1] for line in done.stderr.splitlines() if "is stale" in line} == {
         "client/countermand/v1/errors_pb2.py",
         "client/countermand/v1/errors_pb2.pyi",
     }
