@@ -1,8 +1,8 @@
 """The rules: the only place where Python changes the state of a run, grant or action.
 
 Each verb is a function of one store's state. It asks in a fixed order and answers with the first refusal; it
-writes only after the last question, because a store that runs these rules as a script cannot take a write back.
-`store/lua/` says the same for Redis; the differential test holds the two against each other.
+writes only after the last question, because a store that runs these rules as a script cannot take a write
+back. `store/lua/` says the same for Redis; the differential test holds the two against each other.
 """
 
 import json

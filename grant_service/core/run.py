@@ -1,6 +1,7 @@
 """A run: the unit of cancel."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -76,7 +77,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How a run stands ended: by itself, or through a run above it, its deadline or the epoch."""
+    """How a run stands ended: by itself, or through a run above it, its deadline or the epoch.
+
+    `seq` is 0 where no entry of the journal ended it; `time` is 0 where nobody knows when.
+    """
 
     state: RunState
     reason: StopReason
@@ -87,34 +91,31 @@ class End:
     seq: int
     run_id: str
 
-
-def end_of(path: list[Run | None], ids: tuple[str, ...], epoch: str, now: int) -> End | None:
-    """Tell how a run stands ended, from its path (root first), or None while it is active.
-
-    The same order of questions as the decision's own check, so that what people are told is what a commit
-    would be told.
-    """
-    for run, run_id in zip(path, ids, strict=True):
-        ended = _own_end(run, run_id, epoch, now)
-        if ended:
-            return ended
-    return None
+    def is_before(self, seq: int, time: int) -> bool:
+        """Say whether an entry of the journal came after this end."""
+        return self.seq < seq if self.seq else 0 < self.time <= time
 
 
-def _own_end(run: Run | None, run_id: str, epoch: str, now: int) -> End | None:
+def end_of(path: Sequence[Run | None], ids: tuple[str, ...], epoch: str, now: int) -> End | None:
+    """Tell how a run stands ended: by what came first on its path, or None while it is active."""
+    ends = [end for run, run_id in zip(path, ids, strict=True) for end in _ends(run, run_id, epoch, now)]
+    return min(ends, key=_moment, default=None)
+
+
+def _moment(end: End) -> float:
+    """Order ends by time. Nobody knows when an epoch ended, so anything else explains more."""
+    return end.time or math.inf
+
+
+def _ends(run: Run | None, run_id: str, epoch: str, now: int) -> Iterator[End]:
     if run is None:
-        return End(RunState.CANCELLED, StopReason.STORE_EPOCH, "", "", "", 0, 0, run_id)
+        yield End(RunState.CANCELLED, StopReason.STORE_EPOCH, "", "", "", 0, 0, run_id)
+        return
     if run.state is not RunState.ACTIVE:
-        return _stored_end(run)
-    if run.epoch != epoch:
-        return End(RunState.CANCELLED, StopReason.STORE_EPOCH, "", "", "", 0, 0, run_id)
-    if now >= run.deadline:
-        return End(RunState.CANCELLED, StopReason.DEADLINE, "", "", "", run.deadline, 0, run_id)
-    return None
-
-
-def _stored_end(run: Run) -> End:
-    reason = StopReason(run.end_reason)
-    return End(
-        run.state, reason, run.end_actor, run.end_note, run.end_tag, run.end_time, run.end_seq, run.run_id
-    )
+        why = StopReason(run.end_reason)
+        who = (run.end_actor, run.end_note, run.end_tag)
+        yield End(run.state, why, *who, run.end_time, run.end_seq, run_id)
+    elif run.epoch != epoch:
+        yield End(RunState.CANCELLED, StopReason.STORE_EPOCH, "", "", "", 0, 0, run_id)
+    if run.was_opened and now >= run.deadline:
+        yield End(RunState.CANCELLED, StopReason.DEADLINE, "", "", "", run.deadline, 0, run_id)

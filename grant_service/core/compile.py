@@ -1,0 +1,102 @@
+"""Compiling a report: read the run, the runs above it and the runs below it, and tell their stories."""
+
+from collections.abc import Iterable
+
+from grant_service.core.errors import ErrorReason, Refusal
+from grant_service.core.journal import MAX_REFUSALS_KEPT, Entry
+from grant_service.core.report import Report, RunStory, tell
+from grant_service.core.run import End, Run, end_of
+from grant_service.core.store import Standing, Store
+
+_PAGE = 1000
+
+
+async def compile_report(store: Store, run_id: str) -> Report | Refusal:
+    """Report on a run and everything below it, as the store stands now.
+
+    The time is taken before the journal is read: a permit that lapses in between is told as still in flight,
+    never the other way round. After a cancel nothing that is read here can grow an accepted commit, so the
+    runs need not be read in one step.
+    """
+    standing = await store.standing()
+    runs = await _known(store, [run_id], {})
+    run = runs[run_id]
+    if run is None:
+        return Refusal(ErrorReason.RUN_UNKNOWN, {"run": run_id})
+    await _known(store, run.ancestors, runs)
+    stories: dict[str, RunStory] = {}
+    level = [run_id]
+    while level:
+        for one in level:
+            stories[one] = await _story(store, one, runs, standing)
+        level = [child for one in level for child in stories[one].children]
+        await _known(store, level, runs)
+    return _report(run, runs, stories, standing)
+
+
+async def _known(store: Store, ids: Iterable[str], runs: dict[str, Run | None]) -> dict[str, Run | None]:
+    new = [run_id for run_id in ids if run_id not in runs]
+    runs.update(zip(new, await store.runs(new) if new else [], strict=True))
+    return runs
+
+
+async def _story(store: Store, run_id: str, runs: dict[str, Run | None], standing: Standing) -> RunStory:
+    entries: list[Entry] = []
+    while True:
+        page = await store.journal(run_id, entries[-1].seq if entries else 0, _PAGE)
+        entries.extend(page)
+        if len(page) < _PAGE:
+            return tell(entries, standing_end(run_id, runs, standing), standing.now)
+
+
+def standing_end(run_id: str, runs: dict[str, Run | None], standing: Standing) -> End | None:
+    """Tell how a run stands ended, by itself or from above."""
+    run = runs[run_id]
+    ids = run.path if run else (run_id,)
+    return end_of([runs.get(one) for one in ids], ids, standing.epoch, standing.now)
+
+
+def _report(
+    run: Run, runs: dict[str, Run | None], stories: dict[str, RunStory], standing: Standing
+) -> Report:
+    end = standing_end(run.run_id, runs, standing)
+    late = sorted((a for story in stories.values() for a in story.late_attempts), key=lambda a: a.seq)
+    uncounted = sum(_uncounted(runs[one], story) for one, story in stories.items()) if end else 0
+    gaps = [gap for one, story in stories.items() for gap in _gaps(one, runs[one], story, standing)]
+    return Report(
+        run=run,
+        end=end,
+        descendants=tuple(one for one in stories if one != run.run_id),
+        last_seq=max(story.last_seq for story in stories.values()),
+        time=standing.now,
+        epoch=standing.epoch,
+        durability=standing.durability,
+        gaps=tuple(gaps),
+        actions=tuple(action for story in stories.values() for action in story.actions),
+        late_attempts=tuple(late),
+        late_attempt_count=len(late) + uncounted,
+    )
+
+
+def _uncounted(run: Run | None, story: RunStory) -> int:
+    return max(0, run.refusals - story.refusals) if run and story.opened else 0
+
+
+def _gaps(run_id: str, run: Run | None, story: RunStory, standing: Standing) -> Iterable[str]:
+    """Say what this report cannot know."""
+    if run is None:
+        yield f"the record of run {run_id} is no longer kept, or was lost: what it did may be missing here"
+        return
+    prepared = len(story.actions)
+    if run.was_opened and (not story.opened or prepared < run.actions):
+        yield (
+            f"part of the journal of run {run_id} is no longer kept, or was lost: "
+            f"{prepared} of {run.actions} actions are here"
+        )
+    if run.was_opened and run.epoch != standing.epoch:
+        yield (
+            f"run {run_id} belongs to store epoch {run.epoch}, the store is in {standing.epoch}: "
+            "what happened just before the change may be missing here"
+        )
+    if story.refusals >= MAX_REFUSALS_KEPT < run.refusals:
+        yield f"run {run_id} had {run.refusals} refused calls; the first {MAX_REFUSALS_KEPT} are listed"

@@ -1,0 +1,214 @@
+"""The report: what is known of every action of a run and of the runs below it.
+
+A report is a fold of the journal and nothing else, so it can be told again later and only ever becomes more
+certain: what was interrupted stays interrupted, what was done stays done; only what was in flight or unknown
+moves on. What follows from time (a permit's use-by, a run's end) is derived here and never written.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from grant_service.core.action import OUTCOMES, ActionState
+from grant_service.core.errors import AFTER_THE_STOP, ErrorReason
+from grant_service.core.journal import Entry, Kind
+from grant_service.core.run import End, Run
+from grant_service.core.scope import Reversibility
+from grant_service.core.store import Durability
+
+#: What no report promises.
+SMALL_PRINT = (
+    "Code that is already running is signalled, not owned: it may go on, but its commits are refused.",
+    "What was sent to a third party cannot be recalled; an action in flight may still land until its use-by.",
+    "Effects of tools that never ask this service are not seen here.",
+)
+
+_ATTEMPTS = frozenset({"prepare", "commit", "perform"})
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedAction:
+    """One action as it is known at the time of the report."""
+
+    op_id: str
+    run_id: str
+    action: str
+    resource: str
+    reversibility: Reversibility
+    compensation: str
+    prepare_time: int
+    expire_time: int
+    state: ActionState = ActionState.PREPARED
+    permit_time: int = 0
+    use_by: int = 0
+    fence: int = 0
+    settle_time: int = 0
+    settle_seq: int = 0
+    settled_after_cut: bool = False
+    receipt: str = ""
+    note: str = ""
+
+    @property
+    def why_not_undoable(self) -> str:
+        """Say why nothing can be undone, or '' if a compensation is registered."""
+        if self.reversibility is Reversibility.READ_ONLY:
+            return "there is nothing to undo"
+        if self.reversibility is Reversibility.IRREVERSIBLE:
+            return "it is irreversible"
+        return "" if self.compensation else "no compensation is registered"
+
+
+@dataclass(frozen=True, slots=True)
+class LateAttempt:
+    """A call that came after the stop and was refused."""
+
+    seq: int
+    time: int
+    run_id: str
+    verb: str
+    op_id: str
+    action: str
+    resource: str
+    reason: ErrorReason
+    was_permitted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunStory:
+    """What one run's journal says."""
+
+    actions: tuple[ReportedAction, ...]
+    late_attempts: tuple[LateAttempt, ...]
+    children: tuple[str, ...]
+    #: How many refusals the journal holds, of how many kinds soever.
+    refusals: int
+    opened: bool
+    last_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The answer to cancel, and to everybody who asks later."""
+
+    run: Run
+    end: End | None
+    descendants: tuple[str, ...]
+    last_seq: int
+    time: int
+    epoch: str
+    durability: Durability
+    gaps: tuple[str, ...]
+    actions: tuple[ReportedAction, ...]
+    late_attempts: tuple[LateAttempt, ...]
+    late_attempt_count: int
+    small_print: tuple[str, ...] = field(default=SMALL_PRINT)
+
+    def in_state(self, *states: ActionState) -> list[ReportedAction]:
+        """Pick the actions that are in one of these states."""
+        return [action for action in self.actions if action.state in states]
+
+    @property
+    def quiesced(self) -> bool:
+        """True if no permit can be used any more and none can be given."""
+        return self.end is not None and not self.in_state(ActionState.PERMITTED)
+
+
+def tell(entries: Iterable[Entry], end: End | None, now: int) -> RunStory:
+    """Fold a run's journal into its story, as of a time of the store's clock."""
+    actions: dict[str, ReportedAction] = {}
+    late: list[LateAttempt] = []
+    children: list[str] = []
+    refusals, opened, last_seq = 0, False, 0
+    for entry in entries:
+        last_seq = entry.seq
+        match entry.kind:
+            case Kind.OPENED:
+                opened = True
+            case Kind.CHILD_OPENED:
+                children.append(entry.data["child"])
+            case Kind.PREPARED:
+                actions[entry.op_id] = _prepared(entry)
+            case Kind.PERMITTED | Kind.SETTLED | Kind.ABANDONED if entry.op_id in actions:
+                actions[entry.op_id] = _moved(actions[entry.op_id], entry, end)
+            case Kind.REFUSED:
+                refusals += 1
+                if _is_late(entry):
+                    late.append(_late(entry))
+    settled = tuple(_as_of(action, end, now) for action in actions.values())
+    return RunStory(settled, tuple(late), tuple(children), refusals, opened, last_seq)
+
+
+def _prepared(entry: Entry) -> ReportedAction:
+    return ReportedAction(
+        op_id=entry.op_id,
+        run_id=entry.run_id,
+        action=entry.data["action"],
+        resource=entry.data.get("resource", ""),
+        reversibility=Reversibility(entry.data["reversibility"]),
+        compensation=entry.data.get("compensation", ""),
+        prepare_time=entry.time,
+        expire_time=int(entry.data["expire"]),
+    )
+
+
+def _moved(action: ReportedAction, entry: Entry, end: End | None) -> ReportedAction:
+    after_cut = end is not None and end.is_before(entry.seq, entry.time)
+    if entry.kind is Kind.PERMITTED:
+        use_by = int(entry.data["use_by"])
+        return replace(
+            action, state=ActionState.PERMITTED, fence=entry.seq, permit_time=entry.time, use_by=use_by
+        )
+    if entry.kind is Kind.ABANDONED:
+        # Interrupted by the cut stays interrupted: giving up afterwards is no news.
+        return action if after_cut else replace(action, state=ActionState.ABANDONED)
+    return replace(
+        action,
+        state=ActionState(entry.data["outcome"]),
+        settle_time=entry.time,
+        settle_seq=entry.seq,
+        settled_after_cut=after_cut,
+        receipt=entry.data.get("receipt", ""),
+        note=entry.data.get("note", ""),
+    )
+
+
+def _as_of(action: ReportedAction, end: End | None, now: int) -> ReportedAction:
+    """Apply what follows from time: a lapsed prepare, a stop, a lapsed permit."""
+    if action.state is ActionState.PERMITTED and now >= action.use_by:
+        return replace(action, state=ActionState.UNKNOWN)
+    if action.state is not ActionState.PREPARED:
+        return action
+    if end is None:
+        return replace(action, state=ActionState.EXPIRED) if now >= action.expire_time else action
+    lapsed_first = end.time >= action.expire_time
+    return replace(action, state=ActionState.EXPIRED if lapsed_first else ActionState.INTERRUPTED)
+
+
+def _is_late(entry: Entry) -> bool:
+    return entry.data["verb"] in _ATTEMPTS and entry.data["reason"] in AFTER_THE_STOP
+
+
+def _late(entry: Entry) -> LateAttempt:
+    return LateAttempt(
+        seq=entry.seq,
+        time=entry.time,
+        run_id=entry.run_id,
+        verb=entry.data["verb"],
+        op_id=entry.op_id,
+        action=entry.data.get("action", ""),
+        resource=entry.data.get("resource", ""),
+        reason=ErrorReason(entry.data["reason"]),
+        was_permitted=entry.data.get("prior_decision") == ActionState.PERMITTED,
+    )
+
+
+#: The parts of a report, by the states whose actions they list.
+PARTS = {
+    "done": (ActionState.SUCCEEDED,),
+    "interrupted": (ActionState.INTERRUPTED,),
+    "in_flight": (ActionState.PERMITTED,),
+    "unknown": (ActionState.UNKNOWN,),
+    "not_done": (ActionState.FAILED, ActionState.ABANDONED, ActionState.EXPIRED),
+    "pending": (ActionState.PREPARED,),
+}
+
+assert {state for states in PARTS.values() for state in states} >= OUTCOMES  # noqa: S101 - a rule of this file

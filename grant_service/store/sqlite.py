@@ -1,0 +1,224 @@
+"""The embedded store: SQLite in WAL mode, one writer, every decision on disk before it is answered.
+
+The calls of one event-loop turn, and those that arrive while the disk is busy, share one transaction and one
+fsync. Each call is decided by the rules in its own savepoint, so one that fails does not take its neighbours
+with it. Reading has a connection and a thread of its own: a long report never delays a decision.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from grant_service.core import lifecycle, verbs
+from grant_service.core.clock import Clock, system_clock
+from grant_service.core.errors import ErrorReason, Refusal, StoreFailed
+from grant_service.core.journal import Entry
+from grant_service.core.run import Run
+from grant_service.core.store import Durability, Standing, State
+from grant_service.store import sqlite_state
+from grant_service.store.headroom import Headroom
+from grant_service.store.lockfile import LockFile
+
+C = TypeVar("C")
+A = TypeVar("A")
+T = TypeVar("T")
+
+#: These must work when the disk is full: they stop things, or say what became of them.
+_URGENT = frozenset({lifecycle.cancel, lifecycle.settle, lifecycle.abandon, lifecycle.finish})
+
+Rule = Callable[[State, Any], Any]
+Call = tuple[Rule, Any, "asyncio.Future[Any]"]
+
+
+class SqliteStore:
+    """One file, one process. `start` it; it holds the directory's lock until it is closed."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path = path
+        self._clock = clock
+        self._lock = LockFile(path.parent / "lock")
+        self._headroom = Headroom(path.parent / "headroom")
+        self._queue: list[Call] = []
+        self._flushing = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="countermand-sqlite-write")
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="countermand-sqlite-read")
+
+    @classmethod
+    async def start(cls, path: Path, clock: Clock = system_clock) -> "SqliteStore":
+        """Open the store, or create it; refuse a directory that another process uses."""
+        store = cls(path, clock)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        store._lock.take()
+        try:
+            await store._in(store._writer, store._connect)
+        except BaseException:
+            store._lock.release()
+            raise
+        return store
+
+    def _connect(self) -> None:
+        with _mapped(self._path):
+            self._state = sqlite_state.SqliteState(sqlite_state.connect(self._path), self._path)
+            self._read = sqlite_state.connect(self._path, read_only=True)
+        self._headroom.restore()
+
+    async def renew_epoch(self, epoch: str | None = None) -> None:
+        """End everything issued so far, as a loss of facts would have to."""
+        await self._in(self._writer, lambda: self._state.renew_epoch(epoch))
+
+    async def _decide(self, rule: Callable[[State, C], A], command: C) -> A:
+        """Queue a call for the next transaction. The caller may go away; the decision stays."""
+        future: asyncio.Future[A] = asyncio.get_running_loop().create_future()
+        self._queue.append((rule, command, future))
+        if not self._flushing:
+            self._flushing = True
+            self._idle.clear()
+            asyncio.get_running_loop().call_soon(self._flush)
+        return await future
+
+    def _flush(self) -> None:
+        batch, self._queue = self._queue, []
+        loop = asyncio.get_running_loop()
+        written = loop.run_in_executor(self._writer, self._write, [(rule, told) for rule, told, _ in batch])
+        written.add_done_callback(lambda done: self._answer(batch, done))
+
+    def _answer(self, batch: list[Call], done: "asyncio.Future[list[Any]]") -> None:
+        failure = done.exception()
+        answers = [failure] * len(batch) if failure else done.result()
+        for (_, _, future), answer in zip(batch, answers, strict=True):
+            if future.done():
+                continue
+            if isinstance(answer, BaseException):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+        if self._queue:
+            self._flush()
+        else:
+            self._flushing = False
+            self._idle.set()
+
+    def _write(self, batch: list[tuple[Rule, Any]]) -> list[Any]:
+        """Decide a batch in one transaction; on a full disk decide the urgent ones in the headroom."""
+        if self._headroom.released:
+            return self._write_urgent(batch, _full("the reserve is in use"))
+        try:
+            with _mapped(self._path):
+                return self._state.transact(self._clock(), batch)
+        except StoreFailed as failed:
+            if failed.refusal.reason is not ErrorReason.STORE_FULL:
+                raise
+            if any(rule in _URGENT for rule, _ in batch):
+                self._headroom.release()
+                return self._write_urgent(batch, failed)
+            raise
+
+    def _write_urgent(self, batch: list[tuple[Rule, Any]], full: StoreFailed) -> list[Any]:
+        urgent = [call for call in batch if call[0] in _URGENT]
+        with _mapped(self._path):
+            answers = iter(self._state.transact(self._clock(), urgent) if urgent else [])
+        return [next(answers) if rule in _URGENT else full for rule, _ in batch]
+
+    async def _in(self, thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(thread, work)
+
+    async def _reading(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        def mapped() -> T:
+            with _mapped(self._path):
+                return work(self._read)
+
+        return await self._in(self._reader, mapped)
+
+    async def open(self, command: verbs.Open) -> verbs.Opened | Refusal:
+        """Open a run."""
+        return await self._decide(lifecycle.open, command)
+
+    async def issue(self, command: verbs.Issue) -> verbs.Issued | Refusal:
+        """Issue a grant."""
+        return await self._decide(lifecycle.issue, command)
+
+    async def prepare(self, command: verbs.Prepare) -> verbs.Prepared | Refusal:
+        """Record an intended action."""
+        return await self._decide(lifecycle.prepare, command)
+
+    async def commit(self, command: verbs.Commit) -> verbs.Permitted | Refusal:
+        """Decide whether a prepared action may happen."""
+        return await self._decide(lifecycle.commit, command)
+
+    async def perform(self, command: verbs.Perform) -> verbs.Permitted | Refusal:
+        """Prepare and commit in one step."""
+        return await self._decide(lifecycle.perform, command)
+
+    async def settle(self, command: verbs.Settle) -> verbs.Settled | Refusal:
+        """Record an outcome."""
+        return await self._decide(lifecycle.settle, command)
+
+    async def abandon(self, command: verbs.Abandon) -> verbs.Abandoned | Refusal:
+        """Give up a prepared action."""
+        return await self._decide(lifecycle.abandon, command)
+
+    async def cancel(self, command: verbs.Cancel) -> verbs.Cancelled:
+        """End a run for good."""
+        return await self._decide(lifecycle.cancel, command)
+
+    async def finish(self, command: verbs.Finish) -> verbs.Finished | Refusal:
+        """End a run that did its work."""
+        return await self._decide(lifecycle.finish, command)
+
+    async def runs(self, ids: Sequence[str]) -> list[Run | None]:
+        """Read runs by id."""
+        return await self._reading(lambda read: sqlite_state.read_runs(read, ids))
+
+    async def run_ids(self, before_seq: int, limit: int) -> list[tuple[int, str]]:
+        """Read opened runs, the youngest first."""
+        return await self._reading(lambda read: sqlite_state.read_run_ids(read, before_seq, limit))
+
+    async def journal(self, run_id: str, after_seq: int, limit: int) -> list[Entry]:
+        """Read a run's entries in order."""
+        return await self._reading(lambda read: sqlite_state.read_journal(read, run_id, after_seq, limit))
+
+    async def standing(self) -> Standing:
+        """Tell how the store stands; a store that lives on its reserve is not well."""
+        epoch, now, seq = await self._reading(sqlite_state.read_meta)
+        if self._headroom.released and not await self._in(self._writer, self._headroom.restore):
+            raise _full("the reserve is in use")
+        return Standing(epoch, Durability.SYNCED, max(now, self._clock()), seq)
+
+    async def close(self) -> None:
+        """Answer everything that was asked, then let go of the file and the lock."""
+        await self._idle.wait()
+        await self._in(self._reader, self._read.close)
+        await self._in(self._writer, self._state.close)
+        self._reader.shutdown()
+        self._writer.shutdown()
+        self._lock.release()
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into the store's own, in this one place."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _failure(error, path) from error
+
+
+def _failure(error: sqlite3.Error, path: Path) -> StoreFailed:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return _full("the disk is full")
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+        remedy = "move the file away or restore it from a backup"
+        return StoreFailed(ErrorReason.STORE_UNFIT, cause=f"{path.name} is damaged", remedy=remedy)
+    name = getattr(error, "sqlite_errorname", type(error).__name__)
+    return StoreFailed(ErrorReason.STORE_UNAVAILABLE, cause=name)
+
+
+def _full(cause: str) -> StoreFailed:
+    return StoreFailed(ErrorReason.STORE_FULL, cause=cause)

@@ -1,0 +1,180 @@
+"""SQLite as the rules see it: one transaction, one savepoint for each call."""
+
+import json
+import secrets
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from grant_service.core.action import Action
+from grant_service.core.errors import ErrorReason, StoreFailed
+from grant_service.core.grant import Grant
+from grant_service.core.journal import Entry, Kind
+from grant_service.core.run import Run
+from grant_service.store import records
+
+_SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE meta (
+  one INTEGER PRIMARY KEY CHECK (one = 1), epoch TEXT, inode INTEGER, seq INTEGER, now INTEGER
+);
+CREATE TABLE runs (run_id TEXT PRIMARY KEY, open_seq INTEGER, fields TEXT) WITHOUT ROWID;
+CREATE INDEX runs_by_age ON runs (open_seq);
+CREATE TABLE grants (grant_id TEXT PRIMARY KEY, fields TEXT) WITHOUT ROWID;
+CREATE TABLE actions (run_id TEXT, op_id TEXT, fields TEXT, PRIMARY KEY (run_id, op_id)) WITHOUT ROWID;
+CREATE TABLE journal (seq INTEGER PRIMARY KEY, run_id TEXT, time INTEGER, kind TEXT, data TEXT);
+CREATE INDEX journal_by_run ON journal (run_id, seq);
+"""
+
+
+def connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
+    """Open the file for one thread after another; transactions are ours to begin."""
+    connection = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode = WAL")
+    # FULL: a decision is on disk before it is answered. NORMAL would be five times as fast and could forget
+    # a revocation in a power cut.
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute(f"PRAGMA query_only = {int(read_only)}")
+    return connection
+
+
+class SqliteState:
+    """The rules' view of the file inside a transaction, and the transaction itself."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._db = connection
+        self.epoch, self.now, self.behind_ms, self.seq = "", 0, 0, 0
+        self._prepare_schema(path)
+        path.chmod(0o600)
+        self._adopt_file(path)
+
+    def _prepare_schema(self, path: Path) -> None:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            self._db.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}PRAGMA user_version = {_SCHEMA_VERSION};COMMIT")
+        elif version != _SCHEMA_VERSION:
+            cause = f"{path.name} has schema {version}, this sidecar knows {_SCHEMA_VERSION}"
+            raise StoreFailed(ErrorReason.STORE_UNFIT, cause=cause, remedy="run the sidecar that wrote it")
+
+    def _adopt_file(self, path: Path) -> None:
+        """Begin a new epoch if this is not the very file the last one was kept in.
+
+        A copy or a restored backup may lack a revocation that was acknowledged; it has another inode.
+        """
+        inode = path.stat().st_ino
+        row = self._db.execute("SELECT epoch, inode FROM meta").fetchone()
+        if row is None:
+            self._db.execute("INSERT INTO meta VALUES (1, ?, ?, 0, 0)", (_new_epoch(), inode))
+        elif row[1] != inode:
+            self._db.execute("UPDATE meta SET epoch = ?, inode = ?", (_new_epoch(), inode))
+        self.epoch, self.now, self.seq = read_meta(self._db)
+
+    def renew_epoch(self, epoch: str | None) -> None:
+        """End everything issued so far."""
+        self._db.execute("UPDATE meta SET epoch = ?", (epoch or _new_epoch(),))
+        self.epoch, _, _ = read_meta(self._db)
+
+    def transact(self, clock: int, calls: Sequence[tuple[Callable[[Any, Any], Any], Any]]) -> list[Any]:
+        """Decide calls in order and make all of it durable, or none of it."""
+        before = (self.now, self.seq)
+        self.behind_ms = max(0, self.now - clock)
+        self.now = max(self.now, clock)
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            answers = [self._decide(rule, command) for rule, command in calls]
+            self._db.execute("UPDATE meta SET seq = ?, now = ?", (self.seq, self.now))
+            self._db.execute("COMMIT")
+        except BaseException:
+            self.now, self.seq = before
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+        return answers
+
+    def _decide(self, rule: Callable[[Any, Any], Any], command: Any) -> Any:
+        seq = self.seq
+        self._db.execute("SAVEPOINT call")
+        try:
+            answer = rule(self, command)
+        except sqlite3.Error:
+            raise
+        except Exception as defect:
+            self._db.execute("ROLLBACK TO call")
+            self.seq = seq
+            answer = defect
+        self._db.execute("RELEASE call")
+        return answer
+
+    def run(self, run_id: str) -> Run | None:
+        """Find a run."""
+        row = self._db.execute("SELECT fields FROM runs WHERE run_id = ?", (run_id,)).fetchone()
+        return records.run_from(json.loads(row[0])) if row else None
+
+    def grant(self, grant_id: str) -> Grant | None:
+        """Find a grant."""
+        row = self._db.execute("SELECT fields FROM grants WHERE grant_id = ?", (grant_id,)).fetchone()
+        return records.grant_from(json.loads(row[0])) if row else None
+
+    def action(self, run_id: str, op_id: str) -> Action | None:
+        """Find an action."""
+        where = "SELECT fields FROM actions WHERE run_id = ? AND op_id = ?"
+        row = self._db.execute(where, (run_id, op_id)).fetchone()
+        return records.action_from(json.loads(row[0])) if row else None
+
+    def put(self, record: Run | Grant | Action) -> None:
+        """Write a record whole."""
+        match record:
+            case Run():
+                row = (record.run_id, record.open_seq, json.dumps(records.run_fields(record)))
+                self._db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?)", row)
+            case Grant():
+                fields = json.dumps(records.grant_fields(record))
+                self._db.execute("INSERT OR REPLACE INTO grants VALUES (?, ?)", (record.grant_id, fields))
+            case Action():
+                key = (record.run_id, record.intent.op_id)
+                fields = json.dumps(records.action_fields(record))
+                self._db.execute("INSERT OR REPLACE INTO actions VALUES (?, ?, ?)", (*key, fields))
+
+    def append(self, run_id: str, kind: Kind, data: Mapping[str, str]) -> int:
+        """Write a journal entry."""
+        self.seq += 1
+        kept = json.dumps({name: str(value) for name, value in data.items() if value})
+        row = (self.seq, run_id, self.now, kind.value, kept)
+        self._db.execute("INSERT INTO journal VALUES (?, ?, ?, ?, ?)", row)
+        return self.seq
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+
+def _new_epoch() -> str:
+    return f"sql-{secrets.token_hex(8)}"
+
+
+def read_meta(db: sqlite3.Connection) -> tuple[str, int, int]:
+    """Read the epoch, the highest time seen and the last sequence number."""
+    epoch, now, seq = db.execute("SELECT epoch, now, seq FROM meta").fetchone()
+    return epoch, now, seq
+
+
+def read_runs(db: sqlite3.Connection, ids: Sequence[str]) -> list[Run | None]:
+    """Read runs by id, in the order asked for."""
+    find = "SELECT fields FROM runs WHERE run_id = ?"
+    rows = [db.execute(find, (run_id,)).fetchone() for run_id in ids]
+    return [records.run_from(json.loads(row[0])) if row else None for row in rows]
+
+
+def read_run_ids(db: sqlite3.Connection, before_seq: int, limit: int) -> list[tuple[int, str]]:
+    """Read opened runs, the youngest first."""
+    where = "open_seq > 0 AND (? = 0 OR open_seq < ?)"
+    select = f"SELECT open_seq, run_id FROM runs WHERE {where} ORDER BY open_seq DESC LIMIT ?"  # noqa: S608
+    return list(db.execute(select, (before_seq, before_seq, limit)))
+
+
+def read_journal(db: sqlite3.Connection, run_id: str, after_seq: int, limit: int) -> list[Entry]:
+    """Read a run's entries in order."""
+    select = "SELECT seq, time, kind, data FROM journal WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?"
+    rows = db.execute(select, (run_id, after_seq, limit))
+    return [Entry(seq, time, run_id, Kind(kind), json.loads(data)) for seq, time, kind, data in rows]
