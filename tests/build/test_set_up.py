@@ -30,9 +30,10 @@ def test_a_second_bootstrap_is_quick_and_quiet() -> None:
 
 def test_bootstrap_without_a_new_enough_python_says_so(tmp_path: Path) -> None:
     """An old Python, or none, ends in one line that names the way out."""
-    path = bare_machine(tmp_path, "sh", "dirname")
-    program(tmp_path, "python3", "exit 1")
-    done = run(BOOTSTRAP, PATH=path, PYTHON="")
+    bootstrap = program(tmp_path / "fresh/scripts", "bootstrap", BOOTSTRAP.read_text())
+    path = bare_machine(tmp_path / "bin", "sh", "dirname")
+    program(tmp_path / "bin", "python3", "exit 1")
+    done = run(bootstrap, PATH=path, PYTHON="")
     assert done.returncode == 1
     assert "no Python 3.11 or newer" in one_line(done.stderr)
 
