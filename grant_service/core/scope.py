@@ -5,6 +5,7 @@ before it is compared, so no second spelling of a name exists. Matching walks bo
 """
 
 import re
+import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,12 +18,14 @@ _SEGMENT = r"[a-z0-9][a-z0-9_-]*"
 _ACTION = re.compile(rf"{_SEGMENT}(?:\.{_SEGMENT})*")
 _PRINTABLE = re.compile(r"[\x21-\x7e]*")
 _ESCAPE = re.compile(r"%([0-9A-F]{2})?")
-_SCHEME = re.compile(r"[a-z][a-z0-9+.-]*://")
-_DOT_SEGMENT = re.compile(r"(?:^|[/:?#=&,;@])\.{1,2}(?:$|[/?#=&,;@])")
+_ESCAPED_ESCAPE = re.compile(r"%25[0-9A-Fa-f]{2}")
+_SCHEME = re.compile(r"\A[a-z][a-z0-9+.-]*://")
+_PASSWORD = re.compile(r"\A[a-z][a-z0-9+.-]*://[^/?#:]*:[^/?#]*@")
 
 #: Characters that end a segment of a resource.
 DELIMITERS = "/:@,;?#&="
-_UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_DOT_SEGMENT = re.compile(rf"(?:\A|[{DELIMITERS}])\.{{1,2}}(?:\Z|[{DELIMITERS}])")
+_NEVER_ESCAPED = frozenset(f"{string.ascii_letters}{string.digits}-._~\\{DELIMITERS}")
 
 
 class Reversibility(StrEnum):
@@ -152,6 +155,8 @@ def resource_fault(resource: str) -> str | None:
 
 def resource_pattern_fault(pattern: str) -> str | None:
     """Say why this is no resource pattern, or None if it is one."""
+    if len(pattern) > MAX_RESOURCE:
+        return f"must have at most {MAX_RESOURCE} characters"
     for position, letter in enumerate(pattern):
         if letter == "*" and not _stands_alone(pattern, position):
             return "must have each * as a whole segment, between delimiters (/ : @ , ; ? # & =) or the ends"
@@ -172,15 +177,20 @@ def _faults(text: str) -> Iterator[str]:
     if "\\" in text:
         yield "must not hold a backslash"
     if any(not _escape_is_canonical(match) for match in _ESCAPE.finditer(text)):
-        yield "must percent-encode in upper case, and never letters, digits, - . _ ~ / \\ or controls"
-    if "//" in _SCHEME.sub("", text, count=1):
+        yield f"must percent-encode in upper case, never controls, letters, digits, - . _ ~ \\ {DELIMITERS}"
+    if _ESCAPED_ESCAPE.search(text):
+        yield "must not percent-encode what is already percent-encoded"
+    if "//" in _SCHEME.sub("", text):
         yield "must not hold // except after the scheme"
+    if _PASSWORD.search(text):
+        yield "must not hold a password (user:password@) before the host"
     if _DOT_SEGMENT.search(text):
         yield "must not hold . or .. as a segment"
 
 
 def _escape_is_canonical(match: re.Match[str]) -> bool:
+    """Allow an escape only where it cannot hide a letter, or a boundary a tool finds once it decodes."""
     if match.group(1) is None:
         return False
     letter = chr(int(match.group(1), 16))
-    return letter not in _UNRESERVED and letter not in "/\\" and ord(letter) > 0x1F and ord(letter) != 0x7F
+    return letter not in _NEVER_ESCAPED and ord(letter) > 0x1F and ord(letter) != 0x7F
