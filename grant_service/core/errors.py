@@ -4,6 +4,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class ErrorReason(StrEnum):
@@ -79,6 +82,13 @@ class StoreFailed(Refused):
     """The store could not decide; nothing is known of what it did, unless the reason says so."""
 
 
+def granted(answer: T | Refusal) -> T:
+    """Take a verb's answer, or raise its refusal."""
+    if isinstance(answer, Refusal):
+        raise Refused(answer.reason, **answer.details)
+    return answer
+
+
 _EXPLANATIONS = {
     ErrorReason.INVALID_REQUEST: "{field} {rule}; correct the call",
     ErrorReason.ROLE_NOT_ALLOWED: "the {role} socket may not call {rpc}; call it on the socket of: {allowed}",
@@ -127,7 +137,7 @@ _EXPLANATIONS = {
 
 def explain(refusal: Refusal) -> str:
     """Say in one line what is refused, by which rule, and what to do about it."""
-    values = _Gaps(refusal.details)
+    values = _Gaps({"resource": ""} | dict(refusal.details))  # empty values are left out of details
     values["cause"] = refusal.details.get("cause", "") or _cause(refusal.details)
     return _EXPLANATIONS[refusal.reason].format_map(values)
 
@@ -146,8 +156,8 @@ def _cause(details: Mapping[str, str]) -> str:
         words.append(f"through run {details['ended_run']} above it")
     if details.get("actor"):
         words.append(f"by {details['actor']}")
-    if "ended_ago_ms" in details:
-        words.append(f"{int(details['ended_ago_ms']) / 1000:.0f}s ago")
+    if (ago_ms := details.get("ended_ago_ms", "")).isdecimal():
+        words.append(f"{int(ago_ms) // 1000}s ago")
     if "stop_reason" in details:
         words.append(f"({details['stop_reason']})")
     return "".join(f" {word}" for word in words)
