@@ -107,6 +107,11 @@ class Report:
         return [action for action in self.actions if action.state in states]
 
     @property
+    def cut_seq(self) -> int:
+        """The entry that cut this run off: its own, or that of a run above it; 0 if no entry did."""
+        return self.run.end_seq or (self.end.seq if self.end else 0)
+
+    @property
     def quiesced(self) -> bool:
         """True if no permit can be used any more and none can be given."""
         return self.end is not None and not self.in_state(ActionState.PERMITTED)

@@ -1,0 +1,160 @@
+"""The wiring: what is made from what, in which order it opens and in which it closes."""
+
+import asyncio
+import secrets
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import grpc
+import structlog
+
+from grant_service.core.clock import Clock, system_clock
+from grant_service.core.store import Store
+from grant_service.core.verbs import Issued
+from grant_service.rpc import listener
+from grant_service.rpc.action import ActionServicer
+from grant_service.rpc.control import ControlServicer
+from grant_service.rpc.decode import Decoder, NewId
+from grant_service.rpc.grant import GrantServicer
+from grant_service.rpc.guard import Guard, Slots
+from grant_service.rpc.health import Health
+from grant_service.rpc.journal import JournalServicer
+from grant_service.rpc.roles import Role
+from grant_service.settings import Settings
+from grant_service.store.lockfile import LockFile
+from grant_service.store.memory import MemoryStore
+from grant_service.store.sqlite import SqliteStore
+from grant_service.tokens.keys import Keyring, load_or_create
+from grant_service.tokens.mint import mint
+from grant_service.tokens.secret import SecretToken
+from grant_service.tokens.verify import Verifier
+
+_log = structlog.get_logger()
+_OPERATORS = (Role.OPERATOR, Role.AUDITOR)
+
+
+async def open_store(settings: Settings, clock: Clock = system_clock) -> Store:
+    """Open the store the settings name, or say why it is not fit."""
+    if settings.store == "memory":
+        return MemoryStore(clock)
+    if settings.store == "sqlite":
+        return await SqliteStore.start(settings.home / "data" / "countermand.db", clock)
+    from grant_service.store.redis import RedisStore
+
+    return await RedisStore.connect(settings.store, accept_durability=settings.accept_durability)
+
+
+def random_id(prefix: str) -> str:
+    """Make an id nobody can guess: 96 bits."""
+    return prefix + secrets.token_hex(12)
+
+
+@dataclass(slots=True)
+class _Listening:
+    server: grpc.aio.Server
+    slots: Slots
+    address: str
+
+
+class Sidecar:
+    """A running sidecar. Start it, stop it."""
+
+    def __init__(self, settings: Settings, store: Store, lock: LockFile, listening: dict[Role, _Listening]):
+        self.settings = settings
+        self.store = store
+        self._lock = lock
+        self._listening = listening
+        self._health = Health(store)
+        self._watching: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def start(
+        cls,
+        settings: Settings,
+        *,
+        store: Store | None = None,
+        clock: Clock = system_clock,
+        new_id: NewId = random_id,
+    ) -> "Sidecar":
+        """Open everything in order; what was opened is closed again if a later step fails."""
+        run = settings.home / "run"
+        listener.prepare_directory(run)
+        lock = LockFile(run / "lock")
+        lock.take()
+        try:
+            keyring = load_or_create(settings.home / "keys")
+            opened = store or await open_store(settings, clock)
+        except BaseException:
+            lock.release()
+            raise
+        sidecar = cls(settings, opened, lock, {})
+        try:
+            await sidecar._listen(keyring, run, new_id)
+        except BaseException:
+            await sidecar.stop()
+            raise
+        return sidecar
+
+    async def _listen(self, keyring: Keyring, run: Path, new_id: NewId) -> None:
+        await self._health.look()
+        self._watching = asyncio.create_task(self._health.watch(), name="health")
+        verifier = Verifier(keyring, self.settings.token_cache)
+        for offset, role in enumerate(Role):
+            decode = Decoder(self.settings, role, verifier.verify, new_id)
+            self._listening[role] = await self._serve(role, decode, keyring, run, offset)
+
+    async def _serve(
+        self, role: Role, decode: Decoder, keyring: Keyring, run: Path, offset: int
+    ) -> _Listening:
+        settings, store = self.settings, self.store
+        operators = role in _OPERATORS
+        slots = Slots(settings.max_operator_calls if operators else settings.max_calls)
+        timeout = settings.operator_timeout if operators else settings.decision_timeout
+        servicers: dict[str, object] = {
+            "GrantService": GrantServicer(store, decode, partial(_mint, keyring)),
+            "ActionService": ActionServicer(store, decode),
+            "ControlService": ControlServicer(store, decode),
+            "JournalService": JournalServicer(store),
+        }
+        guard = Guard(role, slots, timeout)
+        server = listener.build_server(guard, servicers, self._health.servicer)
+        path = listener.socket_path(run, role)
+        listener.bind(server, path)
+        address = f"unix:{path}"
+        if settings.insecure_dev_tcp:
+            address += f" and {listener.bind_tcp(server, settings.insecure_dev_tcp, offset)}"
+        await server.start()
+        return _Listening(server, slots, address)
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """Where it listens, for whom."""
+        return {role.value: one.address for role, one in self._listening.items()}
+
+    async def stop(self) -> None:
+        """Drain, then close in the reverse order: not ready, calls under way out, listeners, store, lock."""
+        await self._health.drain()
+        drains = (one.slots.drain(self.settings.drain_timeout) for one in self._listening.values())
+        left = sum(await asyncio.gather(*drains))
+        await asyncio.gather(*(one.server.stop(grace=1) for one in self._listening.values()))
+        if self._watching:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+        await self.store.close()
+        self._lock.release()
+        _log.info("stopped", calls_left=left)
+
+
+def _mint(keyring: Keyring, issued: Issued) -> SecretToken:
+    grant = issued.grant
+    return mint(
+        keyring,
+        grant_id=grant.grant_id,
+        run_id=grant.run_id,
+        ancestors=grant.ancestors,
+        audience=grant.audience,
+        subject=issued.subject,
+        issue_time=grant.issue_time,
+        expire_time=grant.expire_time,
+    )

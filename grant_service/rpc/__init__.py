@@ -1,0 +1,1 @@
+"""The gRPC door: it translates, and holds no rule of its own."""

@@ -1,0 +1,51 @@
+"""ActionService: what a tool may ask. The hot path of the product."""
+
+from countermand.v1 import action_service_pb2 as pb
+from grant_service.core.errors import granted
+from grant_service.core.store import Store
+from grant_service.rpc import encode
+from grant_service.rpc.decode import Decoder
+
+
+class ActionServicer:
+    """Prepares, commits, performs, settles and abandons actions."""
+
+    def __init__(self, store: Store, decode: Decoder) -> None:
+        self._store, self._decode = store, decode
+
+    async def PrepareAction(self, request: pb.PrepareActionRequest) -> pb.PrepareActionResponse:
+        """Record an intended action."""
+        prepared = granted(await self._store.prepare(self._decode.prepare(request)))
+        return pb.PrepareActionResponse(
+            op_id=prepared.op_id,
+            seq=prepared.seq,
+            expire_time=encode.moment(prepared.expire_time),
+            state=pb.ACTION_STATE_PREPARED,
+            replayed=prepared.replayed,
+        )
+
+    async def CommitAction(self, request: pb.CommitActionRequest) -> pb.CommitActionResponse:
+        """Answer whether the action may happen now."""
+        permitted = granted(await self._store.commit(self._decode.commit(request)))
+        return pb.CommitActionResponse(permit=encode.permit(permitted))
+
+    async def PerformAction(self, request: pb.PerformActionRequest) -> pb.PerformActionResponse:
+        """Record an action and answer whether it may happen now."""
+        permitted = granted(await self._store.perform(self._decode.perform(request)))
+        return pb.PerformActionResponse(permit=encode.permit(permitted))
+
+    async def SettleAction(self, request: pb.SettleActionRequest) -> pb.SettleActionResponse:
+        """Record what became of a permitted action."""
+        settled = granted(await self._store.settle(self._decode.settle(request)))
+        return pb.SettleActionResponse(
+            op_id=settled.op_id,
+            seq=settled.seq,
+            state=encode.action_state(settled.state),
+            after_cut=settled.after_cut,
+            replayed=settled.replayed,
+        )
+
+    async def AbandonAction(self, request: pb.AbandonActionRequest) -> pb.AbandonActionResponse:
+        """Give up a prepared action."""
+        abandoned = granted(await self._store.abandon(self._decode.abandon(request)))
+        return pb.AbandonActionResponse(op_id=abandoned.op_id, seq=abandoned.seq, replayed=abandoned.replayed)

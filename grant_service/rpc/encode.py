@@ -1,0 +1,186 @@
+"""Answers as messages: what was decided, in the words of the contract."""
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from countermand.v1 import action_service_pb2 as action_pb
+from countermand.v1 import errors_pb2
+from countermand.v1 import grant_service_pb2 as grant_pb
+from countermand.v1 import journal_service_pb2 as journal_pb
+from grant_service.core import report as core
+from grant_service.core import verbs
+from grant_service.core.action import ActionState
+from grant_service.core.grant import Grant
+from grant_service.core.journal import Entry
+from grant_service.core.run import End, Run, RunState
+from grant_service.core.scope import Reversibility
+from grant_service.core.store import Durability
+
+
+def moment(time: int) -> Timestamp | None:
+    """Write a time of the store's clock; 0 is no time."""
+    return Timestamp(seconds=time // 1000, nanos=time % 1000 * 1_000_000) if time else None
+
+
+def run(told: Run, end: End | None) -> grant_pb.Run:
+    """Write a run as it stands."""
+    return grant_pb.Run(
+        run_id=told.run_id,
+        parent_run_id=told.parent,
+        ancestor_run_ids=told.ancestors,
+        subject=told.subject,
+        agent=told.agent,
+        tenant=told.tenant,
+        labels=told.labels,
+        state=run_state(end.state if end else RunState.ACTIVE),
+        open_time=moment(told.open_time),
+        deadline_time=moment(told.deadline),
+        end=_end(end) if end else None,
+        action_count=told.actions,
+        refusal_count=told.refusals,
+        store_epoch=told.epoch,
+    )
+
+
+def _end(told: End) -> grant_pb.End:
+    return grant_pb.End(
+        reason=errors_pb2.StopReason.Value(f"STOP_REASON_{told.reason}"),
+        actor=told.actor,
+        note=told.note,
+        tag=told.tag,
+        time=moment(told.time),
+        seq=told.seq,
+        run_id=told.run_id,
+    )
+
+
+def run_state(state: RunState) -> "grant_pb.RunState.ValueType":
+    """Write a run's state."""
+    return grant_pb.RunState.Value(f"RUN_STATE_{state}")
+
+
+def action_state(state: ActionState) -> "action_pb.ActionState.ValueType":
+    """Write an action's state."""
+    return action_pb.ActionState.Value(f"ACTION_STATE_{state}")
+
+
+def _reversibility(told: Reversibility) -> "action_pb.Reversibility.ValueType":
+    return action_pb.Reversibility.Value(f"REVERSIBILITY_{told}")
+
+
+def durability(told: Durability) -> "journal_pb.Durability.ValueType":
+    """Write what a decision survives."""
+    return journal_pb.Durability.Value(f"DURABILITY_{told}")
+
+
+def grant(told: Grant) -> grant_pb.Grant:
+    """Write a grant."""
+    return grant_pb.Grant(
+        grant_id=told.grant_id,
+        run_id=told.run_id,
+        audience=told.audience,
+        scopes=[
+            grant_pb.Scope(
+                action=one.action,
+                resource=one.resource,
+                max_uses=one.max_uses,
+                ceiling=_reversibility(one.ceiling),
+            )
+            for one in told.scopes
+        ],
+        issue_time=moment(told.issue_time),
+        expire_time=moment(told.expire_time),
+    )
+
+
+def permit(told: verbs.Permitted) -> action_pb.Permit:
+    """Write a permit."""
+    left = Duration(seconds=told.left_ms // 1000, nanos=told.left_ms % 1000 * 1_000_000)
+    return action_pb.Permit(
+        op_id=told.op_id,
+        fence=told.fence,
+        use_by_time=moment(told.use_by),
+        use_within=left,
+        replayed=told.replayed,
+    )
+
+
+def entry(told: Entry) -> journal_pb.Entry:
+    """Write a line of the journal."""
+    return journal_pb.Entry(
+        seq=told.seq,
+        time=moment(told.time),
+        run_id=told.run_id,
+        kind=told.kind.value,
+        op_id=told.op_id,
+        data=told.data,
+    )
+
+
+def report(told: core.Report) -> journal_pb.Report:
+    """Write a report, its actions in the parts their states put them in."""
+    message = journal_pb.Report(
+        run=run(told.run, told.end),
+        descendant_run_ids=told.descendants,
+        cut_seq=told.cut_seq,
+        last_seq=told.last_seq,
+        time=moment(told.time),
+        store_epoch=told.epoch,
+        durability=durability(told.durability),
+        quiesced=told.quiesced,
+        complete=not told.gaps,
+        gaps=told.gaps,
+        late_attempts=[_late_attempt(one) for one in told.late_attempts],
+        late_attempt_count=told.late_attempt_count,
+        small_print=told.small_print,
+    )
+    for part, states in core.PARTS.items():
+        getattr(message, part).extend(_reported(action) for action in told.in_state(*states))
+    return message
+
+
+def _reported(told: core.ReportedAction) -> journal_pb.ReportedAction:
+    return journal_pb.ReportedAction(
+        op_id=told.op_id,
+        run_id=told.run_id,
+        action=told.action,
+        resource=told.resource,
+        state=action_state(told.state),
+        receipt=told.receipt,
+        note=told.note,
+        prepare_time=moment(told.prepare_time),
+        permit_time=moment(told.permit_time),
+        use_by_time=moment(told.use_by),
+        settle_time=moment(told.settle_time),
+        fence=told.fence,
+        settled_after_cut=told.settled_after_cut,
+        undo=_undo(told),
+    )
+
+
+def _undo(told: core.ReportedAction) -> journal_pb.Undo | None:
+    """Say how an effect can be undone; what never got a permit has none."""
+    if not told.fence:
+        return None
+    why_not = told.why_not_undoable
+    return journal_pb.Undo(
+        undoable=not why_not,
+        how="" if why_not else told.compensation,
+        why_not=why_not,
+        reversibility=_reversibility(told.reversibility),
+    )
+
+
+def _late_attempt(told: core.LateAttempt) -> journal_pb.LateAttempt:
+    prior = ActionState.PERMITTED if told.was_permitted else None
+    return journal_pb.LateAttempt(
+        seq=told.seq,
+        time=moment(told.time),
+        run_id=told.run_id,
+        verb=told.verb,
+        op_id=told.op_id,
+        action=told.action,
+        resource=told.resource,
+        reason=errors_pb2.ErrorReason.Value(f"ERROR_REASON_{told.reason}"),
+        prior_decision=action_state(prior) if prior else action_pb.ACTION_STATE_UNSPECIFIED,
+    )

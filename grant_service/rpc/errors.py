@@ -1,0 +1,83 @@
+"""A refusal as a gRPC status: one table, one screen."""
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
+from grpc import StatusCode
+from grpc_status import rpc_status
+
+from grant_service.core.errors import ErrorReason, Refusal, explain
+
+DOMAIN = "countermand"
+
+CODES: dict[ErrorReason, StatusCode] = {
+    # Fix the call.
+    ErrorReason.INVALID_REQUEST: StatusCode.INVALID_ARGUMENT,
+    ErrorReason.ROLE_NOT_ALLOWED: StatusCode.PERMISSION_DENIED,
+    ErrorReason.VERB_NOT_SERVED: StatusCode.UNIMPLEMENTED,
+    ErrorReason.TOKEN_MISSING: StatusCode.UNAUTHENTICATED,
+    ErrorReason.TOKEN_TOO_LARGE: StatusCode.UNAUTHENTICATED,
+    ErrorReason.TOKEN_MALFORMED: StatusCode.UNAUTHENTICATED,
+    ErrorReason.TOKEN_UNTRUSTED: StatusCode.UNAUTHENTICATED,
+    ErrorReason.WRONG_AUDIENCE: StatusCode.PERMISSION_DENIED,
+    ErrorReason.WRONG_GRANT: StatusCode.PERMISSION_DENIED,
+    ErrorReason.RUN_UNKNOWN: StatusCode.NOT_FOUND,
+    ErrorReason.RUN_EXISTS: StatusCode.ALREADY_EXISTS,
+    ErrorReason.RUN_TOO_DEEP: StatusCode.FAILED_PRECONDITION,
+    ErrorReason.GRANT_EXISTS: StatusCode.ALREADY_EXISTS,
+    ErrorReason.ACTION_UNKNOWN: StatusCode.NOT_FOUND,
+    ErrorReason.OP_ID_CONFLICT: StatusCode.ALREADY_EXISTS,
+    ErrorReason.DIGEST_MISMATCH: StatusCode.FAILED_PRECONDITION,
+    ErrorReason.ALREADY_PERMITTED: StatusCode.FAILED_PRECONDITION,
+    ErrorReason.ALREADY_SETTLED: StatusCode.FAILED_PRECONDITION,
+    ErrorReason.ACTION_ABANDONED: StatusCode.FAILED_PRECONDITION,
+    ErrorReason.NEVER_PERMITTED: StatusCode.FAILED_PRECONDITION,
+    ErrorReason.PREPARE_EXPIRED: StatusCode.FAILED_PRECONDITION,
+    ErrorReason.ANSWER_TOO_LARGE: StatusCode.OUT_OF_RANGE,
+    # Stop the run.
+    ErrorReason.REVOKED: StatusCode.PERMISSION_DENIED,
+    ErrorReason.RUN_FINISHED: StatusCode.PERMISSION_DENIED,
+    ErrorReason.RUN_DEADLINE: StatusCode.PERMISSION_DENIED,
+    ErrorReason.STORE_EPOCH: StatusCode.PERMISSION_DENIED,
+    ErrorReason.GRANT_UNKNOWN: StatusCode.PERMISSION_DENIED,
+    ErrorReason.GRANT_EXPIRED: StatusCode.PERMISSION_DENIED,
+    ErrorReason.OUT_OF_SCOPE: StatusCode.PERMISSION_DENIED,
+    ErrorReason.USES_EXHAUSTED: StatusCode.PERMISSION_DENIED,
+    ErrorReason.RUN_FULL: StatusCode.PERMISSION_DENIED,
+    # Ask again with the same op_id.
+    ErrorReason.STORE_UNAVAILABLE: StatusCode.UNAVAILABLE,
+    ErrorReason.TIMED_OUT: StatusCode.DEADLINE_EXCEEDED,
+    ErrorReason.OVERLOADED: StatusCode.RESOURCE_EXHAUSTED,
+    ErrorReason.DRAINING: StatusCode.UNAVAILABLE,
+    # Ask an operator.
+    ErrorReason.STORE_FULL: StatusCode.RESOURCE_EXHAUSTED,
+    ErrorReason.CLOCK_UNSURE: StatusCode.FAILED_PRECONDITION,
+    ErrorReason.STORE_UNFIT: StatusCode.FAILED_PRECONDITION,
+    ErrorReason.INTERNAL: StatusCode.INTERNAL,
+}
+
+#: Something is wrong that nobody should wait for a report to hear of.
+ALARMS = frozenset(
+    {
+        ErrorReason.OP_ID_CONFLICT,
+        ErrorReason.DIGEST_MISMATCH,
+        ErrorReason.NEVER_PERMITTED,
+        ErrorReason.WRONG_AUDIENCE,
+        ErrorReason.TOKEN_UNTRUSTED,
+        ErrorReason.TOKEN_MALFORMED,
+        ErrorReason.CLOCK_UNSURE,
+        ErrorReason.STORE_UNFIT,
+        ErrorReason.STORE_FULL,
+        ErrorReason.INTERNAL,
+    }
+)
+
+
+def status(refusal: Refusal) -> grpc.Status:
+    """Translate a refusal: code, one sentence, and one ErrorInfo with every dynamic value."""
+    info = ErrorInfo(reason=refusal.reason.value, domain=DOMAIN, metadata=dict(refusal.details))
+    detail = Any()
+    detail.Pack(info)
+    code = CODES[refusal.reason].value[0]
+    return rpc_status.to_status(Status(code=code, message=explain(refusal), details=[detail]))

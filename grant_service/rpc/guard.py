@@ -1,0 +1,117 @@
+"""What happens around every handler: role, slots, deadline, shield, one translator for errors.
+
+It wraps the handlers when they are registered, so a call pays for nothing it does not need.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import structlog
+
+from grant_service.core.errors import ErrorReason, Refusal, Refused
+from grant_service.rpc.errors import ALARMS, status
+from grant_service.rpc.roles import ALLOWED, Role
+
+Method = Callable[[Any], Awaitable[Any]]
+Handler = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Any]]
+
+_log = structlog.get_logger()
+
+
+class Slots:
+    """How many calls may be under way, and which are: draining waits for them."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._under_way: set[asyncio.Task[Any]] = set()
+        self.draining = False
+
+    def start(self, work: Any) -> asyncio.Task[Any]:
+        """Start a call's work as a task of its own, or refuse at once: a queue would only age."""
+        if self.draining or len(self._under_way) >= self._limit:
+            work.close()
+            raise Refused(ErrorReason.DRAINING if self.draining else ErrorReason.OVERLOADED)
+        task = asyncio.get_running_loop().create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # the caller may have gone; looked at here so that nobody is warned of it
+
+    async def drain(self, timeout: float) -> int:
+        """Refuse what comes, wait for what is under way, and tell how many calls were left at the end."""
+        self.draining = True
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=timeout)
+        return len(self._under_way)
+
+
+class Guard:
+    """Guards the handlers of one listener."""
+
+    def __init__(self, role: Role, slots: Slots, timeout: float) -> None:
+        self._role = role
+        self._slots = slots
+        self._timeout = timeout
+
+    def handler(self, rpc: str, method: Method | None) -> Handler:
+        """Wrap one RPC's method; an RPC that is not in the table, or has no method, is refused."""
+        allowed = ALLOWED.get(rpc, frozenset())
+        if self._role not in allowed:
+            roles = ", ".join(sorted(allowed)) or "nobody"
+            return self._refusing(
+                rpc, Refusal(ErrorReason.ROLE_NOT_ALLOWED, {"role": self._role, "rpc": rpc, "allowed": roles})
+            )
+        if method is None:
+            return self._refusing(rpc, Refusal(ErrorReason.VERB_NOT_SERVED, {"rpc": rpc}))
+        return self._guarded(rpc, method)
+
+    def _refusing(self, rpc: str, refusal: Refusal) -> Handler:
+        async def refuse(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            await self._abort(rpc, context, refusal)
+
+        return refuse
+
+    def _guarded(self, rpc: str, method: Method) -> Handler:
+        async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            try:
+                return await self._decide(method(request), context.time_remaining())
+            except Refused as refused:
+                refusal = refused.refusal
+            except Exception as defect:
+                refusal = _incident(rpc, defect)
+            return await self._abort(rpc, context, refusal)
+
+        return handle
+
+    async def _decide(self, work: Any, remaining: float | None) -> Any:
+        """Run a call's work so that a caller who hangs up does not take the decision with it."""
+        task = self._slots.start(work)
+        timeout = self._timeout if remaining is None else min(self._timeout, remaining)
+        try:
+            async with asyncio.timeout(timeout):
+                return await asyncio.shield(task)
+        except TimeoutError:
+            raise Refused(ErrorReason.TIMED_OUT) from None
+
+    async def _abort(self, rpc: str, context: grpc.aio.ServicerContext[Any, Any], refusal: Refusal) -> None:
+        tell = _log.warning if refusal.reason in ALARMS else _log.info
+        tell("refused", rpc=rpc, role=self._role.value, reason=refusal.reason.value, **_named(refusal))
+        await context.abort_with_status(status(refusal))
+
+
+def _named(refusal: Refusal) -> dict[str, str]:
+    return {name: value for name, value in refusal.details.items() if name in ("run", "grant", "op", "cause")}
+
+
+def _incident(rpc: str, defect: Exception) -> Refusal:
+    """Refuse for a reason nobody foresaw; the log has the trace under the incident's number."""
+    incident = secrets.token_hex(4)
+    _log.error("failed", rpc=rpc, incident=incident, exc_info=defect)
+    return Refusal(ErrorReason.INTERNAL, {"incident": incident})

@@ -1,0 +1,60 @@
+"""Health: `` for the sidecar and `store` for the store, by the standard protocol, on every listener."""
+
+import asyncio
+
+import structlog
+from grpc_health.v1.health import aio as grpc_health
+from grpc_health.v1.health_pb2 import HealthCheckResponse
+
+from grant_service.core.errors import Refused, explain
+from grant_service.core.store import Store
+
+_INTERVAL_S = 1.0
+_log = structlog.get_logger()
+
+_SERVING = HealthCheckResponse.SERVING
+_NOT_SERVING = HealthCheckResponse.NOT_SERVING
+
+
+class Health:
+    """Asks the store how it stands, once a second, and tells whoever asks. Not ready until it answered."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._well: bool | None = None
+        self._draining = False
+        self.servicer = grpc_health.HealthServicer()
+
+    async def watch(self) -> None:
+        """Keep looking until cancelled."""
+        while True:
+            await self.look()
+            await asyncio.sleep(_INTERVAL_S)
+
+    async def look(self) -> None:
+        """Look once, and tell."""
+        try:
+            await self._store.standing()
+        except Refused as refused:
+            await self._tell(False, explain(refused.refusal))
+        except Exception as defect:
+            await self._tell(False, repr(defect))
+        else:
+            await self._tell(True, "")
+
+    async def drain(self) -> None:
+        """Say `not ready` from now on, whatever the store says."""
+        self._draining = True
+        await self._set()
+
+    async def _tell(self, well: bool, why: str) -> None:
+        if well == self._well:
+            return
+        self._well = well
+        (_log.info if well else _log.error)("store", well=well, why=why)
+        await self._set()
+
+    async def _set(self) -> None:
+        store = _SERVING if self._well else _NOT_SERVING
+        await self.servicer.set("store", store)
+        await self.servicer.set("", _NOT_SERVING if self._draining else store)

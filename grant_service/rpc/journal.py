@@ -1,0 +1,85 @@
+"""JournalService: what an auditor may ask. It changes nothing."""
+
+from countermand.v1 import grant_service_pb2 as grant_pb
+from countermand.v1 import journal_service_pb2 as pb
+from grant_service.core.compile import compile_report
+from grant_service.core.errors import ErrorReason, Refused, granted
+from grant_service.core.listing import Filter, find_run, list_runs
+from grant_service.core.report import Report
+from grant_service.core.run import RunState
+from grant_service.core.store import Store
+from grant_service.rpc import encode, limits
+from grant_service.rpc.limits import invalid
+
+#: The largest answer that is sent; clients take as much.
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+
+_MAX_PAGE = 1000
+_DEFAULT_PAGE = 100
+
+
+class JournalServicer:
+    """Reads reports, runs and entries."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def GetReport(self, request: pb.GetReportRequest) -> pb.GetReportResponse:
+        """Tell what became of every action of a run."""
+        run_id = limits.identifier("run_id", request.run_id)
+        return pb.GetReportResponse(report=report_message(granted(await compile_report(self._store, run_id))))
+
+    async def GetRun(self, request: pb.GetRunRequest) -> pb.GetRunResponse:
+        """Tell how a run stands."""
+        run, end = await find_run(self._store, limits.identifier("run_id", request.run_id))
+        return pb.GetRunResponse(run=encode.run(run, end))
+
+    async def ListRuns(self, request: pb.ListRunsRequest) -> pb.ListRunsResponse:
+        """List runs, the youngest first."""
+        wanted = Filter(_state(request.state), request.subject, request.agent, request.tenant)
+        before = _page_token(request.page_token)
+        found, go_on = await list_runs(self._store, wanted, before, _page_size(request.page_size))
+        return pb.ListRunsResponse(
+            runs=[encode.run(run, end) for run, end in found], next_page_token=str(go_on) if go_on else ""
+        )
+
+    async def ListEntries(self, request: pb.ListEntriesRequest) -> pb.ListEntriesResponse:
+        """Read a run's journal in order."""
+        run_id = limits.identifier("run_id", request.run_id)
+        size = _page_size(request.page_size)
+        entries = await self._store.journal(run_id, request.after_seq, size + 1)
+        if not entries and not request.after_seq:
+            await find_run(self._store, run_id)
+        more = len(entries) > size
+        return pb.ListEntriesResponse(entries=[encode.entry(one) for one in entries[:size]], more=more)
+
+
+def report_message(report: Report) -> pb.Report:
+    """Write a report, unless it is larger than an answer may be."""
+    message = encode.report(report)
+    if message.ByteSize() > MAX_ANSWER_BYTES - 1024:
+        size, limit = str(message.ByteSize()), str(MAX_ANSWER_BYTES)
+        raise Refused(ErrorReason.ANSWER_TOO_LARGE, run=report.run.run_id, size=size, limit=limit)
+    return message
+
+
+def _state(number: int) -> RunState | None:
+    if number == grant_pb.RUN_STATE_UNSPECIFIED:
+        return None
+    try:
+        name = grant_pb.RunState.Name(number)  # type: ignore[arg-type]
+    except ValueError:
+        raise invalid("state", "must be ACTIVE, CANCELLED or FINISHED") from None
+    return RunState(name.removeprefix("RUN_STATE_"))
+
+
+def _page_token(token: str) -> int:
+    if token and not (token.isascii() and token.isdigit() and len(token) < 19):
+        raise invalid("page_token", "must come from an earlier answer")
+    return int(token or 0)
+
+
+def _page_size(size: int) -> int:
+    if size < 0:
+        raise invalid("page_size", "must not be negative")
+    return min(size or _DEFAULT_PAGE, _MAX_PAGE)

@@ -1,0 +1,70 @@
+"""What a request may say: every field is checked here, once, before anything is decided."""
+
+import re
+import unicodedata
+from collections.abc import Mapping
+
+from google.protobuf.duration_pb2 import Duration
+
+from grant_service.core.errors import ErrorReason, Refused
+
+#: The longest texts, in characters. They keep an error's metadata within gRPC's 8 KiB, and a report readable.
+MAX_NAME = 128
+MAX_NOTE = 300
+MAX_LABELS = 16
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+def invalid(field: str, rule: str) -> Refused:
+    """Refuse a request for a field that breaks a rule."""
+    return Refused(ErrorReason.INVALID_REQUEST, field=field, rule=rule)
+
+
+def identifier(field: str, value: str) -> str:
+    """Take an id."""
+    if not _ID.fullmatch(value):
+        raise invalid(
+            field, "must have 1 to 64 letters, digits, '.', '_' or '-', and begin with a letter or digit"
+        )
+    return value
+
+
+def optional_identifier(field: str, value: str) -> str:
+    """Take an id, or ''."""
+    return identifier(field, value) if value else ""
+
+
+def text(field: str, value: str, limit: int = MAX_NAME) -> str:
+    """Take one line of text: no control characters, so that it cannot forge lines in a log or a terminal."""
+    if len(value) > limit:
+        raise invalid(field, f"must have at most {limit} characters")
+    if any(unicodedata.category(letter) in ("Cc", "Cf", "Zl", "Zp", "Cs") for letter in value):
+        raise invalid(field, "must be one line without control or invisible characters")
+    return value
+
+
+def labels(field: str, value: Mapping[str, str]) -> dict[str, str]:
+    """Take a few labels."""
+    if len(value) > MAX_LABELS:
+        raise invalid(field, f"must have at most {MAX_LABELS} labels")
+    return {identifier(f"{field} name", name): text(f"{field}.{name}", told) for name, told in value.items()}
+
+
+def digest(field: str, value: bytes) -> str:
+    """Take a SHA-256."""
+    if len(value) != 32:
+        raise invalid(field, "must be the 32 bytes of a SHA-256")
+    return value.hex()
+
+
+def milliseconds(field: str, request: object, default_s: float, longest_s: float) -> int:
+    """Take the duration `field` of a message, or its default; it must be positive and not too long."""
+    name = field.rpartition(".")[2]
+    if not request.HasField(name):  # type: ignore[attr-defined]
+        return round(default_s * 1000)
+    told: Duration = getattr(request, name)
+    value = told.seconds * 1000 + told.nanos // 1_000_000
+    if not 0 < value <= longest_s * 1000:
+        raise invalid(field, f"must be more than 0 and at most {longest_s:g} s")
+    return value

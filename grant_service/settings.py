@@ -1,0 +1,136 @@
+"""Every setting of the sidecar: one frozen object, one environment variable for each field.
+
+Nothing else in the service reads the environment. The client has its own two (COUNTERMAND_HOME,
+COUNTERMAND_TARGET), because it must find the sidecar without importing it.
+"""
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from grant_service.core.store import Durability
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+def default_home() -> Path:
+    """The state directory of the user who runs the sidecar."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "countermand"
+
+
+class Settings(BaseSettings):
+    """Run the sidecar.
+
+    Each option is also an environment variable, named in brackets; the option wins.
+    """
+
+    model_config = SettingsConfigDict(
+        use_attribute_docstrings=True,
+        env_prefix="COUNTERMAND_",
+        frozen=True,
+        extra="forbid",
+        cli_prog_name="countermand serve",
+        cli_kebab_case=True,
+        cli_avoid_json=True,
+        cli_hide_none_type=True,
+    )
+
+    home: Path = Field(default_factory=default_home)
+    """Directory of sockets, keys and data. Keep the path short: a socket's may have 107 bytes."""
+
+    store: str = "sqlite"
+    """Where the truth is kept: `sqlite` (embedded, one sidecar), `memory` (forgets everything; tests), or the
+    URL of a Redis or Valkey that several sidecars share (redis://, rediss://, unix://)."""
+
+    accept_durability: Durability = Durability.SYNCED
+    """The weakest durability a Redis may have. Below SYNCED a power cut can forget a revocation; every
+    report then says so."""
+
+    insecure_dev_tcp: str = ""
+    """Listen on loopback TCP too, such as `127.0.0.1:7420`: issuer there, tool, operator and auditor on the
+    next three ports. Anybody on this machine can then do anything. For development only."""
+
+    grant_ttl: Seconds = 300
+    """How long a grant lasts if its request does not say. Short: a stolen token is worth this much."""
+
+    grant_ttl_max: Annotated[float, Field(gt=0, le=900)] = 900
+    """The longest a grant may last; 900 s at the most."""
+
+    run_ttl: Seconds = 86_400
+    """How long a run may last if its request does not say."""
+
+    run_ttl_max: Seconds = 30 * 86_400
+    """The longest a run may last."""
+
+    keep: Seconds = 30 * 86_400
+    """How long Redis keeps a run's records beyond its deadline. Cancelled runs leave a tombstone for ever."""
+
+    prepare_ttl: Seconds = 60
+    """How long an action may stay prepared if its request does not say."""
+
+    prepare_ttl_max: Seconds = 900
+    """The longest an action may stay prepared."""
+
+    permit_use: Seconds = 5
+    """How long a permit lasts if its request does not say. This is the window in which an effect can land
+    after a cancel: long enough to start the effect, no longer."""
+
+    permit_use_max: Seconds = 60
+    """The longest a permit may last."""
+
+    max_actions: Annotated[int, Field(gt=0)] = 100_000
+    """How many actions a run may prepare: a runaway agent must not fill the store."""
+
+    decision_timeout: Seconds = 2
+    """How long a tool's or issuer's call may take; after it the answer is `do not act, ask again`."""
+
+    operator_timeout: Seconds = 10
+    """How long a cancel or a read may take. Longer, because a report may be long."""
+
+    max_calls: Annotated[int, Field(gt=0)] = 512
+    """How many calls the issuer's and the tool's listener each have under way; more are refused at once."""
+
+    max_operator_calls: Annotated[int, Field(gt=0)] = 64
+    """The same for the operator's and the auditor's: own slots, so that no flood starves a cancel."""
+
+    drain_timeout: Seconds = 10
+    """How long SIGTERM waits for calls under way. Keep it below the supervisor's own patience."""
+
+    token_cache: Annotated[int, Field(ge=0)] = 4096
+    """How many verified tokens are remembered. To verify one costs about 100 us, to remember it 1 us."""
+
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What is logged. No level logs a token."""
+
+    @field_validator("store")
+    @classmethod
+    def _known_store(cls, value: str) -> str:
+        if value in ("sqlite", "memory") or value.startswith(("redis://", "rediss://", "unix://")):
+            return value
+        raise ValueError("must be sqlite, memory, or a redis://, rediss:// or unix:// URL")
+
+    @field_validator("insecure_dev_tcp")
+    @classmethod
+    def _loopback_only(cls, value: str) -> str:
+        if not value:
+            return value
+        host, _, port = value.rpartition(":")
+        if not port.isdigit() or not 0 < int(port) <= 65_532:
+            raise ValueError("must be ADDRESS:PORT, with three free ports after it")
+        if not ipaddress.ip_address(host.strip("[]")).is_loopback:
+            raise ValueError("must be a loopback address such as 127.0.0.1: it has no authentication at all")
+        return value
+
+
+def variable(name: str) -> str:
+    """Name the environment variable of a setting."""
+    return f"COUNTERMAND_{name.upper()}"
+
+
+for _name, _field in Settings.model_fields.items():
+    _field.description = " ".join(f"{_field.description} [{variable(_name)}]".split())

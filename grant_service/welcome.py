@@ -1,0 +1,29 @@
+"""What `countermand serve` prints when it is ready."""
+
+import os
+
+from grant_service.app import Sidecar
+from grant_service.settings import default_home
+
+
+def welcome(sidecar: Sidecar) -> str:
+    """Say where it listens, for whom, and what to try next."""
+    settings = sidecar.settings
+    store = settings.store if "://" not in settings.store else "redis"
+    lines = [f"Countermand is ready. Store: {store}. Home: {settings.home}", ""]
+    lines += [f"  {role:<9} {address}" for role, address in sidecar.addresses.items()]
+    lines += ["", "Try next, in another terminal:", ""]
+    lines += [f"  {_prefix(settings.home)}countermand {words}" for words in _TRY]
+    lines += ["", "Stop it with Ctrl-C."]
+    return "\n".join(lines)
+
+
+_TRY = (
+    "demo                                      # the whole story in ten seconds",
+    "open --run r-1 --agent mailer             # open a run",
+    "cancel r-1 --reason user_stop             # stop it, and see the report",
+)
+
+
+def _prefix(home: os.PathLike[str]) -> str:
+    return "" if os.fspath(home) == os.fspath(default_home()) else f"COUNTERMAND_HOME={home} "
