@@ -1,0 +1,193 @@
+"""A player speaks the verbs with defaults, so that a test shows only what it is about."""
+
+from dataclasses import replace
+from hashlib import sha256
+from typing import TypeVar
+
+from grant_service.core import verbs
+from grant_service.core.action import ActionState, Intent
+from grant_service.core.errors import ErrorReason, Refusal, explain
+from grant_service.core.grant import GrantRef
+from grant_service.core.journal import Entry
+from grant_service.core.run import Run, StopReason
+from grant_service.core.scope import Reversibility, Scope
+from tests.store.rigs import Rig
+
+T = TypeVar("T")
+
+SECOND = 1000
+HOUR = 3600 * SECOND
+DAY = 24 * HOUR
+ALL = (Scope("*"),)
+
+
+def digest(arguments: str = "") -> str:
+    """The digest of some arguments."""
+    return sha256(arguments.encode()).hexdigest()
+
+
+def intent(
+    op: str = "op",
+    action: str = "email.send",
+    resource: str = "mailto:team@example.com",
+    arguments: str = "",
+    reversibility: Reversibility = Reversibility.IRREVERSIBLE,
+    compensation: str = "",
+) -> Intent:
+    """What a tool wants to do."""
+    return Intent(op, action, resource, digest(arguments), reversibility, compensation)
+
+
+def done(answer: T | Refusal) -> T:
+    """The answer, which must not be a refusal."""
+    assert not isinstance(answer, Refusal), explain(answer)
+    return answer
+
+
+def refused(answer: object, reason: ErrorReason) -> dict[str, str]:
+    """The details of a refusal, which must have this reason and all its sentence needs."""
+    assert isinstance(answer, Refusal), answer
+    assert answer.reason is reason, explain(answer)
+    plain = {name: value.replace("?", "_") for name, value in answer.details.items()}
+    assert "?" not in explain(replace(answer, details=plain)), "the sentence has a gap"
+    assert all(answer.details.values()), "empty details are left out"
+    return dict(answer.details)
+
+
+class Player:
+    """Plays issuer, tool and operator on one rig."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig, self.store = rig, rig.store
+
+    async def open(self, run: str = "run", parent: str = "", ttl_ms: int = DAY, **more: object) -> Run:
+        """Open a run."""
+        return done(await self.try_open(run, parent, ttl_ms, **more)).run
+
+    async def try_open(
+        self, run: str = "run", parent: str = "", ttl_ms: int = DAY, **more: object
+    ) -> verbs.Opened | Refusal:
+        """Ask to open a run."""
+        command = verbs.Open(run, ttl_ms, keep_ms=DAY, parent=parent, **more)  # type: ignore[arg-type]
+        return await self.store.open(command)
+
+    async def issue(
+        self,
+        run: str = "run",
+        scopes: tuple[Scope, ...] = ALL,
+        ttl_ms: int = HOUR,
+        grant: str = "grant",
+        audience: str = "tool",
+    ) -> GrantRef:
+        """Issue a grant and point to it, as its token would."""
+        issued = done(await self.try_issue(run, scopes, ttl_ms, grant, audience))
+        return ref(issued)
+
+    async def try_issue(
+        self,
+        run: str = "run",
+        scopes: tuple[Scope, ...] = ALL,
+        ttl_ms: int = HOUR,
+        grant: str = "grant",
+        audience: str = "tool",
+    ) -> verbs.Issued | Refusal:
+        """Ask for a grant."""
+        return await self.store.issue(verbs.Issue(grant, run, audience, scopes, ttl_ms))
+
+    async def ready(self, run: str = "run", **more: object) -> GrantRef:
+        """Open a run and issue a grant for it."""
+        await self.open(run)
+        return await self.issue(run, **more)  # type: ignore[arg-type]
+
+    async def prepare(
+        self,
+        grant: GrantRef,
+        wanted: Intent | str = "op",
+        ttl_ms: int = 60 * SECOND,
+        peer: str = "tool",
+        max_actions: int = 1000,
+    ) -> verbs.Prepared | Refusal:
+        """Ask to prepare an action."""
+        wanted = intent(wanted) if isinstance(wanted, str) else wanted
+        return await self.store.prepare(verbs.Prepare(grant, peer, wanted, ttl_ms, max_actions))
+
+    async def commit(
+        self,
+        grant: GrantRef,
+        op: str = "op",
+        use_ms: int = 5 * SECOND,
+        peer: str = "tool",
+        arguments: str = "",
+    ) -> verbs.Permitted | Refusal:
+        """Ask whether a prepared action may happen."""
+        return await self.store.commit(verbs.Commit(grant, peer, op, digest(arguments), use_ms))
+
+    async def perform(
+        self,
+        grant: GrantRef,
+        wanted: Intent | str = "op",
+        use_ms: int = 5 * SECOND,
+        peer: str = "tool",
+        max_actions: int = 1000,
+    ) -> verbs.Permitted | Refusal:
+        """Ask to prepare and commit at once."""
+        wanted = intent(wanted) if isinstance(wanted, str) else wanted
+        return await self.store.perform(verbs.Perform(grant, peer, wanted, use_ms, max_actions))
+
+    async def permit(self, grant: GrantRef, op: str = "op", **more: object) -> verbs.Permitted:
+        """Prepare and commit, both of which must work."""
+        done(await self.prepare(grant, op))
+        return done(await self.commit(grant, op, **more))  # type: ignore[arg-type]
+
+    async def settle(
+        self,
+        grant: GrantRef,
+        op: str = "op",
+        outcome: ActionState = ActionState.SUCCEEDED,
+        receipt: str = "",
+        note: str = "",
+        peer: str = "tool",
+    ) -> verbs.Settled | Refusal:
+        """Say what became of an action."""
+        return await self.store.settle(verbs.Settle(grant, peer, op, outcome, receipt, note))
+
+    async def abandon(
+        self, grant: GrantRef, op: str = "op", note: str = "", peer: str = "tool"
+    ) -> verbs.Abandoned | Refusal:
+        """Give up an action."""
+        return await self.store.abandon(verbs.Abandon(grant, peer, op, note))
+
+    async def cancel(
+        self,
+        run: str = "run",
+        reason: StopReason = StopReason.USER_STOP,
+        actor: str = "u-7",
+        note: str = "",
+        tag: str = "",
+    ) -> verbs.Cancelled:
+        """Stop a run."""
+        return await self.store.cancel(verbs.Cancel(run, reason, actor, note, tag))
+
+    async def finish(self, run: str = "run", actor: str = "", note: str = "") -> verbs.Finished | Refusal:
+        """End a run that did its work."""
+        return await self.store.finish(verbs.Finish(run, actor, note))
+
+    async def journal(self, run: str = "run") -> list[Entry]:
+        """Read a run's whole journal."""
+        return await self.store.journal(run, 0, 100_000)
+
+    async def kinds(self, run: str = "run") -> list[str]:
+        """Read what happened in a run, in one word each."""
+        return [entry.kind.value for entry in await self.journal(run)]
+
+    async def read(self, run: str = "run") -> Run:
+        """Read a run that is there."""
+        (found,) = await self.store.runs([run])
+        assert found
+        return found
+
+
+def ref(issued: verbs.Issued) -> GrantRef:
+    """Point to a grant as its token would."""
+    grant = issued.grant
+    return GrantRef(grant.grant_id, grant.run_id, grant.ancestors, grant.audience, issued.subject)

@@ -1,0 +1,186 @@
+"""Rigs: each kind of store, with its clock and its epoch in the test's hands and its whole state in view."""
+
+import asyncio
+import dataclasses
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from grant_service.core.store import Store
+from grant_service.store import records
+from grant_service.store.memory import MemoryState, MemoryStore
+from grant_service.store.sqlite import SqliteStore
+
+#: The time at which every rig begins: later than any real clock, so that no real deadline passes in between.
+START = 4_000_000_000_000
+EPOCH = "epoch-1"
+
+#: What makes an SQLite store as new.
+_EMPTY = f"""
+BEGIN; DELETE FROM runs; DELETE FROM grants; DELETE FROM actions; DELETE FROM journal;
+UPDATE meta SET epoch = '{EPOCH}', seq = 0, now = 0; COMMIT
+"""  # noqa: S608 - nothing but our own words
+
+Fields = Mapping[str, str]
+
+
+@dataclass
+class Dump:
+    """Everything a store knows, in one form for all stores."""
+
+    epoch: str
+    now: int
+    seq: int
+    runs: dict[str, Fields] = field(default_factory=dict)
+    grants: dict[str, Fields] = field(default_factory=dict)
+    actions: dict[tuple[str, str], Fields] = field(default_factory=dict)
+    entries: dict[str, list[tuple[int, int, str, Fields]]] = field(default_factory=dict)
+
+    def differences(self, other: "Dump") -> list[str]:
+        """Say where two dumps differ, one line for each place; empty if they are the same."""
+        mine, others = (_flat(dataclasses.asdict(dump)) for dump in (self, other))
+        keys = sorted(mine.keys() | others.keys())
+        return [
+            f"{key}: {mine.get(key)!r} != {others.get(key)!r}"
+            for key in keys
+            if mine.get(key) != others.get(key)
+        ]
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        parts = value.items()
+    elif isinstance(value, list):
+        parts = enumerate(value)
+    else:
+        return {path: value}
+    return {key: leaf for name, part in parts for key, leaf in _flat(part, f"{path}/{name}").items()}
+
+
+class Rig(ABC):
+    """A store, and what a test may do to the world around it."""
+
+    store: Store
+
+    def __init__(self) -> None:
+        self.time = START
+
+    async def advance(self, ms: int) -> None:
+        """Move the store's clock on, or back if `ms` is negative."""
+        await self.set_time(self.time + ms)
+
+    async def set_time(self, time: int) -> None:
+        """Set the store's clock."""
+        self.time = time
+
+    @abstractmethod
+    async def renew_epoch(self, epoch: str) -> None:
+        """Begin a new epoch, as a store does that may have lost facts."""
+
+    @abstractmethod
+    async def dump(self) -> Dump:
+        """Read the whole state, past the store's own doors."""
+
+    async def last_seq(self) -> int:
+        """Read the number of the last journal entry."""
+        return (await self.store.standing()).last_seq
+
+    @abstractmethod
+    async def reset(self) -> None:
+        """Make it as new: empty, at START, in EPOCH."""
+
+    async def close(self) -> None:
+        """Let go of everything."""
+        await self.store.close()
+
+
+class MemoryRig(Rig):
+    """The model."""
+
+    @classmethod
+    async def start(cls) -> "MemoryRig":
+        """Make a new store."""
+        rig = cls()
+        await rig.reset()
+        return rig
+
+    async def reset(self) -> None:
+        """Forget the store and make another."""
+        self.time = START
+        self.store = MemoryStore(lambda: self.time, EPOCH)
+
+    async def renew_epoch(self, epoch: str) -> None:
+        """Begin a new epoch."""
+        assert isinstance(self.store, MemoryStore)
+        self.store.renew_epoch(epoch)
+
+    def _state(self) -> MemoryState:
+        assert isinstance(self.store, MemoryStore)
+        return self.store.state
+
+    async def dump(self) -> Dump:
+        """Write the model's records as fields."""
+        state = self._state()
+        return Dump(
+            epoch=state.epoch,
+            now=state.now,
+            seq=state.seq,
+            runs={run_id: records.run_fields(run) for run_id, run in state.runs.items()},
+            grants={grant_id: records.grant_fields(grant) for grant_id, grant in state.grants.items()},
+            actions={key: records.action_fields(action) for key, action in state.actions.items()},
+            entries={
+                run_id: [(entry.seq, entry.time, entry.kind.value, dict(entry.data)) for entry in entries]
+                for run_id, entries in state.entries.items()
+            },
+        )
+
+
+class SqliteRig(Rig):
+    """The embedded store on a file of its own."""
+
+    store: SqliteStore
+
+    @classmethod
+    async def start(cls, folder: Path) -> "SqliteRig":
+        """Make a new store in `folder`."""
+        rig = cls()
+        rig.store = await SqliteStore.start(folder / "countermand.db", lambda: rig.time)
+        await rig.renew_epoch(EPOCH)
+        return rig
+
+    async def renew_epoch(self, epoch: str) -> None:
+        """Begin a new epoch."""
+        await self.store.renew_epoch(epoch)
+
+    async def reset(self) -> None:
+        """Empty the tables, which is fifty times as fast as another file."""
+        self.time = START
+        await self._run(self._empty)
+
+    def _empty(self) -> None:
+        state = self.store._state
+        state._db.executescript(_EMPTY)
+        state.epoch, state.now, state.seq = EPOCH, 0, 0
+
+    async def dump(self) -> Dump:
+        """Read every table."""
+        return await self._run(self._read)
+
+    def _read(self) -> Dump:
+        db = self.store._state._db
+        epoch, now, seq = db.execute("SELECT epoch, now, seq FROM meta").fetchone()
+        dump = Dump(epoch, now, seq)
+        dump.runs = {run: json.loads(text) for run, text in db.execute("SELECT run_id, fields FROM runs")}
+        grants = db.execute("SELECT grant_id, fields FROM grants")
+        dump.grants = {grant: json.loads(text) for grant, text in grants}
+        actions = db.execute("SELECT run_id, op_id, fields FROM actions")
+        dump.actions = {(run, op): json.loads(text) for run, op, text in actions}
+        for seq, run, time, kind, text in db.execute("SELECT * FROM journal ORDER BY seq"):
+            dump.entries.setdefault(run, []).append((seq, time, kind, json.loads(text)))
+        return dump
+
+    async def _run(self, work: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self.store._writer, work)
