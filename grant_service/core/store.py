@@ -34,6 +34,8 @@ class Standing:
     durability: Durability
     now: int
     last_seq: int
+    #: What is wrong though the store answers, such as a full disk; '' if nothing is. It never stops a report.
+    trouble: str = ""
 
 
 class Store(Protocol):

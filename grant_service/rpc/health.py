@@ -34,13 +34,13 @@ class Health:
     async def look(self) -> None:
         """Look once, and tell."""
         try:
-            await self._store.standing()
+            trouble = (await self._store.standing()).trouble
         except Refused as refused:
             await self._tell(False, explain(refused.refusal))
         except Exception as defect:
             await self._tell(False, repr(defect))
         else:
-            await self._tell(True, "")
+            await self._tell(not trouble, trouble)
 
     async def drain(self) -> None:
         """Say `not ready` from now on, whatever the store says."""

@@ -5,14 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from grant_service.core import lifecycle, verbs
 from grant_service.core.action import Action
 from grant_service.core.clock import Clock, system_clock
-from grant_service.core.errors import Refusal
 from grant_service.core.grant import Grant
 from grant_service.core.journal import Entry, Kind
 from grant_service.core.run import Run
-from grant_service.core.store import Durability, Standing
+from grant_service.core.store import Durability, Standing, State
+from grant_service.store.by_rules import ByRules
 
 C = TypeVar("C")
 A = TypeVar("A")
@@ -61,7 +60,7 @@ class MemoryState:
         return self.seq
 
 
-class MemoryStore:
+class MemoryStore(ByRules):
     """Decides by the rules, in one event-loop step each; nothing survives the process."""
 
     def __init__(self, clock: Clock = system_clock, epoch: str | None = None) -> None:
@@ -72,7 +71,7 @@ class MemoryStore:
         """End everything issued so far, as a loss of facts would have to."""
         self.state.epoch = epoch or f"mem-{secrets.token_hex(8)}"
 
-    def _decide(self, rule: Callable[[MemoryState, C], A], command: C) -> A:
+    async def _decide(self, rule: Callable[[State, C], A], command: C) -> A:
         self._tick()
         return rule(self.state, command)
 
@@ -80,42 +79,6 @@ class MemoryStore:
         clock = self._clock()
         self.state.behind_ms = max(0, self.state.now - clock)
         self.state.now = max(self.state.now, clock)
-
-    async def open(self, command: verbs.Open) -> verbs.Opened | Refusal:
-        """Open a run."""
-        return self._decide(lifecycle.open, command)
-
-    async def issue(self, command: verbs.Issue) -> verbs.Issued | Refusal:
-        """Issue a grant."""
-        return self._decide(lifecycle.issue, command)
-
-    async def prepare(self, command: verbs.Prepare) -> verbs.Prepared | Refusal:
-        """Record an intended action."""
-        return self._decide(lifecycle.prepare, command)
-
-    async def commit(self, command: verbs.Commit) -> verbs.Permitted | Refusal:
-        """Decide whether a prepared action may happen."""
-        return self._decide(lifecycle.commit, command)
-
-    async def perform(self, command: verbs.Perform) -> verbs.Permitted | Refusal:
-        """Prepare and commit in one step."""
-        return self._decide(lifecycle.perform, command)
-
-    async def settle(self, command: verbs.Settle) -> verbs.Settled | Refusal:
-        """Record an outcome."""
-        return self._decide(lifecycle.settle, command)
-
-    async def abandon(self, command: verbs.Abandon) -> verbs.Abandoned | Refusal:
-        """Give up a prepared action."""
-        return self._decide(lifecycle.abandon, command)
-
-    async def cancel(self, command: verbs.Cancel) -> verbs.Cancelled:
-        """End a run for good."""
-        return self._decide(lifecycle.cancel, command)
-
-    async def finish(self, command: verbs.Finish) -> verbs.Finished | Refusal:
-        """End a run that did its work."""
-        return self._decide(lifecycle.finish, command)
 
     async def runs(self, ids: Sequence[str]) -> list[Run | None]:
         """Read runs by id."""

@@ -13,13 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from grant_service.core import lifecycle, verbs
+from grant_service.core import lifecycle
 from grant_service.core.clock import Clock, system_clock
-from grant_service.core.errors import ErrorReason, Refusal, StoreFailed
+from grant_service.core.errors import ErrorReason, StoreFailed, explain
 from grant_service.core.journal import Entry
 from grant_service.core.run import Run
 from grant_service.core.store import Durability, Standing, State
 from grant_service.store import sqlite_state
+from grant_service.store.by_rules import ByRules
 from grant_service.store.headroom import Headroom
 from grant_service.store.lockfile import LockFile
 
@@ -34,7 +35,7 @@ Rule = Callable[[State, Any], Any]
 Call = tuple[Rule, Any, "asyncio.Future[Any]"]
 
 
-class SqliteStore:
+class SqliteStore(ByRules):
     """One file, one process. `start` it; it holds the directory's lock until it is closed."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
@@ -44,6 +45,7 @@ class SqliteStore:
         self._headroom = Headroom(path.parent / "headroom")
         self._queue: list[Call] = []
         self._flushing = False
+        self._closing = False
         self._idle = asyncio.Event()
         self._idle.set()
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="countermand-sqlite-write")
@@ -74,6 +76,8 @@ class SqliteStore:
 
     async def _decide(self, rule: Callable[[State, C], A], command: C) -> A:
         """Queue a call for the next transaction. The caller may go away; the decision stays."""
+        if self._closing:
+            raise StoreFailed(ErrorReason.DRAINING)
         future: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._queue.append((rule, command, future))
         if not self._flushing:
@@ -135,42 +139,6 @@ class SqliteStore:
 
         return await self._in(self._reader, mapped)
 
-    async def open(self, command: verbs.Open) -> verbs.Opened | Refusal:
-        """Open a run."""
-        return await self._decide(lifecycle.open, command)
-
-    async def issue(self, command: verbs.Issue) -> verbs.Issued | Refusal:
-        """Issue a grant."""
-        return await self._decide(lifecycle.issue, command)
-
-    async def prepare(self, command: verbs.Prepare) -> verbs.Prepared | Refusal:
-        """Record an intended action."""
-        return await self._decide(lifecycle.prepare, command)
-
-    async def commit(self, command: verbs.Commit) -> verbs.Permitted | Refusal:
-        """Decide whether a prepared action may happen."""
-        return await self._decide(lifecycle.commit, command)
-
-    async def perform(self, command: verbs.Perform) -> verbs.Permitted | Refusal:
-        """Prepare and commit in one step."""
-        return await self._decide(lifecycle.perform, command)
-
-    async def settle(self, command: verbs.Settle) -> verbs.Settled | Refusal:
-        """Record an outcome."""
-        return await self._decide(lifecycle.settle, command)
-
-    async def abandon(self, command: verbs.Abandon) -> verbs.Abandoned | Refusal:
-        """Give up a prepared action."""
-        return await self._decide(lifecycle.abandon, command)
-
-    async def cancel(self, command: verbs.Cancel) -> verbs.Cancelled:
-        """End a run for good."""
-        return await self._decide(lifecycle.cancel, command)
-
-    async def finish(self, command: verbs.Finish) -> verbs.Finished | Refusal:
-        """End a run that did its work."""
-        return await self._decide(lifecycle.finish, command)
-
     async def runs(self, ids: Sequence[str]) -> list[Run | None]:
         """Read runs by id."""
         return await self._reading(lambda read: sqlite_state.read_runs(read, ids))
@@ -184,14 +152,15 @@ class SqliteStore:
         return await self._reading(lambda read: sqlite_state.read_journal(read, run_id, after_seq, limit))
 
     async def standing(self) -> Standing:
-        """Tell how the store stands; a store that lives on its reserve is not well."""
+        """Tell how the store stands. One that lives on its reserve says so, and looks for room again."""
         epoch, now, seq = await self._reading(sqlite_state.read_meta)
-        if self._headroom.released and not await self._in(self._writer, self._headroom.restore):
-            raise _full("the reserve is in use")
-        return Standing(epoch, Durability.SYNCED, max(now, self._clock()), seq)
+        full = self._headroom.released and not await self._in(self._writer, self._headroom.restore)
+        trouble = explain(_full("the reserve is in use").refusal) if full else ""
+        return Standing(epoch, Durability.SYNCED, max(now, self._clock()), seq, trouble)
 
     async def close(self) -> None:
         """Answer everything that was asked, then let go of the file and the lock."""
+        self._closing = True
         await self._idle.wait()
         await self._in(self._reader, self._read.close)
         await self._in(self._writer, self._state.close)

@@ -1,0 +1,1 @@
+"""Measures the sidecar: `make bench`. docs/performance.md has the figures and the method."""

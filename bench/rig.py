@@ -1,0 +1,135 @@
+"""One sidecar under measurement: a real process, real sockets, durable store; and a run to act in."""
+
+import asyncio
+import hashlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+
+from bench.sidecar import EMPTY
+from countermand.v1 import action_service_pb2 as action_pb
+from countermand.v1 import action_service_pb2_grpc as action_grpc
+from countermand.v1 import control_service_pb2 as control_pb
+from countermand.v1 import control_service_pb2_grpc as control_grpc
+from countermand.v1 import errors_pb2
+from countermand.v1 import grant_service_pb2 as grant_pb
+from countermand.v1 import grant_service_pb2_grpc as grant_grpc
+
+DIGEST = hashlib.sha256(b"{}").digest()
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Rig:
+    """A sidecar on one store, with a grant to commit under."""
+
+    def __init__(self, name: str, home: Path, process: subprocess.Popen[bytes]) -> None:
+        self.name, self.process = name, process
+        self._channels = {
+            role: grpc.aio.insecure_channel(f"unix:{home}/run/{role}.sock", [("grpc.enable_retries", 0)])
+            for role in ("issuer", "tool", "operator")
+        }
+        self.issuer = grant_grpc.GrantServiceStub(self._channels["issuer"])
+        self.tool = action_grpc.ActionServiceStub(self._channels["tool"])
+        self.operator = control_grpc.ControlServiceStub(self._channels["operator"])
+        self._empty = self._channels["tool"].unary_unary(EMPTY)
+        self._token, self._next = "", 0
+
+    async def open(self) -> None:
+        """Open a run and issue a grant."""
+        run = await self.issuer.OpenRun(grant_pb.OpenRunRequest(subject="bench"))
+        scopes = [grant_pb.Scope(action="bench.*")]
+        request = grant_pb.IssueGrantRequest(run_id=run.run.run_id, scopes=scopes)
+        request.ttl.seconds = 900
+        self._token = (await self.issuer.IssueGrant(request)).grant_token
+        self.run_id = run.run.run_id
+
+    async def prepare(self, count: int) -> list[str]:
+        """Prepare actions to commit."""
+        ids = [f"o-{self._next + index}" for index in range(count)]
+        self._next += count
+        intents = [action_pb.Intent(op_id=op, action="bench.act", digest=DIGEST) for op in ids]
+        requests = [action_pb.PrepareActionRequest(grant_token=self._token, intent=told) for told in intents]
+        await callers(64, [lambda one=one: self.tool.PrepareAction(one) for one in requests])
+        return ids
+
+    def commit(self, op_id: str) -> Awaitable[object]:
+        """Commit one."""
+        return self.tool.CommitAction(
+            action_pb.CommitActionRequest(grant_token=self._token, op_id=op_id, digest=DIGEST)
+        )
+
+    def empty(self) -> Awaitable[object]:
+        """Call the RPC that does nothing, with a message as long as a commit's."""
+        return self._empty(b"x" * 400)
+
+    async def cancel(self) -> None:
+        """Stop the run."""
+        await self.operator.CancelRun(
+            control_pb.CancelRunRequest(run_id=self.run_id, reason=errors_pb2.STOP_REASON_USER_STOP)
+        )
+
+    def cpu_seconds(self) -> float:
+        """Tell how much processor time the sidecar has used, system time included."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    async def close(self) -> None:
+        """Hang up."""
+        for channel in self._channels.values():
+            await channel.close()
+
+
+async def callers(count: int, calls: list[Callable[[], Awaitable[object]]]) -> None:
+    """Make all calls, `count` of them at a time."""
+    waiting = iter(calls)
+
+    async def one_caller() -> None:
+        for call in waiting:
+            await call()
+
+    await asyncio.gather(*(one_caller() for _ in range(count)))
+
+
+@asynccontextmanager
+async def rig(name: str, store: str) -> AsyncIterator[Rig]:
+    """Start a sidecar on a store, and stop it by its pid."""
+    home = Path(tempfile.mkdtemp(prefix="cm-bench-"))
+    environment = os.environ | {
+        "COUNTERMAND_HOME": str(home),
+        "COUNTERMAND_STORE": store,
+        "COUNTERMAND_LOG_LEVEL": "error",
+    }
+    process = _start(environment)
+    try:
+        await _ready(home, process)
+        one = Rig(name, home, process)
+        await one.open()
+        yield one
+        await one.close()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+        shutil.rmtree(home)
+
+
+def _start(environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "bench.sidecar"]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+
+
+async def _ready(home: Path, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 20
+    while not (home / "run" / "auditor.sock").exists():
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise SystemExit("bench: the sidecar did not start")
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(0.2)

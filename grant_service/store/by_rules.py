@@ -1,0 +1,55 @@
+"""The verbs of a store that decides by the rules in Python: each is one rule, run in one atomic step."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from grant_service.core import lifecycle, verbs
+from grant_service.core.errors import Refusal
+from grant_service.core.store import State
+
+C = TypeVar("C")
+A = TypeVar("A")
+
+
+class ByRules:
+    """What memory and SQLite have in common. They differ in how a step is made atomic and durable."""
+
+    async def _decide(self, rule: Callable[[State, C], A], command: C) -> A:
+        """Run a rule on the store's state, all or nothing."""
+        raise NotImplementedError
+
+    async def open(self, command: verbs.Open) -> verbs.Opened | Refusal:
+        """Open a run."""
+        return await self._decide(lifecycle.open, command)
+
+    async def issue(self, command: verbs.Issue) -> verbs.Issued | Refusal:
+        """Issue a grant."""
+        return await self._decide(lifecycle.issue, command)
+
+    async def prepare(self, command: verbs.Prepare) -> verbs.Prepared | Refusal:
+        """Record an intended action."""
+        return await self._decide(lifecycle.prepare, command)
+
+    async def commit(self, command: verbs.Commit) -> verbs.Permitted | Refusal:
+        """Decide whether a prepared action may happen."""
+        return await self._decide(lifecycle.commit, command)
+
+    async def perform(self, command: verbs.Perform) -> verbs.Permitted | Refusal:
+        """Prepare and commit in one step."""
+        return await self._decide(lifecycle.perform, command)
+
+    async def settle(self, command: verbs.Settle) -> verbs.Settled | Refusal:
+        """Record an outcome."""
+        return await self._decide(lifecycle.settle, command)
+
+    async def abandon(self, command: verbs.Abandon) -> verbs.Abandoned | Refusal:
+        """Give up a prepared action."""
+        return await self._decide(lifecycle.abandon, command)
+
+    async def cancel(self, command: verbs.Cancel) -> verbs.Cancelled:
+        """End a run for good."""
+        return await self._decide(lifecycle.cancel, command)
+
+    async def finish(self, command: verbs.Finish) -> verbs.Finished | Refusal:
+        """End a run that did its work."""
+        return await self._decide(lifecycle.finish, command)
