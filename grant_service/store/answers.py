@@ -1,0 +1,140 @@
+"""What Redis answers, turned into the answers of the verbs.
+
+A reply is trusted only in the shape that was agreed: anything else is an error (ValueError, KeyError,
+TypeError), never a default.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from grant_service.core import verbs
+from grant_service.core.action import ActionState
+from grant_service.core.errors import ErrorReason, Refusal, StoreFailed
+from grant_service.core.journal import Entry, Kind
+from grant_service.core.run import Run, RunState
+from grant_service.core.store import Durability, Standing
+from grant_service.store.records import grant_from, path_from, run_from
+
+A = TypeVar("A")
+
+#: The word by which each script says that it did what it was asked to.
+_WORDS = {
+    "open": "OPENED",
+    "issue": "ISSUED",
+    "prepare": "PREPARED",
+    "commit": "PERMITTED",
+    "perform": "PERMITTED",
+    "settle": "SETTLED",
+    "abandon": "ABANDONED",
+    "cancel": "CANCELLED",
+    "finish": "FINISHED",
+    "standing": "STANDING",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class OtherPath:
+    """Nothing was decided: the path asked with is not the run's; this one is."""
+
+    path: tuple[str, ...]
+
+
+def read(reply: Any, verb: str, nonce: str, make: Callable[[bool, list[str]], A]) -> A | Refusal | OtherPath:
+    """Read a script's answer to the call with this nonce; `make` gets `replayed` and what follows it."""
+    if not isinstance(reply, list) or not all(isinstance(part, str) for part in reply):
+        raise TypeError("the reply is no list of texts")
+    word, echo, *rest = reply
+    check_echo(echo, nonce)
+    if word == "REFUSED":
+        return Refusal(ErrorReason(rest[0]), fields(rest[1:]))
+    if word == "PATH":
+        return OtherPath(path_from(rest[0]))
+    if word == "UNFIT":
+        remedy = "point the store's URL at the primary"
+        raise StoreFailed(ErrorReason.STORE_UNFIT, cause="it is a replica", remedy=remedy)
+    if word != _WORDS[verb]:
+        raise ValueError("the reply has an unknown word")
+    return make(_flag(rest[0]), rest[1:])
+
+
+def check_echo(echo: Any, nonce: str) -> None:
+    """Make sure that a reply belongs to the call that sent the nonce."""
+    if echo != nonce:
+        raise ValueError("the reply belongs to another call")
+
+
+def opened(replayed: bool, rest: list[str]) -> verbs.Opened:
+    """Read the answer of open."""
+    return verbs.Opened(run_from(fields(rest)), replayed)
+
+
+def issued(replayed: bool, rest: list[str]) -> verbs.Issued:
+    """Read the answer of issue."""
+    subject, *grant = rest
+    return verbs.Issued(grant_from(fields(grant)), subject, replayed)
+
+
+def prepared(op_id: str, replayed: bool, rest: list[str]) -> verbs.Prepared:
+    """Read the answer of prepare."""
+    seq, expire_time = map(int, rest)
+    return verbs.Prepared(op_id, seq, expire_time, replayed)
+
+
+def permitted(op_id: str, replayed: bool, rest: list[str]) -> verbs.Permitted:
+    """Read the answer of commit and perform."""
+    fence, use_by, left_ms = map(int, rest)
+    return verbs.Permitted(op_id, fence, use_by, left_ms, replayed)
+
+
+def settled(op_id: str, replayed: bool, rest: list[str]) -> verbs.Settled:
+    """Read the answer of settle."""
+    seq, state, after_cut = rest
+    return verbs.Settled(op_id, int(seq), ActionState(state), _flag(after_cut), replayed)
+
+
+def abandoned(op_id: str, replayed: bool, rest: list[str]) -> verbs.Abandoned:
+    """Read the answer of abandon."""
+    (seq,) = rest
+    return verbs.Abandoned(op_id, int(seq), replayed)
+
+
+def cancelled(run_id: str, replayed: bool, rest: list[str]) -> verbs.Cancelled:
+    """Read the answer of cancel."""
+    state, seq, time, known = rest
+    return verbs.Cancelled(run_id, RunState(state), int(seq), int(time), _flag(known), replayed)
+
+
+def finished(replayed: bool, rest: list[str]) -> verbs.Finished:
+    """Read the answer of finish."""
+    return verbs.Finished(run_from(fields(rest)), replayed)
+
+
+def standing(durability: Callable[[], Durability], _: bool, rest: list[str]) -> Standing:
+    """Read the answer of standing."""
+    epoch, now, seq = rest
+    return Standing(epoch, durability(), int(now), int(seq))
+
+
+def run(run_id: str, flat: list[str]) -> Run | None:
+    """Read a run's hash."""
+    found = run_from(fields(flat)) if flat else None
+    if found and found.run_id != run_id:
+        raise ValueError("the record belongs to another run")
+    return found
+
+
+def entry(run_id: str, row: list[Any]) -> Entry:
+    """Read a journal entry."""
+    number, flat = row
+    data = fields(flat)
+    return Entry(int(number.removesuffix("-0")), int(data.pop("time")), run_id, Kind(data.pop("kind")), data)
+
+
+def fields(flat: list[str]) -> dict[str, str]:
+    """Read names and values."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def _flag(text: str) -> bool:
+    return {"0": False, "1": True}[text]

@@ -1,0 +1,64 @@
+"""Every key in Redis: its name, and how long it lives.
+
+All keys of a partition carry its hash tag, so that they share one slot and a script may touch them together.
+The scripts set the expiry; they never make a name.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+
+class Life(StrEnum):
+    """How long a key lives."""
+
+    #: For ever: one key a partition.
+    PERMANENT = "permanent"
+    #: Until its run's `keep_until`; for ever once that run is cancelled: its id can never be opened again.
+    TOMBSTONE = "tombstone"
+    #: Until its run's `keep_until`; the journal of a run cancelled before it was opened, for a set time.
+    RUN = "run"
+
+
+LIVES = {
+    "meta": Life.PERMANENT,  # hash {seq, now}: the last number given, the highest time seen
+    "runs": Life.PERMANENT,  # sorted set open_seq -> run id; reading it prunes runs that are gone
+    "run": Life.TOMBSTONE,  # hash, as in records.run_fields
+    "journal": Life.RUN,  # stream; an entry's id is `<seq>-0`, its fields kind, time and the data
+    "grant": Life.RUN,  # hash, as in records.grant_fields
+    "action": Life.RUN,  # hash, as in records.action_fields
+}
+
+
+class Keys:
+    """Names the keys of one partition."""
+
+    def __init__(self, prefix: str = "cm", partition: str = "p0") -> None:
+        self.stem = f"{prefix}:{{{partition}}}:"
+        self.meta = f"{self.stem}meta"
+        self.runs = f"{self.stem}runs"
+
+    def run(self, run_id: str) -> str:
+        """Name a run's record."""
+        return f"{self.stem}run:{run_id}"
+
+    def path(self, run_ids: Sequence[str]) -> list[str]:
+        """Name the records of the runs of a path."""
+        return [self.run(run_id) for run_id in run_ids]
+
+    def journal(self, run_id: str) -> str:
+        """Name a run's journal."""
+        return f"{self.stem}journal:{run_id}"
+
+    def grant(self, grant_id: str) -> str:
+        """Name a grant."""
+        return f"{self.stem}grant:{grant_id}"
+
+    def action(self, run_id: str, op_id: str) -> str:
+        """Name an action of a run."""
+        return f"{self.stem}action:{run_id}:{op_id}"
+
+    def life(self, key: str) -> Life:
+        """Tell how long a key lives; a key that is not named here is an error."""
+        if not key.startswith(self.stem):
+            raise KeyError(key)
+        return LIVES[key.removeprefix(self.stem).partition(":")[0]]

@@ -1,0 +1,65 @@
+"""The scripts: put together from the files in `lua/`, known to Redis by the SHA-1 of their text.
+
+A script is a header (its first line, and nothing else on that line), the constants of core, the host, the
+shared rules and the verb itself. Two versions of the service may share a store: each loads its own texts.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from grant_service.core.clock import CLOCK_TOLERANCE_MS
+from grant_service.core.journal import MAX_REFUSALS_KEPT
+from grant_service.core.run import MAX_DEPTH
+
+#: What each script needs beside the rules, in order.
+PARTS: dict[str, tuple[str, ...]] = {
+    "open": ("_run",),
+    "issue": (),
+    "prepare": ("_action", "_scope", "_prepare"),
+    "commit": ("_action", "_permit"),
+    "perform": ("_action", "_scope", "_prepare", "_permit"),
+    "settle": ("_action",),
+    "abandon": ("_action",),
+    "cancel": ("_run",),
+    "finish": (),
+    "standing": (),
+}
+
+#: What still works when Redis is at its maxmemory: ending things, and saying what became of them.
+ALLOW_OOM = frozenset({"cancel", "settle", "abandon", "finish", "standing"})
+
+_CONSTANTS = (
+    f"local CLOCK_TOLERANCE_MS, MAX_DEPTH = {CLOCK_TOLERANCE_MS}, {MAX_DEPTH}\n"
+    f"local MAX_REFUSALS_KEPT = {MAX_REFUSALS_KEPT}"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """One verb's script."""
+
+    name: str
+    text: str
+    sha: str
+
+
+def scripts(host: str | None = None) -> dict[str, Script]:
+    """Put all scripts together. `host` stands in for `_host.lua`, so that tests can set time and epoch.
+
+    Records expire by the server's own clock: a time set by a test must lie ahead of it.
+    """
+    return {name: _script(name, host or _part("_host")) for name in PARTS}
+
+
+def _script(name: str, host: str) -> Script:
+    header = "#!lua flags=allow-oom" if name in ALLOW_OOM else "#!lua"
+    parts = [_part("_rules"), *map(_part, PARTS[name]), _part(name)]
+    text = "\n".join([header, _CONSTANTS, host, *parts])
+    return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+@cache
+def _part(name: str) -> str:
+    return resources.files("grant_service.store").joinpath("lua", f"{name}.lua").read_text("utf-8")
