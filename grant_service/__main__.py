@@ -10,7 +10,9 @@ from pydantic_settings import CliApp
 from grant_service.app import Sidecar
 from grant_service.core.errors import Refused, explain
 from grant_service.log import configure
+from grant_service.rpc.listener import Unlistenable
 from grant_service.settings import Settings, variable
+from grant_service.tokens.private_dir import KeysUnfit
 from grant_service.welcome import welcome
 
 
@@ -39,9 +41,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         asyncio.run(serve(settings))
     except Refused as refused:
-        print(f"countermand serve: {explain(refused.refusal)}", file=sys.stderr)
-        return 1
+        return _cannot_start(explain(refused.refusal))
+    except (Unlistenable, KeysUnfit, OSError) as error:
+        return _cannot_start(str(error))
     return 0
+
+
+def _cannot_start(why: str) -> int:
+    print(f"countermand serve: {why}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

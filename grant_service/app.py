@@ -21,6 +21,7 @@ from grant_service.rpc.guard import Guard, Slots
 from grant_service.rpc.health import Health
 from grant_service.rpc.journal import JournalServicer
 from grant_service.rpc.roles import Role
+from grant_service.rpc.server import build_server
 from grant_service.settings import Settings
 from grant_service.store.lockfile import LockFile
 from grant_service.store.memory import MemoryStore
@@ -78,8 +79,7 @@ class Sidecar:
         new_id: NewId = random_id,
     ) -> "Sidecar":
         """Open everything in order; what was opened is closed again if a later step fails."""
-        run = settings.home / "run"
-        listener.prepare_directory(run)
+        run = listener.prepare_directory(settings.home)
         lock = LockFile(run / "lock")
         lock.take()
         try:
@@ -118,7 +118,7 @@ class Sidecar:
             "JournalService": JournalServicer(store),
         }
         guard = Guard(role, slots, timeout)
-        server = listener.build_server(guard, servicers, self._health.servicer)
+        server = build_server(guard, servicers, self._health.servicer)
         path = listener.socket_path(run, role)
         listener.bind(server, path)
         address = f"unix:{path}"

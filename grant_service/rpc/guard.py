@@ -10,13 +10,14 @@ from typing import Any
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError, Message
 
 from grant_service.core.errors import ErrorReason, Refusal, Refused
 from grant_service.rpc.errors import ALARMS, status
 from grant_service.rpc.roles import ALLOWED, Role
 
 Method = Callable[[Any], Awaitable[Any]]
-Handler = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Any]]
+Handler = Callable[[bytes, grpc.aio.ServicerContext[Any, Any]], Awaitable[Any]]
 
 _log = structlog.get_logger()
 
@@ -60,8 +61,11 @@ class Guard:
         self._slots = slots
         self._timeout = timeout
 
-    def handler(self, rpc: str, method: Method | None) -> Handler:
-        """Wrap one RPC's method; an RPC that is not in the table, or has no method, is refused."""
+    def handler(self, rpc: str, request_type: type[Message], method: Method | None) -> Handler:
+        """Wrap one RPC's method; an RPC that is not in the table, or has no method, is refused.
+
+        Bytes come in and bytes go out, so that what cannot be read, or written, is refused like all else.
+        """
         allowed = ALLOWED.get(rpc, frozenset())
         if self._role not in allowed:
             roles = ", ".join(sorted(allowed)) or "nobody"
@@ -70,7 +74,7 @@ class Guard:
             )
         if method is None:
             return self._refusing(rpc, Refusal(ErrorReason.VERB_NOT_SERVED, {"rpc": rpc}))
-        return self._guarded(rpc, method)
+        return self._guarded(rpc, request_type, method)
 
     def _refusing(self, rpc: str, refusal: Refusal) -> Handler:
         async def refuse(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
@@ -78,10 +82,12 @@ class Guard:
 
         return refuse
 
-    def _guarded(self, rpc: str, method: Method) -> Handler:
-        async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+    def _guarded(self, rpc: str, request_type: type[Message], method: Method) -> Handler:
+        async def handle(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             try:
-                return await self._decide(method(request), context.time_remaining())
+                work = method(_parsed(request_type, request))
+                answer = await self._decide(work, context.time_remaining())
+                return answer.SerializeToString()
             except Refused as refused:
                 refusal = refused.refusal
             except Exception as defect:
@@ -104,6 +110,15 @@ class Guard:
         tell = _log.warning if refusal.reason in ALARMS else _log.info
         tell("refused", rpc=rpc, role=self._role.value, reason=refusal.reason.value, **_named(refusal))
         await context.abort_with_status(status(refusal))
+
+
+def _parsed(request_type: type[Message], request: bytes) -> Message:
+    try:
+        return request_type.FromString(request)
+    except DecodeError:
+        rule = f"must be the bytes of a {request_type.DESCRIPTOR.full_name}"
+        # The decoder's own words may quote what it could not read.
+        raise Refused(ErrorReason.INVALID_REQUEST, field="request", rule=rule) from None
 
 
 def _named(refusal: Refusal) -> dict[str, str]:

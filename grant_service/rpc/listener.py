@@ -1,74 +1,27 @@
-"""Where the sidecar listens: one socket and one server for each role."""
+"""Where the sidecar listens: one socket for each role, in a directory nobody else can enter."""
 
+import errno
 import os
+import shlex
 import socket
 import stat
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import grpc
-from grpc_health.v1 import health_pb2_grpc
 
-from countermand.v1 import (
-    action_service_pb2,
-    action_service_pb2_grpc,
-    control_service_pb2,
-    control_service_pb2_grpc,
-    grant_service_pb2,
-    grant_service_pb2_grpc,
-    journal_service_pb2,
-    journal_service_pb2_grpc,
-)
-from grant_service.core.errors import ErrorReason, Refused
-from grant_service.rpc.guard import Guard
-from grant_service.rpc.journal import MAX_ANSWER_BYTES
 from grant_service.rpc.roles import Role
 
 #: A socket's path may have 107 bytes on Linux, 103 on macOS.
 _MAX_SOCKET_PATH = 103
 
-_OPTIONS = (
-    ("grpc.max_receive_message_length", 64 * 1024),
-    ("grpc.max_send_message_length", MAX_ANSWER_BYTES),
-    ("grpc.max_metadata_size", 16 * 1024),
-    # Above the slots of any listener, so that a flood meets a refusal with a reason and not a broken stream.
-    ("grpc.max_concurrent_streams", 1024),
-    ("grpc.so_reuseport", 0),
-    # Clients ping every 30 s at the most; the default of 300 s would hang up on them.
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-)
-
-_SERVICES: tuple[tuple[ModuleType, Any, str], ...] = (
-    (grant_service_pb2, grant_service_pb2_grpc.add_GrantServiceServicer_to_server, "GrantService"),
-    (action_service_pb2, action_service_pb2_grpc.add_ActionServiceServicer_to_server, "ActionService"),
-    (control_service_pb2, control_service_pb2_grpc.add_ControlServiceServicer_to_server, "ControlService"),
-    (journal_service_pb2, journal_service_pb2_grpc.add_JournalServiceServicer_to_server, "JournalService"),
-)
+_ELSEWHERE = "choose another COUNTERMAND_HOME"
 
 
-class Unlistenable(Refused):
-    """The sidecar cannot listen where it should."""
+class Unlistenable(Exception):
+    """The sidecar cannot listen where it should; the message is one line and says what to do."""
 
-
-def build_server(guard: Guard, servicers: dict[str, object], health: Any) -> grpc.aio.Server:
-    """Build one role's server: every service is on it, and the guard decides what the role may call."""
-    server = grpc.aio.server(options=_OPTIONS)
-    for module, add, name in _SERVICES:
-        add(_guarded(guard, servicers[name], module.DESCRIPTOR.services_by_name[name]), server)
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    return server
-
-
-def _guarded(guard: Guard, servicer: object, descriptor: Any) -> object:
-    handlers = {
-        method.name: guard.handler(f"{descriptor.name}.{method.name}", getattr(servicer, method.name, None))
-        for method in descriptor.methods
-    }
-    return type(
-        f"Guarded{descriptor.name}", (), {name: staticmethod(call) for name, call in handlers.items()}
-    )()
+    def __init__(self, cause: str, remedy: str) -> None:
+        super().__init__(f"{cause}; {remedy}")
 
 
 def socket_path(directory: Path, role: Role) -> Path:
@@ -76,36 +29,59 @@ def socket_path(directory: Path, role: Role) -> Path:
     return directory / f"{role.value}.sock"
 
 
-def prepare_directory(directory: Path) -> None:
-    """Make a directory only we can enter, or refuse one that others could."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = directory.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise _unfit(f"{directory} is not a directory of this user", "choose another COUNTERMAND_HOME")
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        raise _unfit(f"{directory} can be entered by others", f"run: chmod 700 {directory}")
+def prepare_directory(home: Path) -> Path:
+    """Make the directory of the sockets, which only we can enter, or refuse one that others could."""
+    directory = home / "run"
     for role in Role:
         path = os.fsencode(socket_path(directory, role))
         if len(path) > _MAX_SOCKET_PATH:
             name = os.fsdecode(path)
             cause = f"the socket path {name} has {len(path)} bytes, more than {_MAX_SOCKET_PATH}"
-            raise _unfit(cause, "set COUNTERMAND_HOME to a shorter path")
+            raise Unlistenable(cause, "set COUNTERMAND_HOME to a shorter path")
+    try:
+        _require_private_home(home)
+        directory.mkdir(mode=0o700, exist_ok=True)
+        found = directory.lstat()
+    except OSError as error:
+        cause = f"{directory} cannot be made ({error.strerror})"
+        raise Unlistenable(cause, _ELSEWHERE) from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise Unlistenable(f"{directory} is not a directory of this user", _ELSEWHERE)
+    if stat.S_IMODE(found.st_mode) & 0o077:
+        raise _open_to_others(f"{directory} can be entered by others", directory)
+    return directory
+
+
+def _require_private_home(home: Path) -> None:
+    """Make the home; refuse one in which others could put a directory of their own in place of ours."""
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = home.stat()
+    ours = found.st_uid == os.getuid()
+    if not ours and found.st_uid != 0:
+        raise Unlistenable(f"{home} belongs to another user", _ELSEWHERE)
+    if stat.S_IMODE(found.st_mode) & 0o022:
+        cause = f"{home} can be changed by others"
+        raise _open_to_others(cause, home) if ours else Unlistenable(cause, _ELSEWHERE)
+
+
+def _open_to_others(cause: str, directory: Path) -> Unlistenable:
+    return Unlistenable(cause, f"run: chmod 700 {shlex.quote(str(directory))}")
 
 
 def bind(server: grpc.aio.Server, path: Path) -> None:
     """Listen on a socket; one left behind by a process that died is removed, a live one is respected."""
     if path.is_symlink() or (path.exists() and not path.is_socket()):
-        raise _unfit(f"{path} exists and is no socket", "remove it, or choose another COUNTERMAND_HOME")
+        raise Unlistenable(f"{path} exists and is no socket", f"remove it, or {_ELSEWHERE}")
     if path.exists():
-        if _answers(path):
-            raise _unfit(f"another process listens on {path}", "stop it, or choose another COUNTERMAND_HOME")
+        if not _is_dead(path):
+            raise Unlistenable(f"another process listens on {path}", f"stop it, or {_ELSEWHERE}")
         path.unlink()
     # The socket gets its mode from the umask at bind: readable by nobody else from its first moment.
     before = os.umask(0o177)
     try:
         server.add_insecure_port(f"unix:{path}")
     except RuntimeError as error:
-        raise _unfit(f"cannot listen on {path}", "see whether the directory is writable") from error
+        raise Unlistenable(f"cannot listen on {path}", "see whether the directory is writable") from error
     finally:
         os.umask(before)
 
@@ -117,21 +93,17 @@ def bind_tcp(server: grpc.aio.Server, address: str, offset: int) -> str:
     try:
         server.add_insecure_port(target)
     except RuntimeError as error:
-        raise _unfit(
-            f"cannot listen on {target}", "choose another port for COUNTERMAND_INSECURE_DEV_TCP"
-        ) from error
+        remedy = "choose another port for COUNTERMAND_INSECURE_DEV_TCP"
+        raise Unlistenable(f"cannot listen on {target}", remedy) from error
     return target
 
 
-def _answers(path: Path) -> bool:
+def _is_dead(path: Path) -> bool:
+    """Say whether nobody listens. Only a refused connection proves it: a busy listener is alive."""
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(1)
         try:
             probe.connect(str(path))
-        except OSError:
-            return False
-        return True
-
-
-def _unfit(cause: str, remedy: str) -> Unlistenable:
-    return Unlistenable(ErrorReason.STORE_UNFIT, cause=cause, remedy=remedy)
+        except OSError as error:
+            return error.errno == errno.ECONNREFUSED
+        return False
