@@ -13,20 +13,41 @@ _TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_.-]*")
 
 def configure(level: str) -> None:
     """Set up logging for the process; standard error only, standard output belongs to people."""
-    for_people = sys.stderr.isatty()
-    render: Any = structlog.dev.ConsoleRenderer() if for_people else structlog.processors.JSONRenderer()
+    threshold = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             redact,
-            render,
+            _renderer(),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
+    # What libraries say goes the same way, or it would go around `redact`. Their chatter is not ours to tell.
+    logging.basicConfig(handlers=[_Libraries()], level=max(threshold, logging.WARNING), force=True)
+    logging.captureWarnings(True)
+
+
+def _renderer() -> Any:
+    if not sys.stderr.isatty():
+        return structlog.processors.JSONRenderer()
+    # Plain, because the pretty one shows the variables of each frame: requests, and the tokens in them.
+    return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+
+
+class _Libraries(logging.Handler):
+    """Passes the records of the standard library's logging on."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Log a record as our own."""
+        try:
+            said = record.getMessage()
+        except Exception:
+            said = str(record.msg)  # its arguments do not fit it: nobody's call should fail for that
+        structlog.get_logger().log(record.levelno, said, logger=record.name, exc_info=record.exc_info)
 
 
 def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:

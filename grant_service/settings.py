@@ -9,12 +9,12 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from grant_service.core.store import Durability
 
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def default_home() -> Path:
@@ -113,6 +113,15 @@ class Settings(BaseSettings):
         if value in ("sqlite", "memory") or value.startswith(("redis://", "rediss://", "unix://")):
             return value
         raise ValueError("must be sqlite, memory, or a redis://, rediss:// or unix:// URL")
+
+    @field_validator("grant_ttl_max", "run_ttl_max", "prepare_ttl_max", "permit_use_max")
+    @classmethod
+    def _not_below_the_default(cls, value: float, info: ValidationInfo) -> float:
+        name = str(info.field_name).removesuffix("_max")
+        default = info.data.get(name, 0)  # absent if it is itself at fault, and told of already
+        if value < default:
+            raise ValueError(f"must not be less than {variable(name)}, which is {default:.15g}")
+        return value
 
     @field_validator("insecure_dev_tcp")
     @classmethod

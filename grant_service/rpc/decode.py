@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from google.protobuf.message import Message
+
 from countermand.v1 import action_service_pb2 as action_pb
 from countermand.v1 import control_service_pb2 as control_pb
 from countermand.v1 import errors_pb2
@@ -131,7 +133,7 @@ class Decoder:
             note=limits.text("note", request.note, limits.MAX_NOTE),
         )
 
-    def _use_within(self, request: object) -> int:
+    def _use_within(self, request: Message) -> int:
         settings = self.settings
         return limits.milliseconds("use_within", request, settings.permit_use, settings.permit_use_max)
 

@@ -10,6 +10,8 @@ from grant_service.core.errors import Refused, explain
 from grant_service.core.store import Store
 
 _INTERVAL_S = 1.0
+#: A store that does not answer for so long is not well: it must not look well because it fell silent.
+_PATIENCE_S = 2.0
 _log = structlog.get_logger()
 
 _SERVING = HealthCheckResponse.SERVING
@@ -34,7 +36,10 @@ class Health:
     async def look(self) -> None:
         """Look once, and tell."""
         try:
-            trouble = (await self._store.standing()).trouble
+            async with asyncio.timeout(_PATIENCE_S):
+                trouble = (await self._store.standing()).trouble
+        except TimeoutError:
+            await self._tell(False, f"the store did not answer in {_PATIENCE_S:g} s")
         except Refused as refused:
             await self._tell(False, explain(refused.refusal))
         except Exception as defect:

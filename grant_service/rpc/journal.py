@@ -36,7 +36,12 @@ class JournalServicer:
 
     async def ListRuns(self, request: pb.ListRunsRequest) -> pb.ListRunsResponse:
         """List runs, the youngest first."""
-        wanted = Filter(_state(request.state), request.subject, request.agent, request.tenant)
+        wanted = Filter(
+            state=_state(request.state),
+            subject=limits.text("subject", request.subject),
+            agent=limits.text("agent", request.agent),
+            tenant=limits.text("tenant", request.tenant),
+        )
         before = _page_token(request.page_token)
         found, go_on = await list_runs(self._store, wanted, before, _page_size(request.page_size))
         return pb.ListRunsResponse(
@@ -47,8 +52,9 @@ class JournalServicer:
         """Read a run's journal in order."""
         run_id = limits.identifier("run_id", request.run_id)
         size = _page_size(request.page_size)
-        entries = await self._store.journal(run_id, request.after_seq, size + 1)
-        if not entries and not request.after_seq:
+        after = limits.sequence("after_seq", request.after_seq)
+        entries = await self._store.journal(run_id, after, size + 1)
+        if not entries and not after:
             await find_run(self._store, run_id)
         more = len(entries) > size
         return pb.ListEntriesResponse(entries=[encode.entry(one) for one in entries[:size]], more=more)
@@ -76,7 +82,7 @@ def _state(number: int) -> RunState | None:
 def _page_token(token: str) -> int:
     if token and not (token.isascii() and token.isdigit() and len(token) < 19):
         raise invalid("page_token", "must come from an earlier answer")
-    return int(token or 0)
+    return limits.sequence("page_token", int(token or 0))
 
 
 def _page_size(size: int) -> int:

@@ -5,6 +5,7 @@ import unicodedata
 from collections.abc import Mapping
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 
 from grant_service.core.errors import ErrorReason, Refused
 
@@ -12,6 +13,9 @@ from grant_service.core.errors import ErrorReason, Refused
 MAX_NAME = 128
 MAX_NOTE = 300
 MAX_LABELS = 16
+
+#: The highest sequence number: what every store and every JSON reader can hold.
+MAX_SEQ = 2**53 - 1
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -58,13 +62,19 @@ def digest(field: str, value: bytes) -> str:
     return value.hex()
 
 
-def milliseconds(field: str, request: object, default_s: float, longest_s: float) -> int:
+def milliseconds(field: str, request: Message, default_s: float, longest_s: float) -> int:
     """Take the duration `field` of a message, or its default; it must be positive and not too long."""
-    name = field.rpartition(".")[2]
-    if not request.HasField(name):  # type: ignore[attr-defined]
+    if not request.HasField(field):
         return round(default_s * 1000)
-    told: Duration = getattr(request, name)
-    value = told.seconds * 1000 + told.nanos // 1_000_000
-    if not 0 < value <= longest_s * 1000:
-        raise invalid(field, f"must be more than 0 and at most {longest_s:g} s")
+    told: Duration = getattr(request, field)
+    nanoseconds = told.seconds * 10**9 + told.nanos
+    if not 0 <= told.nanos < 10**9 or not 10**6 <= nanoseconds <= longest_s * 10**9:
+        raise invalid(field, f"must be at least 0.001 s and at most {longest_s:.15g} s")
+    return nanoseconds // 10**6
+
+
+def sequence(field: str, value: int) -> int:
+    """Take a sequence number, or 0."""
+    if not 0 <= value <= MAX_SEQ:
+        raise invalid(field, "must come from an earlier answer")
     return value
