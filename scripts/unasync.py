@@ -23,25 +23,12 @@ SUBSTITUTIONS = [
     # the language
     (r"\basync def\b", "def"),
     (r"\basync with\b", "with"),
-    (r"\basync for\b", "for"),
     (r"\bawait ", ""),
-    (r"\b__a(enter|exit|iter|next)__\b", r"__\1__"),
-    # typing and the standard library
-    (r"\bAsync(Iterator|Iterable|Generator|Callable)\b", r"\1"),
-    (r"\bStopAsyncIteration\b", "StopIteration"),
-    (r"\b(Abstract)?AsyncContextManager\b", r"\1ContextManager"),
-    (r"\basynccontextmanager\b", "contextmanager"),
-    (r"\bAsyncExitStack\b", "ExitStack"),
-    (r"\basyncio\.sleep\b", "time.sleep"),
-    (r"\bimport asyncio\b", "import time"),
-    (r"\baclose\b", "close"),
-    # gRPC
-    (r"\bgrpc\.aio\b", "grpc"),
+    (r"\b__a(enter|exit)__\b", r"__\1__"),
     # our own names
     (r"\b_async\b", "_sync"),
+    (r"\basync_lock\b", "lock"),
     (r"\bAsync([A-Z]\w*)\b", r"\1"),
-    # pytest
-    (r"@pytest\.mark\.asyncio\n", ""),
 ]
 
 

@@ -1,0 +1,105 @@
+"""The client: doors to one sidecar, and the runs opened through them."""
+
+import os
+import random
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from countermand._address import Address, Role, locate
+from countermand._async.connection import Connection
+from countermand._async.doors import Auditor, Issuer, Operator
+from countermand._async.grant import CurrentGrant
+from countermand._async.run import ActiveRun
+from countermand._async.tool_door import Tool
+from countermand._clock import Clock, elapsing
+from countermand._grant import Authority
+from countermand._secret import SecretToken
+from countermand._span import Span
+from countermand._twin import Twin
+from countermand._world import AsyncBackground, AsyncWorld
+
+C = TypeVar("C")
+
+
+def connect(
+    home: str | os.PathLike[str] | None = None,
+    *,
+    target: str | None = None,
+    timeout: float = 2.0,
+    control_timeout: float = 10.0,
+    clock: Clock = elapsing,
+) -> "Client":
+    """Answer a client of the sidecar with this home, or of the user's own; it connects when it is used.
+
+    `target` is the first port of a development sidecar on loopback, such as `127.0.0.1:7420`. `timeout` is
+    the deadline of a decision in seconds, `control_timeout` that of a cancel or a report. `clock` counts a
+    permit's time; tests give their own.
+    """
+    return Client(locate(home, target), timeout=timeout, control_timeout=control_timeout, clock=clock)
+
+
+class Client:
+    """A client of one sidecar. Its doors `issuer`, `tool`, `operator`, `auditor` have their roles' verbs."""
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        timeout: float = 2.0,
+        control_timeout: float = 10.0,
+        clock: Clock = elapsing,
+        sleep: Callable[[float], Any] = AsyncWorld.sleep,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self.address = address
+        self.timeout = timeout
+        self.control_timeout = control_timeout
+        self.background = AsyncBackground()
+        self._connection = Connection(address, clock=clock, sleep=sleep, random=jitter)
+        self._twin = Twin(address=address, timeout=timeout, control_timeout=control_timeout, clock=clock)
+        self.issuer = Issuer(self._connection, Role.ISSUER, timeout, clock)
+        self.tool = Tool(self._connection, Role.TOOL, timeout, clock)
+        self.operator = Operator(self._connection, Role.OPERATOR, control_timeout, clock)
+        self.auditor = Auditor(self._connection, Role.AUDITOR, control_timeout, clock)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def open_run(
+        self,
+        *,
+        subject: str = "",
+        agent: str = "",
+        tenant: str = "",
+        labels: Mapping[str, str] | None = None,
+        ttl: Span | None = None,
+        run_id: str | None = None,
+        parent_run_id: str = "",
+        timeout: float | None = None,
+    ) -> ActiveRun:
+        """Open a run for one piece of an agent's work: `subject` is on whose behalf, `agent` who runs."""
+        asked = {"subject": subject, "agent": agent, "tenant": tenant, "labels": labels, "ttl": ttl}
+        return ActiveRun(self, run_id, timeout, {**asked, "parent_run_id": parent_run_id})
+
+    def use_token(self, token: SecretToken | str) -> CurrentGrant:
+        """Act under a grant whose token another process handed over: current in the `with` block."""
+        return CurrentGrant(self, Authority(token=SecretToken(token) if isinstance(token, str) else token))
+
+    def twin(self, kind: type[C]) -> C:
+        """Answer the client of the other kind for the same sidecar."""
+        return self._twin.client(kind)
+
+    async def close(self) -> None:
+        """Wait for the outcomes that are still being put on record, then close every connection."""
+        await self.background.finish(self._close)
+
+    async def _close(self) -> None:
+        await self.background.drain()
+        self._twin.close()
+        await self._connection.close()

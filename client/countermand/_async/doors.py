@@ -1,0 +1,170 @@
+"""The verbs as they are served, one object for each role: small frozen values in and out, one call each.
+
+A door calls on its role's socket; what that role may not do, the sidecar refuses.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from countermand import _rpcs as rpcs
+from countermand import _wire as wire
+from countermand._address import Role
+from countermand._async.connection import Answer, Connection
+from countermand._clock import Clock
+from countermand._ids import new_id
+from countermand._models.reports import Cancelled, EntryPage, Report
+from countermand._models.runs import Finished, Issued, Opened, Run, RunPage
+from countermand._rpcs import Q, R, Rpc
+from countermand._scope import Scope, scopes_of
+from countermand._secret import SecretToken
+from countermand._span import Span, duration
+from countermand._words import RunState, StopReason
+from countermand.v1 import control_service_pb2 as control
+from countermand.v1 import grant_service_pb2 as grants
+from countermand.v1 import journal_service_pb2 as journal
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Calls in one role. `timeout` is the deadline in seconds of each call that does not say its own."""
+
+    connection: Connection
+    role: Role
+    timeout: float
+    clock: Clock
+
+    async def _call(
+        self, rpc: Rpc[Q, R], request: Q, timeout: float | None, token: SecretToken | str | None = None
+    ) -> Answer[R]:
+        secret = SecretToken(token) if isinstance(token, str) else token
+        limit = self.timeout if timeout is None else timeout
+        return await self.connection.call(self.role, rpc, request, limit, secret)
+
+
+class Watcher(Door):
+    """What every role but the tool may ask about a run."""
+
+    async def report(self, run_id: str, *, timeout: float | None = None) -> Report:
+        """Tell what became of every action of a run and of the runs below it."""
+        request = journal.GetReportRequest(run_id=run_id)
+        return wire.report((await self._call(rpcs.GET_REPORT, request, timeout)).message.report)
+
+    async def run(self, run_id: str, *, timeout: float | None = None) -> Run:
+        """Tell how a run stands."""
+        request = journal.GetRunRequest(run_id=run_id)
+        return wire.run((await self._call(rpcs.GET_RUN, request, timeout)).message.run)
+
+
+class Stopper(Watcher):
+    """What those may ask who may stop a run."""
+
+    async def cancel(
+        self,
+        run_id: str,
+        *,
+        reason: StopReason | str,
+        actor: str = "",
+        note: str = "",
+        tag: str = "",
+        timeout: float | None = None,
+    ) -> Cancelled:
+        """Stop a run for good. Once this has answered, no commit that begins later is accepted."""
+        why = wire.number(StopReason(reason))
+        request = control.CancelRunRequest(run_id=run_id, reason=why, actor=actor, note=note, tag=tag)
+        told = (await self._call(rpcs.CANCEL_RUN, request, timeout)).message
+        return Cancelled(wire.report(told.report), told.replayed, told.known)
+
+
+class Issuer(Stopper):
+    """What the owner of runs may ask."""
+
+    async def open(
+        self,
+        *,
+        run_id: str | None = None,
+        parent_run_id: str = "",
+        subject: str = "",
+        agent: str = "",
+        tenant: str = "",
+        labels: Mapping[str, str] | None = None,
+        ttl: Span | None = None,
+        timeout: float | None = None,
+    ) -> Opened:
+        """Open a run, under a new id unless one is given."""
+        request = grants.OpenRunRequest(
+            run_id=new_id("r") if run_id is None else run_id,
+            parent_run_id=parent_run_id,
+            subject=subject,
+            agent=agent,
+            tenant=tenant,
+            labels=labels or {},
+            ttl=duration(ttl),
+        )
+        told = (await self._call(rpcs.OPEN_RUN, request, timeout)).message
+        return Opened(wire.run(told.run), told.replayed)
+
+    async def issue(
+        self,
+        run_id: str,
+        *,
+        scopes: Iterable[Scope | str],
+        ttl: Span | None = None,
+        audience: str = "",
+        request_id: str | None = None,
+        timeout: float | None = None,
+    ) -> Issued:
+        """Issue a grant; the same `request_id` gets the same grant."""
+        request = grants.IssueGrantRequest(
+            run_id=run_id,
+            request_id=new_id("g") if request_id is None else request_id,
+            audience=audience,
+            scopes=[wire.scope_message(scope) for scope in scopes_of(scopes)],
+            ttl=duration(ttl),
+        )
+        told = (await self._call(rpcs.ISSUE_GRANT, request, timeout)).message
+        return Issued(wire.grant(told.grant), SecretToken(told.grant_token), told.replayed)
+
+    async def finish(self, run_id: str, *, note: str = "", timeout: float | None = None) -> Finished:
+        """End a run that did its work."""
+        request = grants.FinishRunRequest(run_id=run_id, note=note)
+        told = (await self._call(rpcs.FINISH_RUN, request, timeout)).message
+        return Finished(wire.run(told.run), told.replayed)
+
+
+class Auditor(Watcher):
+    """What those may ask who look into all runs."""
+
+    async def runs(
+        self,
+        *,
+        state: RunState | str = RunState.UNSPECIFIED,
+        subject: str = "",
+        agent: str = "",
+        tenant: str = "",
+        page_size: int = 0,
+        page_token: str = "",
+        timeout: float | None = None,
+    ) -> RunPage:
+        """List runs, the youngest first."""
+        request = journal.ListRunsRequest(
+            page_size=page_size,
+            page_token=page_token,
+            state=wire.number(RunState(state)),
+            subject=subject,
+            agent=agent,
+            tenant=tenant,
+        )
+        told = (await self._call(rpcs.LIST_RUNS, request, timeout)).message
+        return RunPage(wire.every(wire.run, told.runs), told.next_page_token)
+
+    async def entries(
+        self, run_id: str, *, after_seq: int = 0, page_size: int = 0, timeout: float | None = None
+    ) -> EntryPage:
+        """Read the journal of a run in order."""
+        request = journal.ListEntriesRequest(run_id=run_id, after_seq=after_seq, page_size=page_size)
+        told = (await self._call(rpcs.LIST_ENTRIES, request, timeout)).message
+        return EntryPage(wire.every(wire.entry, told.entries), told.more)
+
+
+class Operator(Auditor, Stopper):
+    """What those may ask who stop any run."""

@@ -1,0 +1,124 @@
+"""Reports and journal entries."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from countermand._models.runs import Run
+from countermand._words import ActionState, Durability, ErrorReason, Reversibility
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """Whether an effect can be undone: `how`, or else `why_not`."""
+
+    undoable: bool
+    how: str
+    why_not: str
+    reversibility: Reversibility
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedAction:
+    """One action as far as it is known."""
+
+    op_id: str
+    run_id: str
+    action: str
+    resource: str
+    state: ActionState
+    #: The outside world's own id of the effect.
+    receipt: str
+    note: str
+    prepare_time: datetime | None
+    permit_time: datetime | None
+    use_by_time: datetime | None
+    settle_time: datetime | None
+    fence: int
+    settled_after_cut: bool
+    undo: Undo
+
+
+@dataclass(frozen=True, slots=True)
+class LateAttempt:
+    """A call that came after the stop and was refused."""
+
+    seq: int
+    time: datetime | None
+    run_id: str
+    #: `prepare`, `commit` or `perform`.
+    verb: str
+    op_id: str
+    action: str
+    resource: str
+    reason: ErrorReason
+    #: PERMITTED if the action had its permit before the stop.
+    prior_decision: ActionState | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The stop report: what is known of every action of a run and the runs below it.
+
+    Later reports of the same run only ever become more certain.
+    """
+
+    run: Run
+    descendant_run_ids: tuple[str, ...]
+    #: The journal entry that stopped the run; 0 if none did.
+    cut_seq: int
+    last_seq: int
+    time: datetime | None
+    store_epoch: str
+    durability: Durability
+    #: Nothing is in flight: no permit can be used any more.
+    quiesced: bool
+    #: False if part of the journal is missing; `gaps` says which.
+    complete: bool
+    gaps: tuple[str, ...]
+    #: Happened, says the tool.
+    done: tuple[ReportedAction, ...]
+    #: Prepared, never permitted when the run was stopped: did not happen and cannot happen any more.
+    interrupted: tuple[ReportedAction, ...]
+    #: Permitted, and may still land until its use-by.
+    in_flight: tuple[ReportedAction, ...]
+    #: Permitted, with no outcome known: may have happened.
+    unknown: tuple[ReportedAction, ...]
+    #: Did not happen, for another reason than the stop.
+    not_done: tuple[ReportedAction, ...]
+    #: Still to be decided: only while the run is active.
+    pending: tuple[ReportedAction, ...]
+    late_attempts: tuple[LateAttempt, ...]
+    #: How many there were, if more than are listed.
+    late_attempt_count: int
+    #: What this report does not promise.
+    small_print: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The run is stopped; `replayed` if it had ended before, not `known` if it had never been opened."""
+
+    report: Report
+    replayed: bool
+    known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a run's journal."""
+
+    seq: int
+    time: datetime | None
+    run_id: str
+    kind: str
+    op_id: str
+    data: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class EntryPage:
+    """Some entries, in order; if there are `more`, ask again with the last one's seq."""
+
+    entries: tuple[Entry, ...]
+    more: bool

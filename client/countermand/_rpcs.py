@@ -1,0 +1,75 @@
+"""The calls this client makes: who makes each, where it goes, and what comes back."""
+
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from google.protobuf.message import Message
+
+from countermand._secret import SecretToken
+from countermand.v1 import action_service_pb2 as actions
+from countermand.v1 import control_service_pb2 as control
+from countermand.v1 import grant_service_pb2 as grants
+from countermand.v1 import journal_service_pb2 as journal
+
+Q = TypeVar("Q", bound=Message)
+R = TypeVar("R", bound=Message)
+
+
+@dataclass(frozen=True, slots=True)
+class Rpc(Generic[Q, R]):
+    """One call of the contract."""
+
+    service: str
+    name: str
+    request: type[Q]
+    response: type[R]
+
+    @property
+    def path(self) -> str:
+        """Answer its name on the wire."""
+        return f"/countermand.v1.{self.service}/{self.name}"
+
+
+OPEN_RUN = Rpc("GrantService", "OpenRun", grants.OpenRunRequest, grants.OpenRunResponse)
+ISSUE_GRANT = Rpc("GrantService", "IssueGrant", grants.IssueGrantRequest, grants.IssueGrantResponse)
+FINISH_RUN = Rpc("GrantService", "FinishRun", grants.FinishRunRequest, grants.FinishRunResponse)
+PREPARE = Rpc("ActionService", "PrepareAction", actions.PrepareActionRequest, actions.PrepareActionResponse)
+COMMIT = Rpc("ActionService", "CommitAction", actions.CommitActionRequest, actions.CommitActionResponse)
+PERFORM = Rpc("ActionService", "PerformAction", actions.PerformActionRequest, actions.PerformActionResponse)
+SETTLE = Rpc("ActionService", "SettleAction", actions.SettleActionRequest, actions.SettleActionResponse)
+ABANDON = Rpc("ActionService", "AbandonAction", actions.AbandonActionRequest, actions.AbandonActionResponse)
+CANCEL_RUN = Rpc("ControlService", "CancelRun", control.CancelRunRequest, control.CancelRunResponse)
+GET_REPORT = Rpc("JournalService", "GetReport", journal.GetReportRequest, journal.GetReportResponse)
+GET_RUN = Rpc("JournalService", "GetRun", journal.GetRunRequest, journal.GetRunResponse)
+LIST_RUNS = Rpc("JournalService", "ListRuns", journal.ListRunsRequest, journal.ListRunsResponse)
+LIST_ENTRIES = Rpc("JournalService", "ListEntries", journal.ListEntriesRequest, journal.ListEntriesResponse)
+
+
+class Sealed(Generic[Q]):
+    """A request whose grant token is put in only while its bytes are written.
+
+    So the token is in no frame that a traceback with local variables, or a crash reporter, would show.
+    """
+
+    __slots__ = ("_request", "_token")
+
+    def __init__(self, request: Q, token: SecretToken | None = None) -> None:
+        self._request = request
+        self._token = token
+
+    @staticmethod
+    def write(sealed: "Sealed[Q]") -> bytes:
+        """Write the request as bytes."""
+        request: Any = sealed._request  # one that has room for a token, if there is a token
+        token = sealed._token
+        if token is None:
+            return _bytes(request)
+        request.grant_token = token.reveal()
+        try:
+            return _bytes(request)
+        finally:
+            request.ClearField("grant_token")
+
+
+def _bytes(message: Message) -> bytes:
+    return message.SerializeToString()

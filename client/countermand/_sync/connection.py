@@ -1,0 +1,100 @@
+# Derived from client/countermand/_async/connection.py by scripts/unasync.py. Do not edit.
+"""Calls to one sidecar: a channel for each role, a deadline for each call, and no blind retries."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic
+
+import grpc
+
+from countermand._address import Address, Role
+from countermand._clock import Clock
+from countermand._errors import CountermandError, FixTheCall, NotRunning, Unavailable
+from countermand._retry import Patience
+from countermand._rpcs import Q, R, Rpc, Sealed
+from countermand._secret import SecretToken
+from countermand._status import failure_of
+from countermand._words import ErrorReason
+from countermand._world import Channel, World
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[R]):
+    """A definite answer, when its request was sent, and whether an earlier one went unanswered."""
+
+    message: R
+    sent_at: float
+    asked_before: bool
+
+
+class Connection:
+    """Opens the channel of a role when it is first called, and closes them all."""
+
+    def __init__(
+        self, address: Address, *, clock: Clock, sleep: Callable[[float], Any], random: Callable[[], float]
+    ) -> None:
+        self._address = address
+        self._clock = clock
+        self._sleep = sleep
+        self._random = random
+        self._channels: dict[Role, Channel] = {}
+        self._methods: dict[tuple[Role, str], Callable[..., Any]] = {}
+        self._opening = threading.Lock()
+        self._answered: set[Role] = set()
+        self._closed = False
+
+    def call(
+        self, role: Role, rpc: Rpc[Q, R], request: Q, timeout: float, token: SecretToken | None = None
+    ) -> Answer[R]:
+        """Ask until there is a definite answer or the time is over; whatever is not an answer is raised."""
+        method = self._method(role, rpc)
+        patience = Patience(timeout, self._clock, self._random)
+        while True:
+            sent_at = self._clock()
+            try:
+                message = method(Sealed(request, token), timeout=patience.left)
+            except grpc.RpcError as error:
+                failure = self._failure(role, error)
+            else:
+                self._answered.add(role)
+                return Answer(message, sent_at, asked_before=patience.attempts > 0)
+            pause = patience.pause_after(failure, role in self._answered)
+            if pause is None:
+                raise failure
+            patience.attempts += 1
+            self._sleep(pause)
+
+    def _method(self, role: Role, rpc: Rpc[Q, R]) -> Callable[..., Any]:
+        if self._closed:
+            raise FixTheCall("the client is closed; call connect() again")
+        method = self._methods.get((role, rpc.path))
+        if method is None:
+            method = self._methods[role, rpc.path] = self._channel(role).unary_unary(
+                rpc.path, request_serializer=Sealed.write, response_deserializer=rpc.response.FromString
+            )
+        return method
+
+    def _channel(self, role: Role) -> Channel:
+        with self._opening:  # never held across an await; two threads must not open two channels
+            if role not in self._channels:
+                self._channels[role] = World.open_channel(self._address.target(role))
+            return self._channels[role]
+
+    def _failure(self, role: Role, error: grpc.RpcError) -> CountermandError:
+        """Translate what the call raised; where nobody answers at all, look whether anybody is there."""
+        failure = failure_of(error)
+        if failure.reason is ErrorReason.UNSPECIFIED:
+            fault = self._address.fault(role) if isinstance(failure, Unavailable) else None
+            failure = NotRunning(fault) if fault else failure
+        else:
+            self._answered.add(role)
+        failure.__cause__ = error
+        return failure
+
+    def close(self) -> None:
+        """Close every channel; calls under way end with an error."""
+        self._closed = True
+        while self._channels:
+            _, channel = self._channels.popitem()
+            channel.close()

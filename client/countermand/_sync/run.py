@@ -1,0 +1,143 @@
+# Derived from client/countermand/_async/run.py by scripts/unasync.py. Do not edit.
+"""A run from the side of whoever drives it."""
+
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from countermand._errors import CountermandError, FixTheCall, RunEnded
+from countermand._grant import Authority
+from countermand._ids import new_id
+from countermand._leaving import note_of, reason_of, says_ended
+from countermand._models.reports import Report
+from countermand._models.runs import Run
+from countermand._scope import Scope, scopes_of
+from countermand._span import Span, seconds
+from countermand._sync.grant import CurrentGrant
+from countermand._words import StopReason
+from countermand._world import log
+
+if TYPE_CHECKING:
+    from countermand._sync.client import Client
+
+
+class ActiveRun:
+    """A run that is open inside its block: finished at its end, cancelled when an exception leaves it."""
+
+    def __init__(
+        self, client: "Client", run_id: str | None, timeout: float | None, asked: dict[str, Any]
+    ) -> None:
+        #: Chosen before it is opened, so that an open whose answer is lost can be repeated.
+        self.run_id = new_id("r") if run_id is None else run_id
+        self._client = client
+        self._timeout = timeout
+        self._asked = asked
+        self._opened: Run | None = None
+        self._ended = False
+
+    def __repr__(self) -> str:
+        return f"<ActiveRun {self.run_id}>"
+
+    @property
+    def opened(self) -> Run:
+        """The run as the sidecar opened it."""
+        if self._opened is None:
+            raise FixTheCall(f"run {self.run_id} is not open: use 'with cm.open_run(...)'")
+        return self._opened
+
+    def __enter__(self) -> Self:
+        try:
+            answer = self._client.issuer.open(run_id=self.run_id, timeout=self._timeout, **self._asked)
+        except BaseException as error:
+            if not isinstance(error, Exception):  # cancelled in mid-call: it may be open
+                self._client.background.finish(self._cancel_after, error)
+            raise
+        self._opened = answer.run
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._ended:
+            return
+        if error is None:
+            self.finish()
+        elif not says_ended(error, {self.run_id, *self.opened.ancestor_run_ids}):
+            self._client.background.finish(self._cancel_after, error)
+
+    def grant(
+        self, *, scopes: Iterable[Scope | str], ttl: Span | None = None, audience: str = ""
+    ) -> CurrentGrant:
+        """Answer authority for the actions in its `with` block. It is issued when the first of them needs it.
+
+        `scopes` are `Scope`s or their text (`email.send mailto:*@example.com uses=3`); `ttl` counts from the
+        issue; `audience` is the peer that may use it, the local tool if not said.
+        """
+        limit = None if ttl is None else seconds(ttl)
+        return CurrentGrant(self._client, Authority(self.run_id, scopes_of(scopes), limit, audience))
+
+    def child(
+        self,
+        *,
+        agent: str = "",
+        subject: str | None = None,
+        tenant: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        ttl: Span | None = None,
+        run_id: str | None = None,
+        timeout: float | None = None,
+    ) -> "ActiveRun":
+        """Open a run below this one, for a sub-agent; cancelling this one reaches it.
+
+        Subject and tenant are this run's unless given.
+        """
+        return self._client.open_run(
+            subject=self.opened.subject if subject is None else subject,
+            tenant=self.opened.tenant if tenant is None else tenant,
+            agent=agent,
+            labels=labels,
+            ttl=ttl,
+            run_id=run_id,
+            parent_run_id=self.run_id,
+            timeout=timeout,
+        )
+
+    def cancel(
+        self,
+        *,
+        reason: StopReason | str = StopReason.USER_STOP,
+        note: str = "",
+        actor: str = "",
+        tag: str = "",
+        timeout: float | None = None,
+    ) -> Report:
+        """Stop it for good and answer the stop report: no commit that begins later is accepted."""
+        limit = self._client.control_timeout if timeout is None else timeout
+        answer = self._client.issuer.cancel(
+            self.run_id, reason=reason, note=note, actor=actor, tag=tag, timeout=limit
+        )
+        self._ended = True
+        return answer.report
+
+    def finish(self, *, note: str = "", timeout: float | None = None) -> Run:
+        """End it because its work is done; its grants end too. Raises `Revoked` if it was cancelled first."""
+        try:
+            answer = self._client.issuer.finish(self.run_id, note=note, timeout=timeout)
+        except RunEnded:
+            self._ended = True
+            raise
+        self._ended = True
+        return answer.run
+
+    def report(self, *, timeout: float | None = None) -> Report:
+        """Tell what became of every action of it so far."""
+        limit = self._client.control_timeout if timeout is None else timeout
+        return self._client.issuer.report(self.run_id, timeout=limit)
+
+    def _cancel_after(self, error: BaseException) -> None:
+        """Cancel it because of an exception. Never raises: that exception is the one to see."""
+        try:
+            self._client.issuer.cancel(self.run_id, reason=reason_of(error), note=note_of(error))
+        except CountermandError as failure:
+            error.add_note(f"countermand: run {self.run_id} could not be cancelled: {failure}")
+            log.warning("run %s could not be cancelled: %s", self.run_id, failure)

@@ -1,0 +1,97 @@
+# Derived from client/countermand/_async/tool_door.py by scripts/unasync.py. Do not edit.
+"""The tool's verbs: small frozen values in and out, one call each."""
+
+from countermand import _rpcs as rpcs
+from countermand import _wire as wire
+from countermand._errors import AskOperator
+from countermand._models.actions import Abandoned, Intent, Permit, Prepared, Settled
+from countermand._secret import SecretToken
+from countermand._span import Span, duration
+from countermand._sync.doors import Door
+from countermand._words import ActionState, Outcome
+from countermand.v1 import action_service_pb2 as actions
+
+
+class Tool(Door):
+    """What a tool may ask: with a grant token, about its own actions."""
+
+    def prepare(
+        self,
+        token: SecretToken | str,
+        intent: Intent,
+        *,
+        ttl: Span | None = None,
+        timeout: float | None = None,
+    ) -> Prepared:
+        """Put an intended action on record. Nothing may happen yet."""
+        request = actions.PrepareActionRequest(intent=wire.intent_message(intent), ttl=duration(ttl))
+        told = (self._call(rpcs.PREPARE, request, timeout, token)).message
+        state = wire.word(ActionState, told.state)
+        return Prepared(told.op_id, told.seq, wire.time(told, "expire_time"), state, told.replayed)
+
+    def commit(
+        self,
+        token: SecretToken | str,
+        op_id: str,
+        digest: bytes,
+        *,
+        use_within: Span | None = None,
+        timeout: float | None = None,
+    ) -> Permit:
+        """Ask whether a prepared action may happen now. If this raises, it must not."""
+        request = actions.CommitActionRequest(op_id=op_id, digest=digest, use_within=duration(use_within))
+        answer = self._call(rpcs.COMMIT, request, timeout, token)
+        return self._permit(op_id, answer.message.permit, answer.sent_at, answer.asked_before)
+
+    def perform(
+        self,
+        token: SecretToken | str,
+        intent: Intent,
+        *,
+        use_within: Span | None = None,
+        timeout: float | None = None,
+    ) -> Permit:
+        """Put an action on record and ask whether it may happen now, at once. If this raises, it must not."""
+        request = actions.PerformActionRequest(
+            intent=wire.intent_message(intent), use_within=duration(use_within)
+        )
+        answer = self._call(rpcs.PERFORM, request, timeout, token)
+        return self._permit(intent.op_id, answer.message.permit, answer.sent_at, answer.asked_before)
+
+    def _permit(self, op_id: str, told: actions.Permit, sent_at: float, asked_before: bool) -> Permit:
+        if told.op_id != op_id:
+            raise AskOperator(f"the sidecar answered for action {told.op_id}, not {op_id}: do not act")
+        return Permit(
+            op_id=told.op_id,
+            fence=told.fence,
+            use_by_time=wire.time(told, "use_by_time"),
+            replayed=told.replayed,
+            ends_at=sent_at + told.use_within.ToMicroseconds() / 1e6,
+            asked_before=asked_before,
+            clock=self.clock,
+        )
+
+    def settle(
+        self,
+        token: SecretToken | str,
+        op_id: str,
+        outcome: Outcome | str,
+        *,
+        receipt: str = "",
+        note: str = "",
+        timeout: float | None = None,
+    ) -> Settled:
+        """Tell what became of a permitted action. Accepted after a cancel too, as information."""
+        what = wire.number(Outcome(outcome))
+        request = actions.SettleActionRequest(op_id=op_id, outcome=what, receipt=receipt, note=note)
+        told = (self._call(rpcs.SETTLE, request, timeout, token)).message
+        state = wire.word(ActionState, told.state)
+        return Settled(told.op_id, told.seq, state, told.after_cut, told.replayed)
+
+    def abandon(
+        self, token: SecretToken | str, op_id: str, *, note: str = "", timeout: float | None = None
+    ) -> Abandoned:
+        """Give up a prepared action."""
+        request = actions.AbandonActionRequest(op_id=op_id, note=note)
+        told = (self._call(rpcs.ABANDON, request, timeout, token)).message
+        return Abandoned(told.op_id, told.seq, told.replayed)

@@ -1,0 +1,124 @@
+"""The words of the contract: its enums, with the same members in the same order, as plain strings."""
+
+from enum import StrEnum
+
+
+class RunState(StrEnum):
+    """Where a run is in its life."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    ACTIVE = "ACTIVE"
+    CANCELLED = "CANCELLED"
+    FINISHED = "FINISHED"
+
+
+class ActionState(StrEnum):
+    """Where an action is in its life. UNKNOWN is a finding: it may have happened."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    PREPARED = "PREPARED"
+    AWAITING_APPROVAL = "AWAITING_APPROVAL"
+    DENIED = "DENIED"
+    PERMITTED = "PERMITTED"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    UNKNOWN = "UNKNOWN"
+    ABANDONED = "ABANDONED"
+    INTERRUPTED = "INTERRUPTED"
+    EXPIRED = "EXPIRED"
+    UNDO_PENDING = "UNDO_PENDING"
+    UNDONE = "UNDONE"
+    UNDO_FAILED = "UNDO_FAILED"
+
+
+class Outcome(StrEnum):
+    """What a tool says became of a permitted action."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    UNKNOWN = "UNKNOWN"
+
+
+class Reversibility(StrEnum):
+    """What can be done about an effect afterwards: declared by who integrates the tool, not by the model."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    READ_ONLY = "READ_ONLY"
+    REVERSIBLE = "REVERSIBLE"
+    COMPENSABLE = "COMPENSABLE"
+    IRREVERSIBLE = "IRREVERSIBLE"
+
+
+class StopReason(StrEnum):
+    """Why a run was stopped."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    USER_STOP = "USER_STOP"
+    CLIENT_DISCONNECTED = "CLIENT_DISCONNECTED"
+    DEADLINE = "DEADLINE"
+    BUDGET = "BUDGET"
+    PARENT_CANCELLED = "PARENT_CANCELLED"
+    INCIDENT = "INCIDENT"
+    POLICY = "POLICY"
+    SUPERSEDED = "SUPERSEDED"
+    RUN_FINISHED = "RUN_FINISHED"
+    STORE_EPOCH = "STORE_EPOCH"
+
+
+class Durability(StrEnum):
+    """What an acknowledged decision survives; take UNSPECIFIED for VOLATILE."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    SYNCED = "SYNCED"
+    EVERY_SECOND = "EVERY_SECOND"
+    VOLATILE = "VOLATILE"
+
+
+class ErrorReason(StrEnum):
+    """Why a call was refused. UNSPECIFIED: no reason was given, or this client found the fault itself."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+
+    INVALID_REQUEST = "INVALID_REQUEST"
+    ROLE_NOT_ALLOWED = "ROLE_NOT_ALLOWED"
+    VERB_NOT_SERVED = "VERB_NOT_SERVED"
+    TOKEN_MISSING = "TOKEN_MISSING"  # noqa: S105 - a reason
+    TOKEN_TOO_LARGE = "TOKEN_TOO_LARGE"  # noqa: S105 - a reason
+    TOKEN_MALFORMED = "TOKEN_MALFORMED"  # noqa: S105 - a reason
+    TOKEN_UNTRUSTED = "TOKEN_UNTRUSTED"  # noqa: S105 - a reason
+    WRONG_AUDIENCE = "WRONG_AUDIENCE"
+    WRONG_GRANT = "WRONG_GRANT"
+    RUN_UNKNOWN = "RUN_UNKNOWN"
+    RUN_EXISTS = "RUN_EXISTS"
+    RUN_TOO_DEEP = "RUN_TOO_DEEP"
+    GRANT_EXISTS = "GRANT_EXISTS"
+    ACTION_UNKNOWN = "ACTION_UNKNOWN"
+    OP_ID_CONFLICT = "OP_ID_CONFLICT"
+    DIGEST_MISMATCH = "DIGEST_MISMATCH"
+    ALREADY_PERMITTED = "ALREADY_PERMITTED"
+    ALREADY_SETTLED = "ALREADY_SETTLED"
+    ACTION_ABANDONED = "ACTION_ABANDONED"
+    NEVER_PERMITTED = "NEVER_PERMITTED"
+    PREPARE_EXPIRED = "PREPARE_EXPIRED"
+    ANSWER_TOO_LARGE = "ANSWER_TOO_LARGE"
+
+    REVOKED = "REVOKED"
+    RUN_FINISHED = "RUN_FINISHED"
+    RUN_DEADLINE = "RUN_DEADLINE"
+    STORE_EPOCH = "STORE_EPOCH"
+    GRANT_UNKNOWN = "GRANT_UNKNOWN"
+    GRANT_EXPIRED = "GRANT_EXPIRED"
+    OUT_OF_SCOPE = "OUT_OF_SCOPE"
+    USES_EXHAUSTED = "USES_EXHAUSTED"
+    RUN_FULL = "RUN_FULL"
+
+    STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
+    TIMED_OUT = "TIMED_OUT"
+    OVERLOADED = "OVERLOADED"
+    DRAINING = "DRAINING"
+
+    STORE_FULL = "STORE_FULL"
+    CLOCK_UNSURE = "CLOCK_UNSURE"
+    STORE_UNFIT = "STORE_UNFIT"
+    INTERNAL = "INTERNAL"

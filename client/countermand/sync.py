@@ -1,0 +1,147 @@
+"""The blocking client, under the same names: `import countermand.sync as countermand`.
+
+with countermand.connect() as cm:
+    with cm.open_run(subject="u-7", agent="mailer") as run:
+        with run.grant(scopes=["email.*"], ttl="60s"):
+            with countermand.action("email.send", resource="mailto:a@b.com", args=args) as act:
+                draft = compose(args)
+                with act.commit():
+                    act.receipt = smtp.send(draft).id
+"""
+# ruff: noqa: RUF022 - grouped by what the names are for
+
+from countermand._digest import digest
+from countermand._errors import (
+    AlreadyPermitted,
+    AlreadySettled,
+    AskOperator,
+    Conflict,
+    CountermandError,
+    DigestMismatch,
+    Exhausted,
+    Expired,
+    FixTheCall,
+    GrantUnknown,
+    InvalidRequest,
+    NoGrant,
+    NotAllowed,
+    NotFound,
+    NotRunning,
+    NotSent,
+    OutOfScope,
+    Overloaded,
+    PermitLapsed,
+    Revoked,
+    RunDeadline,
+    RunEnded,
+    RunFinished,
+    StopTheRun,
+    StoreEpoch,
+    TimedOut,
+    TooLate,
+    TryAgain,
+    Unavailable,
+)
+from countermand._models.actions import Abandoned, Intent, Permit, Prepared, Settled
+from countermand._models.reports import Cancelled, Entry, EntryPage, LateAttempt, Report, ReportedAction, Undo
+from countermand._models.runs import End, Finished, Grant, Issued, Opened, Run, RunPage
+from countermand._scope import Scope
+from countermand._secret import SecretToken
+from countermand._sync.action import Action, Commit, Performance, action, perform
+from countermand._sync.client import Client, connect
+from countermand._sync.grant import CurrentGrant, current_grant
+from countermand._sync.run import ActiveRun
+from countermand._tool import tool
+from countermand._words import (
+    ActionState,
+    Durability,
+    ErrorReason,
+    Outcome,
+    Reversibility,
+    RunState,
+    StopReason,
+)
+
+__all__ = [
+    # connect, and open a run
+    "connect",
+    "Client",
+    "ActiveRun",
+    "CurrentGrant",
+    "current_grant",
+    # pass a side effect through prepare and commit
+    "action",
+    "perform",
+    "Action",
+    "Commit",
+    "Performance",
+    # say what a grant allows
+    "Scope",
+    "SecretToken",
+    # let a function run only under a permit
+    "tool",
+    "NotSent",
+    # describe an effect
+    "Intent",
+    "digest",
+    # what is answered
+    "Abandoned",
+    "Permit",
+    "Prepared",
+    "Settled",
+    "Cancelled",
+    "Entry",
+    "EntryPage",
+    "LateAttempt",
+    "Report",
+    "ReportedAction",
+    "Undo",
+    "End",
+    "Finished",
+    "Grant",
+    "Issued",
+    "Opened",
+    "Run",
+    "RunPage",
+    # the contract's words
+    "ActionState",
+    "Durability",
+    "ErrorReason",
+    "Outcome",
+    "Reversibility",
+    "RunState",
+    "StopReason",
+    # errors: any of them
+    "CountermandError",
+    # fix the call
+    "FixTheCall",
+    "InvalidRequest",
+    "NotAllowed",
+    "NoGrant",
+    "NotFound",
+    "Conflict",
+    "AlreadyPermitted",
+    "AlreadySettled",
+    "DigestMismatch",
+    "TooLate",
+    "PermitLapsed",
+    # stop the run
+    "StopTheRun",
+    "RunEnded",
+    "Revoked",
+    "RunFinished",
+    "RunDeadline",
+    "StoreEpoch",
+    "GrantUnknown",
+    "Expired",
+    "OutOfScope",
+    "Exhausted",
+    # try again, with the same op_id
+    "TryAgain",
+    "Unavailable",
+    "NotRunning",
+    "TimedOut",
+    "Overloaded",
+    # ask an operator
+    "AskOperator",
+]
