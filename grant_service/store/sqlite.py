@@ -87,14 +87,19 @@ class SqliteStore(ByRules):
         return await future
 
     def _flush(self) -> None:
+        """Hand what is queued to the writer's thread; what comes meanwhile goes in the next batch."""
         batch, self._queue = self._queue, []
-        loop = asyncio.get_running_loop()
-        written = loop.run_in_executor(self._writer, self._write, [(rule, told) for rule, told, _ in batch])
-        written.add_done_callback(lambda done: self._answer(batch, done))
+        self._writer.submit(self._decide_batch, batch, asyncio.get_running_loop())
 
-    def _answer(self, batch: list[Call], done: "asyncio.Future[list[Any]]") -> None:
-        failure = done.exception()
-        answers = [failure] * len(batch) if failure else done.result()
+    def _decide_batch(self, batch: list[Call], loop: asyncio.AbstractEventLoop) -> None:
+        """Decide a batch, and call back once for all of it: waking the loop is what costs."""
+        try:
+            answers = self._write([(rule, told) for rule, told, _ in batch])
+        except BaseException as failure:
+            answers = [failure] * len(batch)
+        loop.call_soon_threadsafe(self._answer, batch, answers)
+
+    def _answer(self, batch: list[Call], answers: list[Any]) -> None:
         for (_, _, future), answer in zip(batch, answers, strict=True):
             if future.done():
                 continue

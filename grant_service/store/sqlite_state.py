@@ -5,7 +5,7 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from grant_service.core.action import Action
 from grant_service.core.errors import ErrorReason, StoreFailed
@@ -23,9 +23,22 @@ CREATE TABLE runs (run_id TEXT PRIMARY KEY, open_seq INTEGER, fields TEXT) WITHO
 CREATE INDEX runs_by_age ON runs (open_seq);
 CREATE TABLE grants (grant_id TEXT PRIMARY KEY, fields TEXT) WITHOUT ROWID;
 CREATE TABLE actions (run_id TEXT, op_id TEXT, fields TEXT, PRIMARY KEY (run_id, op_id)) WITHOUT ROWID;
-CREATE TABLE journal (seq INTEGER PRIMARY KEY, run_id TEXT, time INTEGER, kind TEXT, data TEXT);
-CREATE INDEX journal_by_run ON journal (run_id, seq);
+CREATE TABLE journal (
+  run_id TEXT, seq INTEGER, time INTEGER, kind TEXT, data TEXT, PRIMARY KEY (run_id, seq)
+) WITHOUT ROWID;
 """
+
+Key = tuple[str, ...]
+R = TypeVar("R", Run, Grant, Action)
+
+_FIND = {
+    "runs": "SELECT fields FROM runs WHERE run_id = ?",
+    "grants": "SELECT fields FROM grants WHERE grant_id = ?",
+    "actions": "SELECT fields FROM actions WHERE run_id = ? AND op_id = ?",
+}
+
+#: How many records are kept in memory, some 1 KB each; past it all are forgotten and read again.
+_MOST_KNOWN = 10_000
 
 
 def connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
@@ -45,6 +58,7 @@ class SqliteState:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._db = connection
         self.epoch, self.now, self.behind_ms, self.seq = "", 0, 0, 0
+        self._known: dict[Key, Run | Grant | Action] = {}
         self._prepare_schema(path)
         path.chmod(0o600)
         self._adopt_file(path)
@@ -87,6 +101,7 @@ class SqliteState:
             self._db.execute("COMMIT")
         except BaseException:
             self.now, self.seq = before
+            self._known.clear()
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
@@ -101,6 +116,7 @@ class SqliteState:
             raise
         except Exception as defect:
             self._db.execute("ROLLBACK TO call")
+            self._known.clear()
             self.seq = seq
             answer = defect
         self._db.execute("RELEASE call")
@@ -108,19 +124,31 @@ class SqliteState:
 
     def run(self, run_id: str) -> Run | None:
         """Find a run."""
-        row = self._db.execute("SELECT fields FROM runs WHERE run_id = ?", (run_id,)).fetchone()
-        return records.run_from(json.loads(row[0])) if row else None
+        return self._find(("runs", run_id), records.run_from)
 
     def grant(self, grant_id: str) -> Grant | None:
         """Find a grant."""
-        row = self._db.execute("SELECT fields FROM grants WHERE grant_id = ?", (grant_id,)).fetchone()
-        return records.grant_from(json.loads(row[0])) if row else None
+        return self._find(("grants", grant_id), records.grant_from)
 
     def action(self, run_id: str, op_id: str) -> Action | None:
         """Find an action."""
-        where = "SELECT fields FROM actions WHERE run_id = ? AND op_id = ?"
-        row = self._db.execute(where, (run_id, op_id)).fetchone()
-        return records.action_from(json.loads(row[0])) if row else None
+        return self._find(("actions", run_id, op_id), records.action_from)
+
+    def _find(self, key: Key, read: Callable[[records.Fields], R]) -> R | None:
+        """Find a record: among those known from this process's own transactions, or in the file.
+
+        No other process can have written it: the directory's lock is ours.
+        """
+        if key in self._known:
+            return cast(R, self._known[key])
+        row = self._db.execute(_FIND[key[0]], key[1:]).fetchone()
+        return self._know(key, read(json.loads(row[0]))) if row else None
+
+    def _know(self, key: Key, record: R) -> R:
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        self._known[key] = record
+        return record
 
     def put(self, record: Run | Grant | Action) -> None:
         """Write a record whole."""
@@ -128,19 +156,22 @@ class SqliteState:
             case Run():
                 row = (record.run_id, record.open_seq, json.dumps(records.run_fields(record)))
                 self._db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?)", row)
+                self._know(("runs", record.run_id), record)
             case Grant():
                 fields = json.dumps(records.grant_fields(record))
                 self._db.execute("INSERT OR REPLACE INTO grants VALUES (?, ?)", (record.grant_id, fields))
+                self._know(("grants", record.grant_id), record)
             case Action():
                 key = (record.run_id, record.intent.op_id)
                 fields = json.dumps(records.action_fields(record))
                 self._db.execute("INSERT OR REPLACE INTO actions VALUES (?, ?, ?)", (*key, fields))
+                self._know(("actions", *key), record)
 
     def append(self, run_id: str, kind: Kind, data: Mapping[str, str]) -> int:
         """Write a journal entry."""
         self.seq += 1
         kept = json.dumps({name: str(value) for name, value in data.items() if value})
-        row = (self.seq, run_id, self.now, kind.value, kept)
+        row = (run_id, self.seq, self.now, kind.value, kept)
         self._db.execute("INSERT INTO journal VALUES (?, ?, ?, ?, ?)", row)
         return self.seq
 
