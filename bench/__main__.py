@@ -77,7 +77,7 @@ def main() -> int:
             for name, value in rows(taken):
                 print(f"  {name:<40} {value}")
             print(
-                f"  goal: commit / empty RPC <= {GOALS[store]}: {'met' if ratio <= GOALS[store] else 'MISSED'}"
+                f"  goal, commit / empty RPC: {GOALS[store]}, {'met' if ratio <= GOALS[store] else 'MISSED'}"
             )
     return 0 if met else 1
 

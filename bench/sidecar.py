@@ -6,7 +6,7 @@ from typing import Any
 import grpc
 
 from grant_service import __main__ as service
-from grant_service.rpc import listener
+from grant_service import app
 
 EMPTY = "/bench.v1.EmptyService/Call"
 
@@ -24,14 +24,14 @@ async def _call(request: bytes, _: Any) -> bytes:
 
 def main() -> int:
     """Serve as usual."""
-    build = listener.build_server
+    build = app.build_server
 
     def build_with_empty(*parts: Any) -> grpc.aio.Server:
         server = build(*parts)
         server.add_generic_rpc_handlers((_Empty(),))
         return server
 
-    listener.build_server = build_with_empty
+    app.build_server = build_with_empty
     return service.main(sys.argv[1:])
 
 
