@@ -1,12 +1,25 @@
 """Whether a call that failed is asked again, and when."""
 
+import random
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from countermand._clock import Clock
 from countermand._errors import CountermandError, NotRunning, TryAgain
 
 _FIRST_PAUSE = 0.02  # seconds
 _LONGEST_PAUSE = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Pacing:
+    """How a call waits: tests give their own."""
+
+    sleep: Callable[[float], Any]
+    clock: Clock = time.monotonic
+    jitter: Callable[[], float] = random.random
 
 
 class Patience:
@@ -16,16 +29,15 @@ class Patience:
     as nothing is known of the decision. After a definite answer it never is.
     """
 
-    def __init__(self, timeout: float, clock: Clock, random: Callable[[], float]) -> None:
-        self._clock = clock
-        self._random = random
-        self._ends_at = clock() + timeout
+    def __init__(self, timeout: float, pacing: Pacing) -> None:
+        self._pacing = pacing
+        self._ends_at = pacing.clock() + timeout
         self.attempts = 0
 
     @property
     def left(self) -> float:
         """How many seconds the call still has."""
-        return self._ends_at - self._clock()
+        return self._ends_at - self._pacing.clock()
 
     def pause_after(self, failure: CountermandError, answered_before: bool) -> float | None:
         """Answer how long to wait before the next attempt, or None if there is to be none.
@@ -36,5 +48,5 @@ class Patience:
         if not isinstance(failure, TryAgain) or (isinstance(failure, NotRunning) and not answered_before):
             return None
         span = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self.attempts, 10))
-        pause = span * (0.5 + self._random() / 2)  # spread, so that callers do not come back in step
+        pause = span * (0.5 + self._pacing.jitter() / 2)  # spread, so that callers do not come back in step
         return pause if pause < self.left else None

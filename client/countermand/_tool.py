@@ -30,7 +30,7 @@ def tool(
 
     `resource` may be a callable: it gets the function's own arguments, defaults filled in, and answers what
     they act on. The permit is for these very arguments, `self` left out; where one has no spelling in
-    JSON, `args` gets the same arguments and answers what stands for them. `receipt` picks the outside world's id
+    JSON, `args` gets the same arguments and answers what stands for them. `receipt` picks the world's own id
     from the result.
     """
 

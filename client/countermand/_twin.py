@@ -16,6 +16,7 @@ class Twin:
         self._options = options
         self._lock = threading.Lock()
         self._made: Any = None
+        self._closed = False
 
     def client(self, kind: type[C]) -> C:
         """Answer the twin of this kind; there is only a sync one."""
@@ -25,6 +26,8 @@ class Twin:
                 "use 'import countermand' and its async connect() where tools are async"
             )
         with self._lock:
+            if self._closed:
+                raise FixTheCall("the client is closed; call connect() again")
             if self._made is None:
                 self._made = kind(**self._options)
             made: C = self._made
@@ -33,5 +36,6 @@ class Twin:
     def close(self) -> None:
         """Close the twin, if there is one."""
         with self._lock:
+            self._closed = True
             if self._made is not None:
                 self._made.close()

@@ -9,6 +9,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import grpc
 
+from countermand._retry import Pacing
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -33,7 +35,7 @@ Channel = grpc.Channel
 class AsyncWorld:
     """For code on an event loop."""
 
-    sleep = staticmethod(asyncio.sleep)
+    pacing = Pacing(asyncio.sleep)
 
     @staticmethod
     def open_channel(target: str) -> grpc.aio.Channel:
@@ -44,7 +46,7 @@ class AsyncWorld:
 class World:
     """For code that blocks."""
 
-    sleep = staticmethod(time.sleep)
+    pacing = Pacing(time.sleep)
 
     @staticmethod
     def open_channel(target: str) -> grpc.Channel:

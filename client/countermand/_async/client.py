@@ -1,10 +1,9 @@
 """The client: doors to one sidecar, and the runs opened through them."""
 
 import os
-import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from countermand._address import Address, Role, locate
 from countermand._async.connection import Connection
@@ -14,6 +13,7 @@ from countermand._async.run import ActiveRun
 from countermand._async.tool_door import Tool
 from countermand._clock import Clock, elapsing
 from countermand._grant import Authority
+from countermand._retry import Pacing
 from countermand._secret import SecretToken
 from countermand._span import Span
 from countermand._twin import Twin
@@ -49,14 +49,13 @@ class Client:
         timeout: float = 2.0,
         control_timeout: float = 10.0,
         clock: Clock = elapsing,
-        sleep: Callable[[float], Any] = AsyncWorld.sleep,
-        jitter: Callable[[], float] = random.random,
+        pacing: Pacing = AsyncWorld.pacing,
     ) -> None:
         self.address = address
         self.timeout = timeout
         self.control_timeout = control_timeout
         self.background = AsyncBackground()
-        self._connection = Connection(address, clock=clock, sleep=sleep, random=jitter)
+        self._connection = Connection(address, clock, pacing)
         self._twin = Twin(address=address, timeout=timeout, control_timeout=control_timeout, clock=clock)
         self.issuer = Issuer(self._connection, Role.ISSUER, timeout, clock)
         self.tool = Tool(self._connection, Role.TOOL, timeout, clock)

@@ -11,7 +11,7 @@ import grpc
 from countermand._address import Address, Role
 from countermand._clock import Clock
 from countermand._errors import CountermandError, FixTheCall, NotRunning, Unavailable
-from countermand._retry import Patience
+from countermand._retry import Pacing, Patience
 from countermand._rpcs import Q, R, Rpc, Sealed
 from countermand._secret import SecretToken
 from countermand._status import failure_of
@@ -31,13 +31,10 @@ class Answer(Generic[R]):
 class Connection:
     """Opens the channel of a role when it is first called, and closes them all."""
 
-    def __init__(
-        self, address: Address, *, clock: Clock, sleep: Callable[[float], Any], random: Callable[[], float]
-    ) -> None:
+    def __init__(self, address: Address, clock: Clock, pacing: Pacing) -> None:
         self._address = address
         self._clock = clock
-        self._sleep = sleep
-        self._random = random
+        self._pacing = pacing
         self._channels: dict[Role, Channel] = {}
         self._methods: dict[tuple[Role, str], Callable[..., Any]] = {}
         self._opening = threading.Lock()
@@ -49,7 +46,7 @@ class Connection:
     ) -> Answer[R]:
         """Ask until there is a definite answer or the time is over; whatever is not an answer is raised."""
         method = self._method(role, rpc)
-        patience = Patience(timeout, self._clock, self._random)
+        patience = Patience(timeout, self._pacing)
         while True:
             sent_at = self._clock()
             try:
@@ -63,7 +60,7 @@ class Connection:
             if pause is None:
                 raise failure
             patience.attempts += 1
-            self._sleep(pause)
+            self._pacing.sleep(pause)
 
     def _method(self, role: Role, rpc: Rpc[Q, R]) -> Callable[..., Any]:
         if self._closed:
