@@ -1,0 +1,64 @@
+"""What the command's exit codes mean. Scripts may rely on them."""
+
+from enum import IntEnum
+
+from countermand import AskOperator, CountermandError, FixTheCall, StopTheRun, TryAgain
+
+
+class ExitCode(IntEnum):
+    """One code for each thing a script does next."""
+
+    OK = 0
+    ASK_OPERATOR = 1
+    USAGE = 2
+    STOP_THE_RUN = 3
+    FIX_THE_CALL = 4
+    TRY_AGAIN = 5
+    NOT_QUIET = 6
+    NEVER_OPENED = 7
+    INTERRUPTED = 130
+
+    @property
+    def meaning(self) -> str:
+        """Say what it means, in a line."""
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    ExitCode.OK: "done; for commit and perform: go",
+    ExitCode.ASK_OPERATOR: "something failed that a person has to mend; do not act",
+    ExitCode.USAGE: "the command line is wrong; nothing was asked",
+    ExitCode.STOP_THE_RUN: "refused, the authority is over or too narrow; do not act, stop",
+    ExitCode.FIX_THE_CALL: "refused, the call is wrong; do not act, do not repeat it",
+    ExitCode.TRY_AGAIN: "no answer; do not act, ask again with the same op id",
+    ExitCode.NOT_QUIET: "stopped, but something may still land, or the report is unread",
+    ExitCode.NEVER_OPENED: "cancel: no such run was ever opened, so nothing was stopped",
+    ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
+}
+
+
+def code_of(error: CountermandError) -> ExitCode:
+    """The code for a call that was refused or not answered."""
+    for kind, code in _CODES.items():
+        if isinstance(error, kind):
+            return code
+    return ExitCode.ASK_OPERATOR
+
+
+_CODES: dict[type[CountermandError], ExitCode] = {
+    StopTheRun: ExitCode.STOP_THE_RUN,
+    FixTheCall: ExitCode.FIX_THE_CALL,
+    TryAgain: ExitCode.TRY_AGAIN,
+    AskOperator: ExitCode.ASK_OPERATOR,
+}
+
+
+def in_full() -> str:
+    """The table of exit codes, for the help of the command."""
+    return "\n".join(["Exit codes:", *(f"{code.value:>3}  {code.meaning}" for code in ExitCode)])
+
+
+def in_short() -> str:
+    """The names of the exit codes, for the help of a verb."""
+    told = ", ".join(f"{code.value} {code.name.lower().replace('_', ' ')}" for code in ExitCode)
+    return f"Exit codes: {told}. See: countermand --help"

@@ -1,0 +1,40 @@
+"""A call that was refused or not answered, as one line for people and one document for programs."""
+
+from countermand import ActionState, CountermandError, ErrorReason, RunEnded
+from countermand.cli.call import Call
+from countermand.cli.documents import document, dumps
+from countermand.cli.exit_codes import ExitCode, code_of
+from countermand.cli.output import Output, say
+
+
+def tell(call: Call, error: CountermandError) -> ExitCode:
+    """Say what is refused, by whom, why, and what to do; answer the exit code."""
+    code = code_of(error)
+    say(line(call.verb, error))
+    if call.output is not Output.TABLE:
+        refusal = document(
+            "refusal",
+            verb=call.verb,
+            reason=error.reason,
+            message=_one_line(error),
+            metadata=error.metadata,
+            next=code.name,
+            exit_code=code.value,
+        )
+        print(dumps(refusal, indent=2 if call.output is Output.JSON else None), flush=True)
+    return code
+
+
+def line(verb: str, error: CountermandError) -> str:
+    """Write the line."""
+    told = f"countermand {verb}: {_one_line(error)}"
+    if isinstance(error, RunEnded):
+        if error.note:
+            told += f"; they said: “{error.note}”"
+        if error.prior_decision is ActionState.PERMITTED:
+            told += "; it had its permit before the stop, so its effect may have happened"
+    return told if error.reason is ErrorReason.UNSPECIFIED else f"{told} [{error.reason}]"
+
+
+def _one_line(error: CountermandError) -> str:
+    return " ".join(str(error).split())

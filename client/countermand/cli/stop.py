@@ -1,0 +1,194 @@
+"""Stop a run, and tell what became of it."""
+
+import getpass
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from countermand import Cancelled, CountermandError, Report, StopReason
+from countermand.cli import completion, failures, options
+from countermand.cli.call import Call
+from countermand.cli.documents import Document, document, members, plain
+from countermand.cli.exit_codes import ExitCode
+from countermand.cli.output import say, show
+from countermand.cli.report_page import print_report, verdict
+from countermand.cli.verb import Panel, verb
+from countermand.cli.words import ago, counted, left, who
+
+if TYPE_CHECKING:
+    from countermand.sync import Client
+
+#: How often a report is read again while waiting, in seconds.
+_LOOK_EVERY = 0.25
+
+Wait = Annotated[
+    str | None,
+    typer.Option(metavar="TIME", help="Wait until nothing is in flight, this long at the most, such as 5s."),
+]
+TellByCode = Annotated[
+    bool, typer.Option("--exit-code", help=f"Exit with {ExitCode.NOT_QUIET} if something may still land.")
+]
+_PARTS = ("done", "interrupted", "in_flight", "unknown", "not_done", "pending")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command."""
+    verb(app, Panel.OPERATOR)(cancel)
+    verb(app, Panel.OPERATOR)(report)
+
+
+def login_name() -> str:
+    """Who is at the keyboard, as far as the system knows."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):  # a container may run as a number that nobody named
+        return f"uid {os.getuid()}"
+
+
+def cancel(
+    call: Call,
+    run: options.ActiveRunId,
+    reason: Annotated[
+        str,
+        typer.Option(
+            metavar="REASON",
+            help="Why: " + ", ".join(completion.REASONS) + ".",
+            autocompletion=completion.reasons,
+        ),
+    ],
+    note: Annotated[
+        str, typer.Option(metavar="TEXT", help="One line for people. Whoever is refused sees it.")
+    ] = "",
+    actor: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Who stops it. Default: your login name.")
+    ] = None,
+    tag: Annotated[str, typer.Option(metavar="TEXT", help="A mark for your own programs.")] = "",
+    wait: Wait = None,
+    exit_code: TellByCode = False,
+) -> None:
+    """Stop a run and all below it for good; print the stop report. After it no commit is accepted."""
+    why = StopReason(options.word(reason, completion.REASONS, "--reason"))
+    patience = _patience(wait)
+    with call.connect() as client:
+        cancelled = _cancel(call, client, run, why, actor, note, tag)
+        _warn(cancelled, why)
+        told = _wait(client, cancelled.report, patience)
+    extra = {"replayed": cancelled.replayed, "known": cancelled.known}
+    _show(call, told, extra)
+    if not cancelled.known:
+        raise typer.Exit(ExitCode.NEVER_OPENED)
+    _tell_by_code(told, exit_code or wait is not None)
+
+
+def _cancel(
+    call: Call, client: "Client", run: str, why: StopReason, actor: str | None, note: str, tag: str
+) -> Cancelled:
+    """Cancel. A stop whose report could not be read is told apart from a stop that may not have happened."""
+    name = login_name() if actor is None else actor
+    try:
+        return client.operator.cancel(run, reason=why, actor=name, note=note, tag=tag)
+    except CountermandError as error:
+        if "seq" not in error.metadata:
+            raise
+        say(f"Run {run} IS stopped; only its report could not be read. Ask again: countermand report {run}")
+        failures.tell(call, error)
+        raise typer.Exit(ExitCode.NOT_QUIET) from error
+
+
+def _warn(cancelled: Cancelled, why: StopReason) -> None:
+    """Say on standard error what must not be overlooked."""
+    run, end = cancelled.report.run, cancelled.report.run.end
+    if not cancelled.known:
+        say(
+            f"WARNING: no run {run.run_id} was ever opened here, so NOTHING WAS STOPPED by this. Its id is barred, "
+            "no such run can be opened any more. Check the id: countermand runs --state active"
+        )
+    elif cancelled.replayed and end is not None:
+        say(
+            f"Run {run.run_id} had ended before ({end.reason} by {who(end.actor)}"
+            f"{f', {ago(end.time, cancelled.report.time)}' if end.time else ''}): "
+            f"that stands, and {why} is not recorded."
+        )
+
+
+def report(call: Call, run: options.RunId, wait: Wait = None, exit_code: TellByCode = False) -> None:
+    """Tell what became of every action of a run and of the runs below it."""
+    patience = _patience(wait)
+    with call.connect() as client:
+        told = client.auditor.report(run)
+        if told.run.end is None and patience:
+            say(f"Run {run} is active, so there is nothing to wait for.")
+        else:
+            told = _wait(client, told, patience)
+    _show(call, told, {})
+    _tell_by_code(told, exit_code or wait is not None)
+
+
+def _patience(wait: str | None) -> float:
+    from countermand._span import seconds
+
+    return seconds(wait) if wait is not None else 0
+
+
+def _wait(client: "Client", told: Report, patience: float) -> Report:
+    """Read the report again until nothing is in flight, or the time is over."""
+    ends_at = time.monotonic() + patience
+    if told.quiesced or not patience:
+        return told
+    said = ""
+    while not told.quiesced and (remaining := ends_at - time.monotonic()) > 0:
+        said = _progress(told, remaining, said)
+        time.sleep(min(_LOOK_EVERY, remaining))
+        told = client.auditor.report(told.run.run_id)
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\x1b[K")
+    say(
+        f"Nothing is in flight any more. {verdict(told)}"
+        if told.quiesced
+        else f"Still not quiet: {verdict(told)}"
+    )
+    return told
+
+
+def _progress(told: Report, remaining: float, said: str) -> str:
+    """Show what is waited for: a line kept up to date on a terminal, elsewhere a line at each change."""
+    what = counted(len(told.in_flight), "action")
+    if sys.stderr.isatty():
+        sys.stderr.write(
+            f"\r\x1b[KWaiting: {what} may still land, {_longest(told)}; {remaining:.0f} s of patience "
+        )
+        sys.stderr.flush()
+    elif what != said:
+        say(f"Waiting: {what} may still land, {_longest(told)}.")
+    return what
+
+
+def _longest(told: Report) -> str:
+    until = max((one.use_by_time for one in told.in_flight if one.use_by_time), default=None)
+    return f"for {left(until, told.time)} more"
+
+
+def _tell_by_code(told: Report, asked: bool) -> None:
+    if asked and not told.quiesced:
+        raise typer.Exit(ExitCode.NOT_QUIET)
+
+
+def _show(call: Call, told: Report, extra: Document) -> None:
+    whole = document("report", **members(told), counts=_counts(told)) | ({"cancel": extra} if extra else {})
+    show(call.output, whole, lambda console: print_report(console, told), _lines(told, whole))
+
+
+def _counts(told: Report) -> dict[str, int]:
+    return {part: len(getattr(told, part)) for part in _PARTS} | {"late_attempts": told.late_attempt_count}
+
+
+def _lines(told: Report, whole: Document) -> list[Document]:
+    """A head, then a line for each action and late attempt."""
+    head = {name: value for name, value in whole.items() if name not in (*_PARTS, "late_attempts")}
+    lines = [head | {"schema": "countermand.report_head/v1"}]
+    for part in _PARTS:
+        lines += [document("reported_action", part=part) | plain(one) for one in getattr(told, part)]
+    return lines + [document("late_attempt") | plain(one) for one in told.late_attempts]
