@@ -53,8 +53,10 @@ def store_failed(error: Exception) -> StoreFailed:
 
 
 def origin(error: BaseException) -> BaseException:
-    """Find what broke a connection, behind the error that its calls got."""
-    while isinstance(error, LinkBroken | StoreFailed) and error.__cause__:
+    """Find what went wrong first: behind the error that a link's calls got, and behind the driver's own."""
+    while isinstance(error.__cause__, redis.exceptions.RedisError | OSError | StoreFailed):
+        if isinstance(error.__cause__, OSError) and not isinstance(error, LinkBroken | StoreFailed):
+            break  # the driver's error says more: it names the place
         error = error.__cause__
     return error
 

@@ -125,7 +125,8 @@ class _Session:
                 broken.__cause__ = error
                 future.set_exception(broken)
         self._waiting.clear()
-        self._task.cancel()
+        if asyncio.current_task() is not self._task:
+            self._task.cancel()
 
     async def ended(self) -> None:
         """Wait until the connection is let go of."""
@@ -157,6 +158,7 @@ class _Session:
         finally:
             if writer:
                 writer.cancel()
+                await asyncio.wait([writer])
             await self._connection.disconnect(nowait=True)
 
     async def _ask(self, *args: str | int) -> Any:

@@ -6,8 +6,8 @@ local function host_time_ms()
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
--- The epoch of the data, or nil on a host that may not decide. A restart, a promotion and a replica's first
--- connection each change the replication id: whatever may have lost a revocation ends the grants given before it.
+-- The epoch of the data, or nil on a host that may not decide. Redis takes a new replication id at every restart and
+-- promotion, that is whenever facts may have been lost (and when its first replica joins): older grants end there.
 local function host_epoch()
   local info = redis.call('INFO', 'replication')
   if not string.find(info, 'role:master', 1, true) then return nil end
