@@ -28,6 +28,12 @@ from grant_service.store.memory import MemoryStore
 METHODS: dict[str, Any] = {method.name: method for service in SERVICES.values() for method in service.methods}
 assert len(METHODS) == sum(len(service.methods) for service in SERVICES.values())
 
+#: The verbs that are in the contract and come later.
+LATER = {
+    *("DelegateGrant", "SpendBudget", "RevokeGrants", "FreezeGrants", "LiftFence", "ApproveAction"),
+    *("DenyAction", "ResolveAction", "UndoRun", "WatchEntries", "ExplainRefusal"),
+}
+
 MAILTO = "mailto:team@example.com"
 
 

@@ -9,13 +9,8 @@ from grant_service.rpc import guard as guard_module
 from grant_service.rpc.roles import ALLOWED, Role
 from grant_service.rpc.server import SERVICES
 from tests.rpc.stores import UntouchedStore
-from tests.rpc.support import METHODS, Served, read_error, request, rpc_name, served
+from tests.rpc.support import LATER, METHODS, Served, read_error, request, rpc_name, served
 
-#: The verbs that are in the contract and come later.
-LATER = {
-    *("DelegateGrant", "SpendBudget", "RevokeGrants", "FreezeGrants", "LiftFence", "ApproveAction"),
-    *("DenyAction", "ResolveAction", "UndoRun", "WatchEntries", "ExplainRefusal"),
-}
 PAIRS = [(role, method) for method in METHODS for role in Role]
 
 

@@ -1,0 +1,193 @@
+"""Whatever bytes come in: an answer or a refusal with a reason, never INTERNAL, and the sidecar stays up."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message_factory import GetMessageClass
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from grant_service.app import open_store
+from grant_service.rpc.roles import ALLOWED
+from grant_service.settings import Settings
+from tests.rpc.support import (
+    LATER,
+    METHODS,
+    Served,
+    commit,
+    intent,
+    read_error,
+    request,
+    rpc_name,
+    served,
+    short_home,
+)
+
+SERVED_NOW = sorted(METHODS.keys() - LATER)
+FUZZ = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+
+#: The run of the token: no example names it, or one of them would end it for all that follow.
+LIVE = "r-live"
+
+#: Values that get past the first checks, so that a fuzzed message is wrong somewhere deeper.
+TOKENS: list[str] = []
+GOOD_TEXTS = [
+    "r-1",
+    "r-2",
+    "o-1",
+    "o-2",
+    "g-1",
+    "tool",
+    "email.send",
+    "email.*",
+    "*",
+    "mailto:team@example.com",
+    "0",
+]
+
+
+class Rig:
+    """A sidecar on the embedded store, whose numbers have an end, and a loop to call it from."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, running: Served) -> None:
+        self.loop, self.running = loop, running
+
+    def send(self, method: str, request: bytes) -> str:
+        """Send bytes where they are allowed; answer the reason of the refusal, or ''."""
+        return self.loop.run_until_complete(self._send(method, request))
+
+    async def _send(self, method: str, request: bytes) -> str:
+        role = min(ALLOWED[rpc_name(method)])
+        try:
+            await self.running.callers[role].rpc(method, raw=True)(request, timeout=10)
+        except grpc.aio.AioRpcError as error:
+            return read_error(error).reason
+        return ""
+
+
+@pytest.fixture(scope="module")
+def rig() -> Iterator[Rig]:
+    """One sidecar for all examples; it must be well at the end."""
+    with asyncio.Runner() as runner, short_home() as home:
+        loop = runner.get_loop()
+        store = loop.run_until_complete(open_store(Settings(home=home, store="sqlite")))
+        context = served(store)
+        running = loop.run_until_complete(context.__aenter__())
+        TOKENS.append(loop.run_until_complete(running.grant(LIVE)))
+        loop.run_until_complete(running.issuer("OpenRun", run_id="r-7"))
+        given_up = {"grant_token": TOKENS[0], "intent": intent("o-given-up")}
+        loop.run_until_complete(running.tool("PrepareAction", **given_up))
+        yield Rig(loop, running)
+        token = loop.run_until_complete(running.grant("r-after"))
+        loop.run_until_complete(running.tool("PerformAction", grant_token=token, intent=intent("o-after")))
+        loop.run_until_complete(context.__aexit__(None, None, None))
+
+
+@pytest.mark.parametrize("method", SERVED_NOW)
+def test_random_bytes_get_a_reason(rig: Rig, logs: list[dict[str, Any]], method: str) -> None:
+    """What is no message is refused as such; what happens to be one is decided."""
+
+    @FUZZ
+    @given(st.binary(max_size=300))
+    def example(sent: bytes) -> None:
+        assert rig.send(method, sent) != "INTERNAL", logs[-2:]
+
+    example()
+
+
+@pytest.mark.parametrize("method", SERVED_NOW)
+def test_any_message_of_the_right_type_gets_a_reason(
+    rig: Rig, logs: list[dict[str, Any]], method: str
+) -> None:
+    """Every field at its extremes, and between them values that are right."""
+
+    @FUZZ
+    @given(messages(METHODS[method].input_type))
+    def example(sent: Any) -> None:
+        assert rig.send(method, sent.SerializeToString()) != "INTERNAL", logs[-2:]
+
+    example()
+
+
+@pytest.mark.parametrize("method", SERVED_NOW)
+def test_a_damaged_message_gets_a_reason(rig: Rig, logs: list[dict[str, Any]], method: str) -> None:
+    """Good requests with bytes turned, dropped, doubled or cut off."""
+
+    @FUZZ
+    @given(st.data())
+    def example(data: st.DataObject) -> None:
+        damaged = bytearray(_bytes(method))
+        for _ in range(data.draw(st.integers(1, 4))):
+            at = data.draw(st.integers(0, len(damaged)))
+            piece = data.draw(st.binary(max_size=4))
+            damaged[at : at + data.draw(st.integers(0, 4))] = piece
+        assert rig.send(method, bytes(damaged)) != "INTERNAL", logs[-2:]
+
+    example()
+
+
+def test_the_good_requests_of_this_test_are_good(rig: Rig) -> None:
+    """Otherwise the damaged ones would all stop at the first check."""
+    reasons = {method: rig.send(method, _bytes(method)) for method in ORDER}
+    assert reasons == dict.fromkeys(ORDER, "")
+    assert ORDER.keys() == set(SERVED_NOW)
+
+
+def _bytes(method: str) -> bytes:
+    return request(method, **ORDER[method]()).SerializeToString()
+
+
+#: A good request of every RPC, in an order in which all of them are answered.
+ORDER: dict[str, Callable[[], dict[str, Any]]] = {
+    "OpenRun": lambda: {"run_id": "r-9", "labels": {"a": "b"}, "ttl": {"seconds": 60}},
+    "IssueGrant": lambda: {"run_id": LIVE, "scopes": [{"action": "email.*", "resource": "mailto:*"}]},
+    "PrepareAction": lambda: {"grant_token": TOKENS[0], "intent": intent("o-a"), "ttl": {"seconds": 900}},
+    "CommitAction": lambda: commit(TOKENS[0], "o-a", use_within={"seconds": 9}),
+    "SettleAction": lambda: {"grant_token": TOKENS[0], "op_id": "o-a", "outcome": 1, "receipt": "r"},
+    "PerformAction": lambda: {"grant_token": TOKENS[0], "intent": intent("o-b")},
+    "AbandonAction": lambda: {"grant_token": TOKENS[0], "op_id": "o-given-up", "note": "n"},
+    "GetRun": lambda: {"run_id": LIVE},
+    "GetReport": lambda: {"run_id": LIVE},
+    "ListRuns": lambda: {"page_size": 5, "state": 1, "page_token": "9"},
+    "ListEntries": lambda: {"run_id": LIVE, "after_seq": 1, "page_size": 5},
+    "CancelRun": lambda: {"run_id": "r-8", "reason": 1, "actor": "a"},
+    "FinishRun": lambda: {"run_id": "r-7"},
+}
+
+
+def messages(descriptor: Any) -> st.SearchStrategy[Any]:
+    """Any message of a type, from its descriptor."""
+    fields = {field.name: _values(field) for field in descriptor.fields}
+    drawn = st.fixed_dictionaries({}, optional=fields)
+    return drawn.map(lambda told: GetMessageClass(descriptor)(**told))
+
+
+def _values(field: Any) -> st.SearchStrategy[Any]:
+    if field.message_type and field.message_type.GetOptions().map_entry:
+        return st.dictionaries(_TEXTS, _TEXTS, max_size=20)
+    if field.message_type:
+        one = messages(field.message_type)
+    elif field.name == "grant_token":
+        one = st.one_of(st.sampled_from(TOKENS or [""]), _TEXTS)
+    else:
+        one = _SCALARS[field.type]
+    return st.lists(one, max_size=18) if field.is_repeated else one
+
+
+_TEXTS = st.one_of(
+    st.sampled_from(GOOD_TEXTS), st.text(st.characters(exclude_categories=["Cs"]), max_size=600)
+)
+_SCALARS = {
+    FieldDescriptor.TYPE_STRING: _TEXTS,
+    FieldDescriptor.TYPE_BYTES: st.one_of(st.just(bytes(32)), st.binary(max_size=64)),
+    FieldDescriptor.TYPE_BOOL: st.booleans(),
+    FieldDescriptor.TYPE_ENUM: st.one_of(st.integers(0, 5), st.integers(-(2**31), 2**31 - 1)),
+    FieldDescriptor.TYPE_INT32: st.one_of(st.integers(0, 5), st.integers(-(2**31), 2**31 - 1)),
+    FieldDescriptor.TYPE_INT64: st.one_of(st.integers(0, 5), st.integers(-(2**63), 2**63 - 1)),
+    FieldDescriptor.TYPE_UINT32: st.one_of(st.integers(0, 5), st.integers(0, 2**32 - 1)),
+    FieldDescriptor.TYPE_UINT64: st.one_of(st.integers(0, 5), st.integers(0, 2**64 - 1)),
+}
