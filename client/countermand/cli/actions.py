@@ -12,6 +12,7 @@ from countermand import (
     Permit,
     PermitLapsed,
     Reversibility,
+    TryAgain,
     digest,
 )
 from countermand.cli import options
@@ -132,7 +133,11 @@ def perform(
     token = options.grant_token(call, grant, args)
     intent = _intent(action, op, resource, args, reversibility, compensation)
     with call.connect() as client:
-        permit = _own(client.tool.perform(token, intent, use_within=use_within), again)
+        try:
+            permit = _own(client.tool.perform(token, intent, use_within=use_within), again)
+        except TryAgain as error:
+            error.metadata["op"] = intent.op_id  # a new id, perhaps: whoever asks again has to know it
+            raise
     if quiet:
         print(permit.op_id)
         return
@@ -150,7 +155,7 @@ def _own(permit: Permit, again: bool) -> Permit:
         )
     if permit.remaining <= 0:
         raise PermitLapsed(
-            f"the permit of action {permit.op_id} lapsed before its answer came: do not act; settle it as failed",
+            f"the permit of action {permit.op_id} lapsed too early: do not act; settle it as failed",
             metadata={"op": permit.op_id},
         )
     return permit
@@ -166,7 +171,8 @@ def _show_permit(call: Call, permit: Permit) -> None:
         remaining_seconds=round(remaining, 3),
         replayed=permit.replayed,
     )
-    told = f"Go: action {permit.op_id} may happen, within {remaining:.1f} s. Fence {permit.fence}. Settle it after."
+    within = f"within {remaining:.1f} s"
+    told = f"Go: action {permit.op_id} may happen, {within}. Fence {permit.fence}. Settle it after."
     show(call.output, whole, lambda console: console.print(told))
 
 

@@ -64,7 +64,8 @@ def run(arguments: list[str]) -> int:
 
 def _failed(arguments: list[str], error: Exception) -> int:
     """Tell a wrong command line, which has words of its own, from a defect."""
-    verb = next((one for one in arguments if not one.startswith("-")), "")
+    verbs = {command.name for command in app.registered_commands}
+    verb = next((one for one in arguments if one in verbs), "")
     name = f"{_NAME} {verb}".strip()
     if hasattr(error, "format_message"):  # typer's own errors, whatever package they live in
         say(f"{name}: {_sentence(error.format_message())}; see '{name} --help'")

@@ -1,6 +1,6 @@
 """A call that was refused or not answered, as one line for people and one document for programs."""
 
-from countermand import ActionState, CountermandError, ErrorReason, RunEnded
+from countermand import ActionState, CountermandError, ErrorReason, RunEnded, TryAgain
 from countermand.cli.call import Call
 from countermand.cli.documents import document, dumps
 from countermand.cli.exit_codes import ExitCode, code_of
@@ -33,6 +33,9 @@ def line(verb: str, error: CountermandError) -> str:
             told += f"; they said: “{error.note}”"
         if error.prior_decision is ActionState.PERMITTED:
             told += "; it had its permit before the stop, so its effect may have happened"
+    if isinstance(error, TryAgain) and verb in ("commit", "perform"):
+        name = f"--op {error.metadata['op']} " if verb == "perform" and "op" in error.metadata else ""
+        told += f"; to ask again, add {name}--again"
     return told if error.reason is ErrorReason.UNSPECIFIED else f"{told} [{error.reason}]"
 
 

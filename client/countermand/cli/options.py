@@ -35,7 +35,7 @@ Args = Annotated[
     str,
     typer.Option(
         metavar="JSON|@FILE|-",
-        help="The arguments of the effect, a JSON object. Only their digest is sent: it binds the permit to them.",
+        help="The arguments of the effect, a JSON object. Only their digest is sent, to bind the permit.",
     ),
 ]
 

@@ -6,7 +6,15 @@ Nothing is called stopped that may still happen, and nothing done that nobody co
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from countermand import ActionState, Durability, LateAttempt, Report, ReportedAction, Reversibility
+from countermand import (
+    ActionState,
+    Durability,
+    ErrorReason,
+    LateAttempt,
+    Report,
+    ReportedAction,
+    Reversibility,
+)
 from countermand.cli.rows import print_rows
 from countermand.cli.words import clock_time, counted, how_it_ended, left
 
@@ -32,7 +40,9 @@ def verdict(report: Report) -> str:
     """Say in one or two sentences whether anything can still come of the run."""
     flying, unknown = len(report.in_flight), len(report.unknown)
     if report.run.end is None:
-        return "It may go on acting. To stop it: countermand cancel " + report.run.run_id
+        return f"It may go on acting. To stop it: countermand cancel {report.run.run_id} --reason user_stop"
+    if report.run.open_time is None:
+        return "Nothing was stopped: no such run was ever opened here, and none can be any more."
     told = ["No new commit is accepted."]
     if flying:
         longest = max((one.use_by_time for one in report.in_flight if one.use_by_time), default=None)
@@ -87,7 +97,7 @@ def _of_whom(report: Report) -> str:
 
 
 def _done(console: "Console", report: Report) -> None:
-    header = ["what", "where", "when", "receipt", "can it be undone?", "note", "run", "op"]
+    header = ["what", "where", "confirmed at", "receipt", "can it be undone?", "note", "run", "op"]
     rows = [
         [
             one.action,
@@ -190,7 +200,16 @@ def _late(attempts: Sequence[LateAttempt], report: Report) -> list[str]:
     permitted = "had its permit: may have happened" if last.prior_decision is ActionState.PERMITTED else ""
     when = clock_time(last.time, report.time)
     run = last.run_id if report.descendant_run_ids else ""
-    return [last.action, last.resource, last.verb + times, when, last.reason, permitted, run, last.op_id]
+    why = _WHY_LATE.get(last.reason, str(last.reason))
+    return [last.action, last.resource, last.verb + times, when, why, permitted, run, last.op_id]
+
+
+_WHY_LATE = {
+    ErrorReason.REVOKED: "the run was stopped",
+    ErrorReason.RUN_FINISHED: "the run had finished",
+    ErrorReason.RUN_DEADLINE: "its deadline had passed",
+    ErrorReason.STORE_EPOCH: "the store may have lost facts",
+}
 
 
 def _gaps(console: "Console", report: Report) -> None:

@@ -2,21 +2,19 @@
 
 import getpass
 import os
-import sys
-import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from countermand import Cancelled, CountermandError, Report, StopReason
-from countermand.cli import completion, failures, options
+from countermand.cli import completion, failures, options, waiting
 from countermand.cli.call import Call
 from countermand.cli.documents import Document, document, members, plain
 from countermand.cli.exit_codes import ExitCode
 from countermand.cli.output import say, show
-from countermand.cli.report_page import print_report, verdict
+from countermand.cli.report_page import print_report
 from countermand.cli.verb import Panel, verb
-from countermand.cli.words import ago, counted, left, who
+from countermand.cli.words import ago, who
 
 if TYPE_CHECKING:
     from countermand.sync import Client
@@ -71,11 +69,11 @@ def cancel(
 ) -> None:
     """Stop a run and all below it for good; print the stop report. After it no commit is accepted."""
     why = StopReason(options.word(reason, completion.REASONS, "--reason"))
-    patience = _patience(wait)
+    patience = waiting.patience(wait)
     with call.connect() as client:
         cancelled = _cancel(call, client, run, why, actor, note, tag)
         _warn(cancelled, why)
-        told = _wait(client, cancelled.report, patience)
+        told = waiting.until_quiet(client, cancelled.report, patience)
     extra = {"replayed": cancelled.replayed, "known": cancelled.known}
     _show(call, told, extra)
     if not cancelled.known:
@@ -103,8 +101,8 @@ def _warn(cancelled: Cancelled, why: StopReason) -> None:
     run, end = cancelled.report.run, cancelled.report.run.end
     if not cancelled.known:
         say(
-            f"WARNING: no run {run.run_id} was ever opened here, so NOTHING WAS STOPPED by this. Its id is barred, "
-            "no such run can be opened any more. Check the id: countermand runs --state active"
+            f"WARNING: no run {run.run_id} was ever opened here, so NOTHING WAS STOPPED by this. "
+            "Its id is barred now. Check the id: countermand runs --state active"
         )
     elif cancelled.replayed and end is not None:
         say(
@@ -116,59 +114,15 @@ def _warn(cancelled: Cancelled, why: StopReason) -> None:
 
 def report(call: Call, run: options.RunId, wait: Wait = None, exit_code: TellByCode = False) -> None:
     """Tell what became of every action of a run and of the runs below it."""
-    patience = _patience(wait)
+    patience = waiting.patience(wait)
     with call.connect() as client:
         told = client.auditor.report(run)
         if told.run.end is None and patience:
             say(f"Run {run} is active, so there is nothing to wait for.")
         else:
-            told = _wait(client, told, patience)
+            told = waiting.until_quiet(client, told, patience)
     _show(call, told, {})
     _tell_by_code(told, exit_code or wait is not None)
-
-
-def _patience(wait: str | None) -> float:
-    from countermand._span import seconds
-
-    return seconds(wait) if wait is not None else 0
-
-
-def _wait(client: "Client", told: Report, patience: float) -> Report:
-    """Read the report again until nothing is in flight, or the time is over."""
-    ends_at = time.monotonic() + patience
-    if told.quiesced or not patience:
-        return told
-    said = ""
-    while not told.quiesced and (remaining := ends_at - time.monotonic()) > 0:
-        said = _progress(told, remaining, said)
-        time.sleep(min(_LOOK_EVERY, remaining))
-        told = client.auditor.report(told.run.run_id)
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\x1b[K")
-    say(
-        f"Nothing is in flight any more. {verdict(told)}"
-        if told.quiesced
-        else f"Still not quiet: {verdict(told)}"
-    )
-    return told
-
-
-def _progress(told: Report, remaining: float, said: str) -> str:
-    """Show what is waited for: a line kept up to date on a terminal, elsewhere a line at each change."""
-    what = counted(len(told.in_flight), "action")
-    if sys.stderr.isatty():
-        sys.stderr.write(
-            f"\r\x1b[KWaiting: {what} may still land, {_longest(told)}; {remaining:.0f} s of patience "
-        )
-        sys.stderr.flush()
-    elif what != said:
-        say(f"Waiting: {what} may still land, {_longest(told)}.")
-    return what
-
-
-def _longest(told: Report) -> str:
-    until = max((one.use_by_time for one in told.in_flight if one.use_by_time), default=None)
-    return f"for {left(until, told.time)} more"
 
 
 def _tell_by_code(told: Report, asked: bool) -> None:

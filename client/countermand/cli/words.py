@@ -35,7 +35,10 @@ def left(until: datetime | None, now: datetime | None) -> str:
 
 def ago(moment: datetime | None, now: datetime | None) -> str:
     """How long ago it was, or '' if nobody knows."""
-    return f"{span(now - moment)} ago" if moment is not None and now is not None else ""
+    if moment is None or now is None:
+        return ""
+    told = span(now - moment)
+    return "just now" if told == "0 s" else f"{told} ago"
 
 
 def who(actor: str) -> str:
@@ -50,6 +53,8 @@ def how_it_ended(run: Run, now: datetime | None) -> str:
     if end is None:
         return f"Run {run.run_id} is active: nothing has stopped it."
     since = f"{ago(end.time, now)}, at {clock_time(end.time, now)}" if end.time else ""
+    if run.open_time is None:
+        return f"Run {run.run_id} was never opened. Barred {since}, by {who(end.actor)}: {end.reason}."
     through = f", through run {end.run_id} above it" if end.run_id not in ("", run.run_id) else ""
     if end.seq == 0:
         return f"Run {run.run_id} is stopped{through}: {_by_itself(end)}{f' {since}' if since else ''}."
