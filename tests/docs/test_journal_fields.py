@@ -1,0 +1,58 @@
+"""The journal's kinds and fields, as docs/design.md lists them, held against a journal that has them all."""
+
+from collections import defaultdict
+
+from grant_service.core import verbs
+from grant_service.core.action import ActionState, Intent
+from grant_service.core.errors import Refusal
+from grant_service.core.grant import GrantRef
+from grant_service.core.journal import Kind
+from grant_service.core.run import StopReason
+from grant_service.core.scope import Reversibility, Scope
+from grant_service.store.memory import MemoryStore
+from tests.docs.pages import code, page
+
+LONG = 60_000
+GRANT = GrantRef("g-1", "r-2", ("r-1",), "tool", "ann")
+
+
+def intent(op_id: str, action: str = "email.send") -> Intent:
+    """An intent with every field filled in."""
+    resource = "mailto:a@example.com"
+    return Intent(op_id, action, resource, "00" * 32, Reversibility.COMPENSABLE, "email.recall")
+
+
+async def story() -> MemoryStore:
+    """A store in whose journal every kind of line has every field it can have."""
+    store = MemoryStore()
+    await store.open(verbs.Open("r-1", LONG, LONG, "", "ann", "mailer", "acme", {"team": "a"}))
+    await store.open(verbs.Open("r-2", LONG, LONG, "r-1", "ann", "mailer", "acme", {"team": "a"}))
+    await store.issue(verbs.Issue("g-1", "r-2", "tool", (Scope("email.send"),), LONG))
+    for op_id in ("o-1", "o-2", "o-3"):
+        await store.prepare(verbs.Prepare(GRANT, "tool", intent(op_id), LONG, 10))
+    for op_id in ("o-1", "o-2"):
+        await store.commit(verbs.Commit(GRANT, "tool", op_id, "00" * 32, LONG))
+    await store.settle(verbs.Settle(GRANT, "tool", "o-1", ActionState.SUCCEEDED, "m-1", "sent"))
+    await store.abandon(verbs.Abandon(GRANT, "tool", "o-3", "not now"))
+    refused = [
+        await store.settle(verbs.Settle(GRANT, "tool", "o-1", ActionState.FAILED)),
+        await store.prepare(verbs.Prepare(GRANT, "tool", intent("o-4", "file.delete"), LONG, 10)),
+        await store.prepare(verbs.Prepare(GRANT, "issuer", intent("o-5"), LONG, 10)),
+    ]
+    await store.finish(verbs.Finish("r-2", "issuer", "done"))
+    refused.append(await store.commit(verbs.Commit(GRANT, "tool", "o-2", "00" * 32, LONG)))
+    assert all(isinstance(answer, Refusal) for answer in refused)
+    await store.cancel(verbs.Cancel("r-1", StopReason.USER_STOP, "operator", "enough", "t-1"))
+    return store
+
+
+async def test_every_kind_of_journal_line_is_listed_with_its_fields() -> None:
+    """docs/design.md lists the kinds of the journal's lines with their fields, and no others."""
+    store = await story()
+    found: dict[str, set[str]] = defaultdict(set)
+    for run_id in ("r-1", "r-2"):
+        for entry in await store.journal(run_id, 0, 100):
+            found[entry.kind.value] |= entry.data.keys()
+    listed = {code(row[0]): set(row[2].split(", ")) for row in page("docs/design.md").table("Kind")}
+    assert found.keys() == {kind.value for kind in Kind}
+    assert listed == found
