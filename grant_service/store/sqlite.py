@@ -158,10 +158,11 @@ class SqliteStore(ByRules):
 
     async def standing(self) -> Standing:
         """Tell how the store stands. One that lives on its reserve says so, and looks for room again."""
-        epoch, now, seq = await self._reading(sqlite_state.read_meta)
         full = self._headroom.released and not await self._in(self._writer, self._headroom.restore)
+        epoch, _, seq = await self._reading(sqlite_state.read_meta)
+        now = await self._in(self._writer, lambda: self._state.look_at(self._clock()))
         trouble = explain(_full("the reserve is in use").refusal) if full else ""
-        return Standing(epoch, Durability.SYNCED, max(now, self._clock()), seq, trouble)
+        return Standing(epoch, Durability.SYNCED, now, seq, trouble)
 
     async def close(self) -> None:
         """Answer everything that was asked, then let go of the file and the lock."""

@@ -89,11 +89,16 @@ class SqliteState:
         self._db.execute("UPDATE meta SET epoch = ?", (epoch or _new_epoch(),))
         self.epoch, _, _ = read_meta(self._db)
 
+    def look_at(self, clock: int) -> int:
+        """Tell the time, which from then on does not go back: somebody may have been told what it implies."""
+        self.behind_ms = max(0, self.now - clock)
+        self.now = max(self.now, clock)
+        return self.now
+
     def transact(self, clock: int, calls: Sequence[tuple[Callable[[Any, Any], Any], Any]]) -> list[Any]:
         """Decide calls in order and make all of it durable, or none of it."""
         before = (self.now, self.seq)
-        self.behind_ms = max(0, self.now - clock)
-        self.now = max(self.now, clock)
+        self.look_at(clock)
         self._db.execute("BEGIN IMMEDIATE")
         try:
             answers = [self._decide(rule, command) for rule, command in calls]
