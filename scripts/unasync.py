@@ -25,10 +25,14 @@ SUBSTITUTIONS = [
     (r"\basync with\b", "with"),
     (r"\bawait ", ""),
     (r"\b__a(enter|exit)__\b", r"__\1__"),
+    (r"\bAsyncIterator\b", "Iterator"),
+    (r"\basynccontextmanager\b", "contextmanager"),
     # our own names
     (r"\b_async\b", "_sync"),
     (r"\basync_lock\b", "lock"),
     (r"\bAsync([A-Z]\w*)\b", r"\1"),
+    # tests
+    (r"(?m)^import countermand$", "import countermand.sync as countermand"),
 ]
 
 

@@ -21,11 +21,11 @@ _TRANSPORT: dict[grpc.StatusCode, type[CountermandError]] = {
 def failure_of(error: grpc.RpcError) -> CountermandError:
     """Translate what a call raised."""
     info = _error_info(error)
-    if info is None or info.reason not in ErrorReason.__members__:
+    reason = ErrorReason.__members__.get(info.reason) if info else None
+    if reason is None or reason is ErrorReason.UNSPECIFIED:
         what = f"{error.code().name}: {error.details()}"
         return _TRANSPORT.get(error.code(), AskOperator)(what, metadata=info.metadata if info else None)
-    reason = ErrorReason(info.reason)
-    return CLASSES[reason](error.details() or "", reason=reason, metadata=info.metadata)
+    return CLASSES[reason](error.details() or "", reason=reason, metadata=info.metadata if info else None)
 
 
 def _error_info(error: grpc.RpcError) -> ErrorInfo | None:

@@ -1,0 +1,339 @@
+"""Prepare and commit: when the body of a commit block runs, and what is on record after it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc
+import pytest
+
+import countermand
+from countermand._clock import elapsing
+from countermand.testing import ManualClock, Sidecar
+from countermand.v1 import action_service_pb2 as actions
+from tests.client.support import Proxy, forge, lose_reply, lose_request, refuse, then
+
+State = countermand.ActionState
+
+
+@asynccontextmanager
+async def agent(at: Proxy | Sidecar, **options: float) -> AsyncIterator[countermand.ActiveRun]:
+    """A run that may do anything, under its current grant."""
+    clock = at.clock.elapsed if isinstance(at, Sidecar) and at.clock else elapsing
+    async with countermand.connect(at.home, clock=clock, **options) as cm:
+        async with cm.open_run(subject="u-7", agent="mailer") as run:
+            with run.grant(scopes=["*"]):
+                yield run
+
+
+async def reported(run: countermand.ActiveRun, op_id: str) -> countermand.ReportedAction:
+    """What the report says of one action."""
+    report = await run.report()
+    parts = (
+        report.done,
+        report.interrupted,
+        report.in_flight,
+        report.unknown,
+        report.not_done,
+        report.pending,
+    )
+    [found] = [action for part in parts for action in part if action.op_id == op_id]
+    return found
+
+
+async def test_an_action_is_prepared_committed_and_settled(real: Sidecar) -> None:
+    """The way it should go: on record, permitted, done, with the outside world's own id."""
+    args = {"subject": "Q3", "to": ["team"]}
+    async with agent(real) as run:
+        async with countermand.action("email.send", resource="mailto:team@example.com", args=args) as act:
+            assert (await reported(run, act.op_id)).state is State.PREPARED
+            async with act.commit() as permit:
+                assert (await reported(run, act.op_id)).state is State.PERMITTED
+                assert act.permit is permit
+                assert permit.remaining == 5.0
+                act.receipt = "m-1"
+        found = await reported(run, act.op_id)
+
+    assert (found.state, found.receipt, found.resource) == (State.SUCCEEDED, "m-1", "mailto:team@example.com")
+    assert found.fence == permit.fence > 0
+    assert act.settled is not None
+    assert not act.settled.after_cut
+
+
+async def test_an_action_that_is_left_without_a_commit_is_abandoned(real: Sidecar) -> None:
+    """The tool changed its mind, by itself or by an exception; the type of that is noted."""
+    async with agent(real) as run:
+        async with countermand.action("email.send") as quiet:
+            pass
+        with pytest.raises(LookupError):
+            async with countermand.action("email.send") as loud:
+                raise LookupError("the user's secret")
+
+        assert (await reported(run, quiet.op_id)).state is State.ABANDONED
+        assert (await reported(run, loud.op_id)).state is State.ABANDONED
+    async with countermand.connect(real.home) as cm:
+        entries = (await cm.auditor.entries(run.run_id)).entries
+    notes = {entry.op_id: entry.data.get("note", "") for entry in entries if entry.kind == "ABANDONED"}
+    assert notes == {quiet.op_id: "", loud.op_id: "left by LookupError"}
+
+
+async def test_a_stop_before_the_commit_keeps_the_body_from_running(proxy: Proxy) -> None:
+    """The late commit is refused and reported, and the action counts as interrupted by the stop."""
+    with pytest.raises(countermand.Revoked) as refusal:
+        async with agent(proxy) as run:
+            async with countermand.action("email.send") as act:
+                await run.cancel(note="enough")
+                async with act.commit():
+                    pytest.fail("acted after the stop")
+
+    assert refusal.value.note == "enough"
+    assert "AbandonAction" not in proxy.calls
+    async with countermand.connect(proxy.home) as cm:
+        report = await cm.operator.report(run.run_id)
+    assert [late.verb for late in report.late_attempts] == ["commit"]
+    assert [action.op_id for action in report.interrupted] == [act.op_id]
+
+
+async def test_a_commit_whose_answer_is_lost_gets_the_same_permit(proxy: Proxy) -> None:
+    """Asked again with the same op_id; the effect happens once."""
+    proxy.plan("CommitAction", lose_reply, lose_reply)
+    sent = []
+    async with agent(proxy) as run:
+        async with countermand.action("email.send") as act:
+            async with act.commit() as permit:
+                sent.append("mail")
+
+        assert permit.replayed
+        assert (await reported(run, act.op_id)).fence == permit.fence
+    assert sent == ["mail"]
+    assert proxy.calls.count("CommitAction") == 3
+
+
+async def test_a_permit_that_another_attempt_got_is_no_permission(real: Sidecar) -> None:
+    """Somebody used this op_id before: the effect may have happened, so it is not done again."""
+    async with agent(real) as run:
+        async with countermand.action("email.send", op_id="mail-1") as first:
+            async with countermand.action("email.send", op_id="mail-1") as second:
+                async with first.commit():
+                    with pytest.raises(countermand.AlreadyPermitted, match="in another attempt"):
+                        async with second.commit():
+                            pytest.fail("acted twice")
+
+        assert (await reported(run, "mail-1")).state is State.SUCCEEDED
+    assert second.permit is None
+
+
+async def test_an_op_id_of_the_callers_own_leaves_a_lost_answer_in_doubt(proxy: Proxy) -> None:
+    """Under a name others may use too, nobody can tell whose the replayed permit is: doubt means no."""
+    proxy.plan("CommitAction", lose_reply)
+    async with agent(proxy) as run:
+        with pytest.raises(countermand.AlreadyPermitted, match="do not act"):
+            async with countermand.action("email.send", op_id="mail-1") as act, act.commit():
+                pytest.fail("acted in doubt")
+
+        assert (await reported(run, "mail-1")).state is State.PERMITTED
+
+
+async def test_arguments_that_change_after_the_prepare_are_not_acted_on(real: Sidecar) -> None:
+    """The digest is computed again from what is about to be used."""
+    args = {"to": "team@example.com"}
+    async with agent(real) as run:
+        with pytest.raises(countermand.DigestMismatch):
+            async with countermand.action("email.send", args=args) as act:
+                args["to"] = "mallory@example.com"
+                async with act.commit():
+                    pytest.fail("acted on other arguments")
+
+        assert (await reported(run, act.op_id)).state is State.ABANDONED
+
+
+async def test_a_permit_that_lapses_on_its_way_is_not_used(
+    real: Sidecar, clock: ManualClock, proxy: Proxy
+) -> None:
+    """Its time counts from before the request was sent, so a slow answer cannot stretch it."""
+    proxy.plan("CommitAction", then(lambda: clock.advance("5s")))
+    async with countermand.connect(proxy.home, clock=clock.elapsed) as cm, cm.open_run(agent="mailer") as run:
+        with run.grant(scopes=["*"]):
+            with pytest.raises(countermand.PermitLapsed, match="it did not happen"):
+                async with countermand.action("email.send") as act, act.commit(use_within="5s"):
+                    pytest.fail("acted on a lapsed permit")
+
+        found = await reported(run, act.op_id)
+        assert (found.state, found.note) == (State.FAILED, "permit lapsed before the tool started")
+
+
+async def test_what_is_left_of_a_permit_can_be_asked(real: Sidecar, clock: ManualClock) -> None:
+    """A tool that takes its time looks before it sends."""
+    async with agent(real):
+        async with countermand.action("email.send") as act, act.commit(use_within="10s") as permit:
+            clock.advance("4s")
+            assert permit.remaining == pytest.approx(6.0)
+            clock.advance("7s")
+            assert permit.remaining == 0
+
+
+async def test_a_permit_is_for_one_effect(real: Sidecar) -> None:
+    """A second commit block of the same action does not run."""
+    async with agent(real):
+        async with countermand.action("email.send") as act:
+            async with act.commit():
+                pass
+            with pytest.raises(countermand.AlreadyPermitted, match="for one effect"):
+                async with act.commit():
+                    pytest.fail("acted twice")
+
+
+async def test_a_commit_that_got_no_answer_can_be_asked_again(proxy: Proxy) -> None:
+    """The permit that was given meanwhile is this action's own."""
+    proxy.plan("CommitAction", lose_reply, *[lose_request] * 50)
+    async with agent(proxy):
+        async with countermand.action("email.send", timeout=0.05) as act:
+            with pytest.raises(countermand.Unavailable):
+                async with act.commit():
+                    pytest.fail("acted without an answer")
+            proxy.forget()
+            async with act.commit() as permit:
+                pass
+
+    assert permit.replayed
+
+
+async def test_without_an_answer_the_body_does_not_run_and_nothing_stays_permitted(proxy: Proxy) -> None:
+    """The permit was given and never arrived; what the tool knows goes on record: it did not happen."""
+    proxy.plan("CommitAction", lose_reply, *[lose_request] * 50)
+    async with agent(proxy) as run:
+        with pytest.raises(countermand.Unavailable):
+            async with countermand.action("email.send", timeout=0.05) as act, act.commit():
+                pytest.fail("acted without an answer")
+
+        found = await reported(run, act.op_id)
+        assert (found.state, found.note) == (State.FAILED, "the permit did not reach the tool")
+
+
+async def test_a_sidecar_that_is_gone_permits_nothing(proxy: Proxy) -> None:
+    """Its sockets went with it; the message says how to start it."""
+    with pytest.raises(countermand.NotRunning, match="countermand serve"):
+        async with agent(proxy, timeout=0.5):
+            async with countermand.action("email.send", timeout=0.05) as act:
+                proxy.stop()
+                async with act.commit():
+                    pytest.fail("acted without an answer")
+
+
+async def test_an_answer_for_another_action_is_no_permission(proxy: Proxy) -> None:
+    """Every answer names its op_id; a mixed-up one is refused."""
+    other = actions.CommitActionResponse(permit=actions.Permit(op_id="o-other", fence=7))
+    other.permit.use_within.FromSeconds(5)
+    proxy.plan("CommitAction", forge(other))
+    async with agent(proxy):
+        with pytest.raises(countermand.AskOperator, match="o-other"):
+            async with countermand.action("email.send") as act, act.commit():
+                pytest.fail("acted on another action's permit")
+
+
+async def test_an_answer_without_a_use_by_is_no_permission(proxy: Proxy) -> None:
+    """A permit that says nothing of its time has none left."""
+
+    def forged(op_id: str) -> actions.CommitActionResponse:
+        return actions.CommitActionResponse(permit=actions.Permit(op_id=op_id, fence=7))
+
+    async with agent(proxy):
+        with pytest.raises(countermand.PermitLapsed):
+            async with countermand.action("email.send") as act:
+                proxy.plan("CommitAction", forge(forged(act.op_id)))
+                async with act.commit():
+                    pytest.fail("acted on an empty permit")
+
+
+async def test_an_exception_in_the_body_makes_the_outcome_unknown(real: Sidecar) -> None:
+    """What reached the world cannot be told from an exception; its type is noted, its text is not."""
+    async with agent(real) as run:
+        with pytest.raises(ConnectionError):
+            async with countermand.action("email.send") as act, act.commit():
+                raise ConnectionError("the user's secret")
+
+        found = await reported(run, act.op_id)
+        assert (found.state, found.note) == (State.UNKNOWN, "left by ConnectionError")
+
+
+async def test_a_tool_that_sent_nothing_says_so(real: Sidecar) -> None:
+    """NotSent settles the action as failed, and names the type of its cause."""
+    async with agent(real) as run:
+        with pytest.raises(countermand.NotSent):
+            async with countermand.action("email.send") as act, act.commit():
+                raise countermand.NotSent from ConnectionRefusedError("the user's secret")
+
+        found = await reported(run, act.op_id)
+        assert (found.state, found.note) == (State.FAILED, "not sent: ConnectionRefusedError")
+
+
+async def test_the_tools_own_word_counts_however_the_body_is_left(real: Sidecar) -> None:
+    """`failed` and `unknown` say what an exception, or none, cannot."""
+    async with agent(real) as run:
+        with pytest.raises(ConnectionError):
+            async with countermand.action("email.send") as refused, refused.commit():
+                refused.failed("mailbox full")
+                raise ConnectionError
+        async with countermand.action("email.send") as lost, lost.commit():
+            lost.unknown("no answer in time")
+
+        one, other = await reported(run, refused.op_id), await reported(run, lost.op_id)
+        assert (one.state, one.note) == (State.FAILED, "mailbox full")
+        assert (other.state, other.note) == (State.UNKNOWN, "no answer in time")
+
+
+async def test_a_receipt_always_fits(real: Sidecar) -> None:
+    """Whatever the outside world answers becomes one line; the outcome is not lost over it."""
+    async with agent(real) as run:
+        async with countermand.action("email.send") as act, act.commit():
+            act.receipt = "id\n" + 1000 * "x"
+        async with countermand.action("email.send") as number, number.commit():
+            number.receipt = 17
+
+        assert (await reported(run, act.op_id)).receipt == f"id {296 * 'x'}…"
+        assert (await reported(run, number.op_id)).receipt == "17"
+
+
+async def test_an_outcome_whose_answer_is_lost_is_on_record_once(proxy: Proxy) -> None:
+    """Settling is repeated like everything else."""
+    proxy.plan("SettleAction", lose_reply)
+    async with agent(proxy) as run:
+        async with countermand.action("email.send") as act, act.commit():
+            pass
+
+        assert act.settled is not None
+        assert act.settled.replayed
+        assert (await reported(run, act.op_id)).state is State.SUCCEEDED
+
+
+async def test_an_outcome_that_cannot_be_told_hides_nothing(
+    proxy: Proxy, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The tool's exception is the one to see; without one the effect stands, and the block ends well."""
+    broken = refuse("STORE_UNFIT", grpc.StatusCode.FAILED_PRECONDITION)
+    proxy.plan("SettleAction", broken, broken)
+    async with agent(proxy):
+        with pytest.raises(ConnectionError) as left:
+            async with countermand.action("email.send") as loud, loud.commit():
+                raise ConnectionError
+        async with countermand.action("email.send") as quiet, quiet.commit():
+            pass
+
+    assert left.value.__notes__ == [
+        f"countermand: the outcome of action {loud.op_id} is not on record: refused: STORE_UNFIT"
+    ]
+    assert isinstance(quiet.unsettled, countermand.AskOperator)
+    assert f"the outcome SUCCEEDED of action {quiet.op_id} is not on record" in caplog.text
+
+
+async def test_an_outcome_that_comes_after_the_stop_is_taken(real: Sidecar) -> None:
+    """The effect was permitted before the cut; the report moves it from in flight to done."""
+    with pytest.raises(countermand.Revoked):
+        async with agent(real) as run:
+            async with countermand.action("email.send") as act, act.commit():
+                assert [action.op_id for action in (await run.cancel()).in_flight] == [act.op_id]
+                act.receipt = "m-1"
+            assert act.settled is not None
+            assert act.settled.after_cut
+            assert (await reported(run, act.op_id)).settled_after_cut
+            async with countermand.action("email.send"):
+                pytest.fail("prepared after the stop")

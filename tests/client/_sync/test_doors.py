@@ -1,0 +1,155 @@
+# Derived from tests/client/_async/test_doors.py by scripts/unasync.py. Do not edit.
+"""The verbs as they are served: one call each, small frozen values in and out."""
+
+import dataclasses
+
+import pytest
+
+import countermand.sync as countermand
+from countermand.testing import ManualClock, Sidecar
+
+State = countermand.ActionState
+
+
+def test_the_whole_story_by_verbs(real: Sidecar) -> None:
+    """Open, issue, prepare, commit, settle, cancel, report: what a command line does."""
+    with countermand.connect(real.home) as cm:
+        opened = cm.issuer.open(run_id="r-1", subject="u-7", agent="mailer", labels={"team": "a"}, ttl="5m")
+        issued = cm.issuer.issue("r-1", scopes=["email.* uses=3"], ttl="60s", request_id="g-1")
+        sent = countermand.Intent.of("email.send", resource="mailto:a@example.com", args={"n": 1})
+        kept = countermand.Intent.of("email.send", resource="mailto:b@example.com", op_id="o-2")
+        prepared = cm.tool.prepare(issued.token, sent, ttl="30s")
+        cm.tool.prepare(issued.token, kept)
+        permit = cm.tool.commit(issued.token, sent.op_id, sent.digest, use_within="3s")
+        settled = cm.tool.settle(issued.token, sent.op_id, "SUCCEEDED", receipt="m-1", note="sent")
+        cancelled = cm.operator.cancel("r-1", reason="USER_STOP", actor="ann", note="enough", tag="t")
+        with pytest.raises(countermand.Revoked):
+            cm.tool.commit(issued.token, kept.op_id, kept.digest)
+        report = cm.auditor.report("r-1")
+
+    assert (opened.run.run_id, opened.run.labels, opened.replayed) == ("r-1", {"team": "a"}, False)
+    assert (opened.run.deadline_time - opened.run.open_time).total_seconds() == 300
+    assert (issued.grant.grant_id, issued.grant.run_id, issued.grant.audience) == ("g-1", "r-1", "tool")
+    assert (issued.grant.expire_time - issued.grant.issue_time).total_seconds() == 60
+    assert (prepared.op_id, prepared.state, prepared.replayed) == (sent.op_id, State.PREPARED, False)
+    assert (permit.op_id, permit.replayed) == (sent.op_id, False)
+    assert permit.fence > prepared.seq
+    assert (settled.op_id, settled.state, settled.after_cut) == (sent.op_id, State.SUCCEEDED, False)
+    assert (cancelled.known, cancelled.replayed) == (True, False)
+    assert report.run.end is not None
+    assert (report.run.end.reason, report.run.end.actor) == (countermand.StopReason.USER_STOP, "operator:ann")
+    [done], [interrupted], [late] = report.done, report.interrupted, report.late_attempts
+    assert (done.op_id, done.receipt, done.note) == (sent.op_id, "m-1", "sent")
+    assert (interrupted.op_id, interrupted.state) == ("o-2", State.INTERRUPTED)
+    assert (late.verb, late.op_id, late.reason) == ("commit", "o-2", countermand.ErrorReason.REVOKED)
+    assert late.prior_decision is None
+    assert report.late_attempt_count == 1
+    assert report.durability is countermand.Durability.VOLATILE
+    assert report.complete
+    assert report.small_print
+
+
+def test_every_verb_can_be_repeated(real: Sidecar) -> None:
+    """The second time gets the answer of the first, marked as such."""
+    intent = countermand.Intent.of("email.send")
+    with countermand.connect(real.home) as cm:
+        one = cm.issuer.open(run_id="r-1")
+        two = cm.issuer.open(run_id="r-1")
+        first = cm.issuer.issue("r-1", scopes=["*"], request_id="g-1")
+        second = cm.issuer.issue("r-1", scopes=["*"], request_id="g-1")
+        token = first.token
+        answers = [
+            two,
+            second,
+            [cm.tool.prepare(token, intent) for _ in range(2)][1],
+            [cm.tool.commit(token, intent.op_id, intent.digest) for _ in range(2)][1],
+            [cm.tool.settle(token, intent.op_id, "FAILED") for _ in range(2)][1],
+            [cm.issuer.finish("r-1") for _ in range(2)][1],
+            cm.issuer.cancel("r-1", reason="USER_STOP"),
+        ]
+
+    assert one.run == two.run
+    assert (first.grant, first.token) == (second.grant, second.token)
+    assert all(answer.replayed for answer in answers)
+
+
+def test_perform_and_abandon(real: Sidecar) -> None:
+    """The two verbs for those who need only one of prepare and commit."""
+    done, dropped = countermand.Intent.of("email.send"), countermand.Intent.of("email.send")
+    with countermand.connect(real.home) as cm:
+        cm.issuer.open(run_id="r-1")
+        token = (cm.issuer.issue("r-1", scopes=["*"])).token
+        permit = cm.tool.perform(token, done, use_within="1s")
+        cm.tool.prepare(token, dropped)
+        abandoned = cm.tool.abandon(token, dropped.op_id, note="no need")
+        with pytest.raises(countermand.AlreadyPermitted):
+            cm.tool.abandon(token, done.op_id)
+
+    assert permit.op_id == done.op_id
+    assert (abandoned.op_id, abandoned.replayed) == (dropped.op_id, False)
+    assert abandoned.seq > permit.fence
+
+
+def test_runs_and_entries_come_in_pages(real: Sidecar, clock: ManualClock) -> None:
+    """What does not fit into one answer is asked for with what the answer before said."""
+    with countermand.connect(real.home) as cm:
+        for number in range(5):
+            cm.issuer.open(run_id=f"r-{number}", agent="a" if number % 2 else "b")
+            clock.advance("1s")
+        cm.operator.cancel("r-4", reason="USER_STOP")
+        page = cm.auditor.runs(page_size=3)
+        rest = cm.auditor.runs(page_size=3, page_token=page.next_page_token)
+        some = cm.operator.runs(agent="b", state="ACTIVE")
+        first = cm.auditor.entries("r-4", page_size=1)
+        second = cm.auditor.entries("r-4", page_size=1, after_seq=first.entries[-1].seq)
+        run = cm.operator.run("r-4")
+
+    assert [run.run_id for run in page.runs + rest.runs] == ["r-4", "r-3", "r-2", "r-1", "r-0"]
+    assert rest.next_page_token == ""
+    assert [run.run_id for run in some.runs] == ["r-2", "r-0"]
+    assert (first.more, [entry.kind for entry in first.entries]) == (True, ["OPENED"])
+    assert (second.more, [entry.kind for entry in second.entries]) == (False, ["CANCELLED"])
+    assert second.entries[0].data["reason"] == "USER_STOP"
+    assert run.state is countermand.RunState.CANCELLED
+
+
+def test_a_run_nobody_opened_can_be_cancelled(real: Sidecar) -> None:
+    """It leaves a tombstone: the run can never be opened."""
+    with countermand.connect(real.home) as cm:
+        cancelled = cm.operator.cancel("r-never", reason=countermand.StopReason.INCIDENT)
+        with pytest.raises(countermand.Revoked):
+            cm.issuer.open(run_id="r-never")
+
+    assert not cancelled.known
+
+
+def test_values_are_frozen_and_hold_no_token_in_the_clear(real: Sidecar) -> None:
+    """An answer can be printed, copied and made a dictionary without showing the token in it."""
+    with countermand.connect(real.home) as cm:
+        cm.issuer.open(run_id="r-1")
+        issued = cm.issuer.issue("r-1", scopes=["*"])
+
+    assert issued.token.reveal().count(".") == 2
+    assert issued.token.reveal() not in f"{issued} {dataclasses.asdict(issued)}"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        issued.replayed = True  # type: ignore[misc]
+
+
+def test_a_socket_serves_its_role_only(real: Sidecar) -> None:
+    """Who may not do something learns who may."""
+    with countermand.connect(real.home) as cm:
+        door = type(cm.issuer)(cm.issuer.connection, cm.tool.role, 2.0, cm.issuer.clock)
+        with pytest.raises(countermand.NotAllowed) as refusal:
+            door.open()
+
+    assert refusal.value.reason is countermand.ErrorReason.ROLE_NOT_ALLOWED
+    assert refusal.value.metadata["allowed"] == "issuer"
+
+
+def test_a_closed_client_says_so(real: Sidecar) -> None:
+    """It does not open connections that nobody would close."""
+    cm = countermand.connect(real.home)
+    cm.close()
+    cm.close()
+    with pytest.raises(countermand.FixTheCall, match="the client is closed"):
+        cm.issuer.open()
