@@ -1,9 +1,10 @@
 """What the tests of the service share: a sidecar in this process, and callers on its sockets."""
 
+import asyncio
 import hashlib
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -196,6 +197,15 @@ def commit(token: str, op_id: str, **fields: Any) -> dict[str, Any]:
 def cancel(run_id: str = "r-1", **fields: Any) -> dict[str, Any]:
     """The fields of a cancel."""
     return {"run_id": run_id, "reason": errors_pb2.STOP_REASON_USER_STOP} | fields
+
+
+async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 5) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(seconds):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(0.005)
 
 
 @contextmanager
