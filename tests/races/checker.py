@@ -89,7 +89,7 @@ def _of_cancels(one: Round) -> Iterator[str]:
 
 
 def _of_time(one: Round) -> Iterator[str]:
-    """Nothing begun after a cancel was answered is permitted, nothing ended before one was made is refused."""
+    """Nothing begun after a cancel was answered is permitted; nothing ended before it is refused."""
     stopped = min((cancel.back for cancel in one.cancels), default=math.inf)
     asked = min((cancel.invoke for cancel in one.cancels), default=math.inf)
     for attempt in one.attempts:

@@ -35,7 +35,7 @@ def history(
     run: str = "r",
     cut: int = CUT,
 ) -> Round:
-    """A run with one cancel in which all that was tried had been prepared; its last report has what was late."""
+    """A run with one cancel; all that was tried had been prepared, the last report has what was late."""
     told = Telling(cut, permitted or {}, frozenset(stopped))
     prepared = frozenset(attempt.op for attempt in attempts) | frozenset(stopped)
     return Round(run, prepared, attempts, (Cancel(100, 200, told),), replace(told, late=late or {}))

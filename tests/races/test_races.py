@@ -1,0 +1,91 @@
+"""The promise itself, under load: a commit and a cancel that race, over and over, through real sockets.
+
+A race is a call for a permit that was truly under way while the cancel was. COUNTERMAND_RACES sets how many
+of them the test on Redis must see (default 20,000; `make race` asks for 300,000); the embedded store gets a
+tenth of that.
+"""
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from tests.races import sabotage
+from tests.races.checker import PERMITTED, REVOKED, Round, faults, overlaps
+from tests.races.load import RACERS, Load
+from tests.support.redis_server import RedisServer
+from tests.support.sidecar import SidecarProcess, sidecar_running
+
+RACES = int(os.environ.get("COUNTERMAND_RACES", "20000"))
+
+#: At least so large a part of the calls must meet the cancel, or the load proves little.
+OVERLAP = 0.2
+#: Rounds played before looking again; a defect must be found within PATIENCE rounds.
+BATCH, PATIENCE = 12, 240
+
+Tell = Callable[[str], None]
+
+
+async def test_on_redis_a_commit_is_accepted_exactly_if_the_cancel_reports_it(
+    fresh_redis: RedisServer, tell: Tell
+) -> None:
+    """Each race ends one way for everybody: permitted and in the report, or refused and on record as late."""
+    with sidecar_running(store=fresh_redis.url) as sidecar:
+        await _race(sidecar, "redis", RACES, tell)
+
+
+async def test_on_sqlite_a_commit_is_accepted_exactly_if_the_cancel_reports_it(tell: Tell) -> None:
+    """The same promise, kept by the other store."""
+    with sidecar_running() as sidecar:
+        await _race(sidecar, "sqlite", RACES // 10, tell)
+
+
+@pytest.mark.parametrize("defect", sabotage.DEFECTS, ids=lambda defect: defect.__name__)
+async def test_a_planted_defect_is_found(
+    defect: Callable[[], None], fresh_redis: RedisServer, tell: Tell
+) -> None:
+    """The same load and the same checker find a sidecar out that lacks one of its guards."""
+    program = ("-m", "tests.races.sabotage", defect.__name__)
+    store = "sqlite" if defect.__name__.endswith("sqlite") else fresh_redis.url
+    with sidecar_running(None, program, store=store) as sidecar:
+        played, found = await _hunt(sidecar)
+    assert found, f"{defect.__name__} got away with {len(played)} rounds"
+    rules = {fault.partition(":")[0] for fault in found}
+    assert rules & set(sabotage.DEFECTS[defect]), found[:10]
+    tell(f"{defect.__name__}: found within {len(played) * RACERS} races ({', '.join(sorted(rules))})")
+
+
+async def _hunt(sidecar: SidecarProcess) -> tuple[list[Round], list[str]]:
+    played: list[Round] = []
+    async with Load(sidecar) as load:
+        while len(played) < PATIENCE:
+            played += await load.play(BATCH)
+            if found := faults(played):
+                return played, found
+    return played, []
+
+
+async def _race(sidecar: SidecarProcess, name: str, races: int, tell: Tell) -> None:
+    start, played, met = time.monotonic(), list[Round](), Counter[str]()
+    async with Load(sidecar) as load:
+        while met.total() < races and len(played) * RACERS * OVERLAP < races + BATCH * RACERS:
+            batch = await load.play(BATCH * 4)
+            played += batch
+            met.update(word for one in batch for word in _raced(one))
+    took, tried = time.monotonic() - start, len(played) * RACERS
+    found = faults(played)
+    assert not found, "\n".join([f"{len(found)} faults, the first of them:", *found[:20]])
+    tell(
+        f"{name}: {met.total()} races in {took:.0f} s ({met.total() / tried:.0%} of {tried} calls): "
+        f"{met[PERMITTED]} permitted, {met[REVOKED]} revoked, 0 faults (rate < {3 / met.total():.1e} at 95 %)"
+    )
+    assert set(met) == {PERMITTED, REVOKED}, f"answers were lost: {met}"
+    assert met.total() >= races, f"only {met.total()} of {tried} calls met the cancel: this proves little"
+    assert min(met.values()) >= met.total() * 0.1, f"one side nearly always wins: {met}"
+
+
+def _raced(one: Round) -> list[str]:
+    """How each action ended for which a call was under way at the same time as the cancel."""
+    return list({attempt.op: attempt.word for attempt in one.attempts if overlaps(one, attempt)}.values())
