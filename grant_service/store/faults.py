@@ -45,7 +45,7 @@ def store_failed(error: Exception) -> StoreFailed:
     if code in _REPLIES:
         reason, cause, remedy = _REPLIES[code]
         return StoreFailed(reason, cause=cause, **({"remedy": remedy} if remedy else {}))
-    if code:
+    if code and not isinstance(first, redis.exceptions.ConnectionError):
         return StoreFailed(_INTERNAL, cause="Redis answered with an error")
     if isinstance(first, TimeoutError | redis.exceptions.TimeoutError):
         return StoreFailed(_UNAVAILABLE, cause="Redis did not answer in time")
@@ -65,5 +65,7 @@ def _code(error: BaseException) -> str:
     """The first word of an error reply, in capitals; '' for an error that is no reply."""
     if not isinstance(error, redis.exceptions.RedisError):
         return ""
+    if str(error).startswith("The user executing the script can't"):
+        return "NOPERM"  # what Redis 7.0 calls ERR when it happens inside a script
     word = getattr(error, "status_code", None) or str(error).partition(" ")[0]
     return word if word.isupper() and word.isalpha() else ""

@@ -1,4 +1,4 @@
-"""One Redis for all tests of this folder, emptied before each; after each, no key may be there to stay unasked."""
+"""One Redis for all tests of this folder, emptied before each; after each, no key may stay unasked."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path

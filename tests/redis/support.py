@@ -112,8 +112,18 @@ async def story(store: Store) -> list[Any]:
     lone = Desk(store, run="r-3", grant="g-4")
     told += [await lone.finish(), await lone.open(), await lone.issue(), await lone.finish()]
     told += [await lone.finish(), await lone.perform()]
-    told += [await parent.cancel(), await parent.cancel(), await desk.commit("o-5"), await desk.perform("o-6")]
-    told += [await desk.open(), await desk.issue(), await replace(desk, run="r-4").open(), await parent.finish()]
+    told += [
+        await parent.cancel(),
+        await parent.cancel(),
+        await desk.commit("o-5"),
+        await desk.perform("o-6"),
+    ]
+    told += [
+        await desk.open(),
+        await desk.issue(),
+        await replace(desk, run="r-4").open(),
+        await parent.finish(),
+    ]
     told += [await Desk(store, run="r-5").cancel(), await Desk(store, run="r-5").open()]
     told += [await store.runs(["r-1", "r-2", "r-9"]), await store.run_ids(0, 10), await store.run_ids(3, 1)]
     told += [await desk.kinds(), await parent.kinds(), await store.standing()]

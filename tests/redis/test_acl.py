@@ -1,0 +1,134 @@
+"""The user of deploy/redis-acl.conf: what the sidecar needs and nothing else."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from grant_service.core.errors import ErrorReason, StoreFailed
+from grant_service.store.keys import Keys
+from grant_service.store.redis import RedisStore
+from tests.redis.support import Desk, story
+from tests.support.redis_server import RedisServer, redis_running
+
+CONF = Path(__file__).parents[2] / "deploy" / "redis-acl.conf"
+LINE = next(line for line in CONF.read_text().splitlines() if line.startswith("user countermand "))
+RIGHTS = [word for word in LINE.split() if word.startswith("+")]
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A server that includes the file, its user given a password as the file says."""
+    with redis_running(tmp_path_factory.mktemp("acl"), "--include", str(CONF)) as server:
+        with server.client() as client:
+            client.execute_command("ACL", "SETUSER", "countermand", ">PASSWORD")
+        yield server
+
+
+@pytest.fixture
+def url(guarded: RedisServer) -> str:
+    """How the sidecar logs in."""
+    with guarded.client() as client:
+        client.flushall()
+    return guarded.url.replace("unix://", "unix://countermand:PASSWORD@")
+
+
+async def test_the_rights_suffice(url: str) -> None:
+    """The whole story, the start checks and pruning included."""
+    await everything(url)
+
+
+async def everything(url: str) -> None:
+    """Use all that the sidecar uses."""
+    store = await RedisStore.connect(url)
+    try:
+        await story(store)
+        await prune(store, url)
+    finally:
+        await store.close()
+
+
+async def prune(store: RedisStore, url: str) -> None:
+    """Let a run vanish and list the runs."""
+    await Desk(store, run="gone").open()
+    with redis.Redis.from_url(url.replace("countermand:PASSWORD@", "")) as admin:
+        admin.delete(Keys().run("gone"))
+    assert "gone" not in [run_id for _, run_id in await store.run_ids(0, 10)]
+
+
+@pytest.mark.parametrize("right", RIGHTS)
+async def test_no_right_is_more_than_needed(guarded: RedisServer, url: str, right: str) -> None:
+    """Take away any one of them, and something fails with a reason that says what to do."""
+    with guarded.client() as admin:
+        admin.execute_command("ACL", "SETUSER", "countermand", f"-{right[1:]}")
+        with pytest.raises(StoreFailed) as failed:
+            await everything(url)
+        admin.execute_command("ACL", "SETUSER", "countermand", right)
+    assert failed.value.refusal.reason is ErrorReason.STORE_UNFIT
+    assert "redis-acl.conf" in failed.value.refusal.details["remedy"] or right == "+config|get"
+
+
+FORBIDDEN = (
+    "FLUSHALL",
+    "FLUSHDB",
+    "CONFIG SET maxmemory-policy allkeys-lru",
+    "CONFIG REWRITE",
+    "SCRIPT FLUSH",
+    "FUNCTION FLUSH",
+    "EVAL return 0",
+    "KEYS *",
+    "SCAN 0",
+    "DEL cm:{p0}:meta",
+    "EXPIRE cm:{p0}:meta 1",
+    "XDEL cm:{p0}:journal:r-1 1-0",
+    "XTRIM cm:{p0}:journal:r-1 MAXLEN 0",
+    "SET cm:{p0}:meta x",
+    "RENAME cm:{p0}:meta cm:{p0}:runs",
+    "ACL WHOAMI",
+    "SHUTDOWN",
+    "REPLICAOF NO ONE",
+    "HGET other meta",
+    "HSET cm:{p1}:meta seq 0",
+    "XADD other * a b",
+    "SUBSCRIBE all",
+    "CLIENT LIST",
+    "MONITOR",
+)
+
+
+@pytest.mark.parametrize("command", FORBIDDEN)
+def test_everything_else_is_denied(url: str, command: str) -> None:
+    """What could take back a revocation, or read what is not ours, the sidecar's own user may not do."""
+    words = [*command.split(), "0"] if command.startswith("EVAL") else command.split()
+    with redis.Redis.from_url(url, protocol=2) as client, pytest.raises(redis.exceptions.NoPermissionError):
+        client.execute_command(*words)
+
+
+async def test_the_scripts_stay_below_their_prefix(url: str) -> None:
+    """With another prefix or partition the same user may nothing: the keys of every script are declared."""
+    for other in ({"prefix": "xx"}, {"partition": "p1"}):
+        with pytest.raises(StoreFailed) as failed:
+            await RedisStore.connect(url, **other)
+        assert failed.value.refusal.reason is ErrorReason.STORE_UNFIT
+
+
+def test_a_script_of_one_s_own_reaches_no_other_key(url: str) -> None:
+    """Whoever has the password may load a script, but not reach beyond the prefix with it."""
+    with redis.Redis.from_url(url, protocol=2) as client:
+        sha = client.script_load("return redis.call('HGET', KEYS[1] or 'other', 'a')")
+        for keys in (["other"], []):
+            with pytest.raises(
+                redis.exceptions.ResponseError, match=r"permission|executing the script can't"
+            ):
+                client.evalsha(sha, len(keys), *keys)
+
+
+async def test_the_file_lets_nobody_in_by_itself(tmp_path: Path) -> None:
+    """Included as it is, without a password, its user cannot log in."""
+    with redis_running(tmp_path / "bare", "--include", str(CONF)) as server:
+        for password in ("", "PASSWORD", "RESULT"):
+            url = server.url.replace("unix://", f"unix://countermand:{password}@")
+            with pytest.raises(StoreFailed) as failed:
+                await RedisStore.connect(url)
+            assert "password" in failed.value.refusal.details["cause"]

@@ -1,0 +1,157 @@
+"""Every key: one slot, one declared life, and nothing that stays unasked."""
+
+import asyncio
+import time
+
+import pytest
+from redis.crc import key_slot
+
+from grant_service.core import verbs
+from grant_service.core.errors import Refusal
+from grant_service.store.keys import LIVES, Keys, Life
+from grant_service.store.redis import TOMBSTONE_KEEP_MS, RedisStore
+from tests.redis.support import HOUR, Desk, leaks, story
+from tests.support.redis_server import RedisServer
+
+ALL = (
+    Keys().meta,
+    Keys().runs,
+    Keys().run("r-1"),
+    Keys().journal("r-1"),
+    Keys().grant("g-1"),
+    Keys().action("r-1", "o-1"),
+)
+
+
+def test_all_keys_of_a_partition_share_a_slot() -> None:
+    """A script may touch them together, also where slots matter."""
+    assert {key_slot(key.encode()) for key in ALL} == {key_slot(b"p0")}
+    other = Keys(partition="p1")
+    assert key_slot(other.run("r-1").encode()) == key_slot(other.meta.encode()) == key_slot(b"p1")
+
+
+def test_every_kind_of_key_has_a_declared_life() -> None:
+    """A new kind of key has to say how long it lives."""
+    lives = {key: Keys().life(key) for key in ALL}
+    assert set(lives.values()) == set(Life)
+    assert len(LIVES) == len(ALL)
+    for foreign in ("cm:{p1}:meta", "cm:{p0}:other", "cm:{p0}:other:r-1", "meta"):
+        with pytest.raises(KeyError):
+            Keys().life(foreign)
+
+
+async def test_the_whole_story_leaves_only_declared_keys(store: RedisStore, server: RedisServer) -> None:
+    """All kinds of keys come to be, and none lives longer than declared."""
+    await story(store)
+    with server.client() as client:
+        kinds = {key.removeprefix(Keys().stem).split(":")[0] for key in client.scan_iter(count=1000)}
+        assert kinds == set(LIVES)
+        assert leaks(client) == []
+
+
+async def test_a_leak_is_found(store: RedisStore, server: RedisServer) -> None:
+    """The negative control: a key of a strange name, and one whose expiry was taken, are both named."""
+    desk = await Desk(store).ready()
+    with server.client() as client:
+        client.set("stray", "x")
+        client.persist(Keys().grant("g-1"))
+        client.persist(Keys().run("r-1"))
+        assert sorted(leaks(client)) == sorted(["stray", Keys().grant("g-1"), Keys().run("r-1")])
+        client.delete("stray", Keys().grant("g-1"))
+        await desk.cancel()
+        client.expire(Keys().run("r-1"), 100)
+        assert leaks(client) == [Keys().run("r-1")], "a tombstone that would go is wrong too"
+        client.persist(Keys().run("r-1"))
+
+
+async def test_records_go_when_their_run_is_no_longer_kept(store: RedisStore, server: RedisServer) -> None:
+    """Every record of a run has the same end: its deadline and the time it is kept beyond."""
+    desk = Desk(store)
+    opened = await desk.open(ttl_ms=HOUR, keep_ms=2 * HOUR)
+    assert isinstance(opened, verbs.Opened)
+    await desk.issue(ttl_ms=1_000)
+    await desk.perform()
+    assert opened.run.keep_until == opened.run.open_time + 3 * HOUR
+    with server.client() as client:
+        ends = {key: client.execute_command("PEXPIRETIME", key) for key in ALL[2:]}
+    assert ends == dict.fromkeys(ALL[2:], opened.run.keep_until)
+
+
+async def test_a_childs_records_stay_as_long_as_the_child_says(
+    store: RedisStore, server: RedisServer
+) -> None:
+    """A child's deadline is its parent's at the latest; how long it is kept is its own matter."""
+    parent = Desk(store)
+    await parent.open(ttl_ms=HOUR)
+    child = Desk(store, run="r-2", parents=("r-1",))
+    opened = await child.open(ttl_ms=2 * HOUR, keep_ms=5 * HOUR)
+    assert isinstance(opened, verbs.Opened)
+    assert opened.run.deadline < opened.run.open_time + 2 * HOUR
+    with server.client() as client:
+        end = client.execute_command("PEXPIRETIME", Keys().run("r-2"))
+    assert end == opened.run.keep_until == opened.run.deadline + 5 * HOUR
+
+
+async def test_a_cancelled_run_stays_for_ever(store: RedisStore, server: RedisServer) -> None:
+    """Its record is the tombstone; the rest of it goes when it would have gone."""
+    desk = await Desk(store).ready()
+    await desk.perform()
+    with server.client() as client:
+        before = client.execute_command("PEXPIRETIME", Keys().journal("r-1"))
+        await desk.cancel()
+        assert client.pttl(Keys().run("r-1")) == -1
+        assert client.execute_command("PEXPIRETIME", Keys().journal("r-1")) == before
+
+
+async def test_the_tombstone_of_a_run_nobody_opened(store: RedisStore, server: RedisServer) -> None:
+    """Its record stays for ever, its journal for a month."""
+    desk = Desk(store)
+    cancelled = await desk.cancel()
+    with server.client() as client:
+        assert client.pttl(Keys().run("r-1")) == -1
+        end = client.execute_command("PEXPIRETIME", Keys().journal("r-1"))
+    assert end == cancelled.time + TOMBSTONE_KEEP_MS
+    assert await store.run_ids(0, 10) == []
+
+
+async def test_what_expired_is_pruned_when_read(store: RedisStore, server: RedisServer) -> None:
+    """The list of runs does not grow for ever; a run that was cancelled stays on it."""
+    for number in range(7):
+        await Desk(store, run=f"short-{number}", grant=f"g-{number}").open(ttl_ms=1, keep_ms=20)
+    long, ended = Desk(store, run="long"), Desk(store, run="ended")
+    await long.open()
+    await ended.open(ttl_ms=5_000, keep_ms=20)
+    await ended.cancel()
+    listed = await store.run_ids(0, 100)
+    assert len(listed) == 9
+    end = time.monotonic() + 5
+    with server.client() as client:
+        while client.exists(*(Keys().run(f"short-{number}") for number in range(7))):
+            assert time.monotonic() < end
+            await asyncio.sleep(0.005)
+        assert client.zcard(Keys().runs) == 9
+        assert await store.run_ids(0, 1) == listed[:1]
+        assert await store.run_ids(0, 100) == listed[:2]
+        assert client.zcard(Keys().runs) == 2
+    again = await Desk(store, run="short-0").open()
+    assert isinstance(again, verbs.Opened)
+    assert not again.replayed
+    assert (await store.run_ids(0, 1)) == [(again.run.open_seq, "short-0")]
+    assert isinstance(await ended.open(), Refusal)
+
+
+async def test_runs_are_listed_in_pages(store: RedisStore, server: RedisServer) -> None:
+    """Pages of any size give every run once, the youngest first, past any number of gaps."""
+    for number in range(20):
+        await Desk(store, run=f"r-{number}").open()
+    whole = await store.run_ids(0, 100)
+    assert [run_id for _, run_id in whole] == [f"r-{number}" for number in reversed(range(20))]
+    with server.client() as client:
+        client.delete(*(Keys().run(f"r-{number}") for number in range(5, 15)))
+    kept = [row for row in whole if int(row[1][2:]) not in range(5, 15)]
+    paged, before = [], 0
+    while page := await store.run_ids(before, 3):
+        assert len(page) <= 3
+        paged += page
+        before = page[-1][0]
+    assert paged == kept

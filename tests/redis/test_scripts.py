@@ -1,0 +1,225 @@
+"""The scripts themselves: declared keys, validate first and write last, and scopes as Python reads them."""
+
+import random
+from collections.abc import Awaitable, Callable
+from importlib import resources
+
+import pytest
+import redis
+
+from grant_service.core import scope, verbs
+from grant_service.core.action import ActionState
+from grant_service.core.errors import ErrorReason, Refusal, StoreFailed
+from grant_service.core.scope import DELIMITERS, Reversibility, Scope
+from grant_service.store.keys import Keys
+from grant_service.store.redis import RedisStore
+from grant_service.store.scripts import ALLOW_OOM, PARTS, scripts
+from tests.redis.support import Desk, hosted, story
+from tests.support.redis_server import RedisServer
+
+LUA = resources.files("grant_service.store").joinpath("lua")
+HOST = LUA.joinpath("_host.lua").read_text("utf-8")
+
+#: Stands between a script and Redis: fails it for a key it has not declared, for reading after it has
+#: written, and after FAIL_AT writes, as a Redis would that breaks half-way.
+WATCH = """
+local real, declared, writes = redis, {}, 0
+for _, key in ipairs(KEYS) do declared[key] = true end
+local READS = { HGET = true, HMGET = true, HGETALL = true, EXISTS = true }
+local redis = { call = function(...)
+  local name, key = ...
+  if name == 'TIME' or name == 'INFO' then return real.call(...) end
+  if not declared[key] then error('WATCH undeclared key ' .. key) end
+  if READS[name] and writes > 0 then error('WATCH read after a write') end
+  if not READS[name] then
+    if writes == FAIL_AT then error('WATCH fails on purpose') end
+    writes = writes + 1
+  end
+  return real.call(...)
+end }
+"""
+NEVER = "local FAIL_AT = -1\n"
+
+
+async def test_scripts_touch_declared_keys_only_and_write_last(server: RedisServer) -> None:
+    """Through the whole story no script uses a key it has not declared, or reads after it has written."""
+    async with hosted(server, NEVER + WATCH + HOST) as store:
+        told = await story(store)
+    refused = {answer.reason for answer in told if isinstance(answer, Refusal)}
+    assert len(refused) > 12, "the story must go through refusals, too"
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("redis.call('HSET', KEYS[1], 'a', '1') redis.call('HGET', KEYS[1], 'a')", "read after a write"),
+        ("redis.call('HGET', 'cm:{p0}:run:other', 'a')", "undeclared key"),
+    ],
+)
+def test_the_watch_would_notice(server: RedisServer, body: str, said: str) -> None:
+    """The negative control of the test above."""
+    with server.client() as client:
+        with pytest.raises(redis.exceptions.ResponseError, match=said):
+            client.eval(f"#!lua\n{NEVER}{WATCH}{body}", 1, Keys().meta)
+        client.delete(Keys().meta)
+
+
+STEPS: dict[str, tuple[tuple[str, ...], Callable[[Desk], Awaitable[object]]]] = {
+    "open": ((), Desk.open),
+    "issue": (("open",), Desk.issue),
+    "prepare": (("open", "issue"), Desk.prepare),
+    "commit": (("open", "issue", "prepare"), Desk.commit),
+    "perform": (("open", "issue"), Desk.perform),
+    "settle": (("open", "issue", "perform"), Desk.settle),
+    "abandon": (("open", "issue", "prepare"), Desk.abandon),
+    "cancel": (("open", "issue", "prepare"), Desk.cancel),
+    "finish": (("open", "issue"), Desk.finish),
+}
+
+
+async def broke(step: Awaitable[object]) -> bool:
+    """Say whether the step failed, as a failing script is told."""
+    try:
+        await step
+    except StoreFailed as failed:
+        return failed.refusal.reason is ErrorReason.INTERNAL
+    return False
+
+
+@pytest.mark.parametrize("verb", STEPS)
+async def test_a_script_that_breaks_between_two_writes_permits_nothing(
+    server: RedisServer, store: RedisStore, verb: str
+) -> None:
+    """Break it before each of its writes: the caller hears no, the journal knows a permit, cancel works."""
+    before, step = STEPS[verb]
+    for fail_at in range(20):
+        with server.client() as client:
+            client.flushall()
+        desk = Desk(store)
+        for name in before:
+            await STEPS[name][1](desk)
+        async with hosted(server, f"local FAIL_AT = {fail_at}\n{WATCH}{HOST}") as breaking:
+            if not await broke(step(Desk(breaking))):
+                assert fail_at >= 2, (
+                    "a script that takes a number and writes an entry has two writes at least"
+                )
+                return
+        with server.client() as client:
+            permitted = client.hget(Keys().action("r-1", "o-1"), "state") == ActionState.PERMITTED
+            if verb in ("commit", "perform", "settle"):
+                assert not permitted or "PERMITTED" in await desk.kinds()
+            cut = client.hget(Keys().run("r-1"), "state") == "CANCELLED"
+        if verb == "cancel" and fail_at >= 2:
+            assert cut, "the run is ended before its journal says so, never the other way round"
+        assert (await desk.cancel()).replayed == cut
+        assert isinstance(await desk.commit(), Refusal)
+        assert isinstance(await desk.open(), Refusal)
+        with server.client() as client:
+            client.flushall()
+    pytest.fail("the verb never got through")
+
+
+def test_only_ending_and_reporting_may_use_the_last_memory() -> None:
+    """Nothing that gives authority, or adds records, works in a full store."""
+    for name, script in scripts().items():
+        header = script.text.splitlines()[0]
+        assert header == ("#!lua flags=allow-oom" if name in ALLOW_OOM else "#!lua")
+    assert not ALLOW_OOM & {"open", "issue", "prepare", "commit", "perform"}
+
+
+def test_every_verb_has_its_file_and_says_what_it_is() -> None:
+    """One file a verb; its first lines are its purpose, its KEYS, its ARGV and its ANSWERS."""
+    files = {path.name for path in LUA.iterdir() if not path.name.startswith("_")}
+    assert files == {f"{name}.lua" for name in PARTS}
+    for name in PARTS:
+        head = LUA.joinpath(f"{name}.lua").read_text("utf-8").partition("\n\n")[0]
+        assert head.startswith(f"-- {name}.lua: ")
+        assert all(line.startswith("-- ") for line in head.splitlines())
+        for word in ("\n-- KEYS  ", "\n-- ARGV  ", "\n-- ANSWERS  "):
+            assert word in head, (name, word)
+
+
+async def test_a_run_is_refused_below_the_deepest_level(store: RedisStore) -> None:
+    """Eight levels and no more, and the path of the deepest is found without being told."""
+    parents: tuple[str, ...] = ()
+    for level in range(8):
+        desk = Desk(store, run=f"r-{level}", parents=parents, grant=f"g-{level}")
+        assert isinstance(await desk.open(), verbs.Opened)
+        parents = (*parents, desk.run)
+    assert isinstance(await desk.issue(), verbs.Issued)
+    assert isinstance(await desk.perform(), verbs.Permitted)
+    deeper = await Desk(store, run="r-8", parents=parents).open()
+    assert isinstance(deeper, Refusal)
+    assert deeper.reason is ErrorReason.RUN_TOO_DEEP
+    assert deeper.details == {"run": "r-8", "depth": "9", "limit": "8"}
+    await Desk(store, run="r-0").cancel()
+    late = await desk.perform("late")
+    assert isinstance(late, Refusal)
+    assert late.details["ended_run"] == "r-0"
+
+
+async def test_refusals_are_counted_for_ever_but_kept_up_to_a_limit(store: RedisStore) -> None:
+    """A tool that keeps asking cannot fill the store."""
+    desk = await Desk(store).ready()
+    for _ in range(1005):
+        await desk.commit("never-prepared")
+    (run,) = await store.runs(["r-1"])
+    assert run
+    assert run.refusals == 1005
+    assert (await desk.kinds()).count("REFUSED") == 1000
+
+
+MATCH = """#!lua flags=no-writes
+local function split(list) return {} end
+%s
+local told = {}
+for i = 1, #ARGV, 2 do
+  local matches = ARGV[i] ~= '' and (KIND == 'action' and action_matches or resource_matches)
+  told[#told + 1] = matches(ARGV[i], ARGV[i + 1]) and 1 or 0
+end
+return told
+"""
+
+
+@pytest.mark.parametrize("kind", ["action", "resource"])
+def test_scopes_match_as_in_python(server: RedisServer, kind: str) -> None:
+    """Ten thousand patterns and names, near enough to match often: Lua and Python say the same."""
+    dice = random.Random(kind)
+    python = scope.action_matches if kind == "action" else scope.resource_matches
+    alphabet = "ab.-_" if kind == "action" else "ab.*" + DELIMITERS[:4]
+    pairs = [_pair(dice, alphabet) for _ in range(10_000)]
+    told: list[int] = []
+    text = f"local KIND = '{kind}'\n" + LUA.joinpath("_scope.lua").read_text("utf-8")
+    with server.client() as client:
+        for start in range(0, len(pairs), 1000):
+            words = [word for pair in pairs[start : start + 1000] for word in pair]
+            told += client.eval(MATCH % text, 0, *words)
+    expected = [int(python(pattern, name)) for pattern, name in pairs]
+    assert told == expected
+    assert 500 < sum(told) < 9_500, "both must happen often"
+
+
+def _pair(dice: random.Random, alphabet: str) -> tuple[str, str]:
+    name = "".join(dice.choices(alphabet.replace("*", ""), k=dice.randrange(1, 8)))
+    start = dice.randrange(len(name) + 1)
+    stop = dice.randrange(start, len(name) + 1)
+    pattern = name[:start] + dice.choice(["*", "*", "", dice.choice(alphabet)]) + name[stop:]
+    return dice.choice([pattern, pattern, "*", name]) or "*", dice.choice([name, name, name[:-1]])
+
+
+async def test_the_scope_that_came_closest_names_the_rule(store: RedisStore) -> None:
+    """Which rule forbids is told by the scope that got furthest, as in the model."""
+    desk = await Desk(store).ready()
+    grants = {
+        "action": Scope("sms.*"),
+        "resource": Scope("email.*", "mailto:other@*"),
+        "ceiling": Scope("email.send", "mailto:*", ceiling=Reversibility.COMPENSABLE),
+    }
+    scopes: tuple[Scope, ...] = ()
+    for rule, one in grants.items():
+        scopes = (*scopes, one)
+        desk.grant = f"g-{rule}"
+        assert isinstance(await desk.issue(*scopes), verbs.Issued)
+        answer = await desk.perform()
+        assert answer.reason is ErrorReason.OUT_OF_SCOPE
+        assert answer.details["rule"] == rule
