@@ -28,7 +28,7 @@ from grant_service.rpc.journal import JournalServicer
 from grant_service.rpc.roles import ALLOWED
 from grant_service.settings import Settings, variable
 from grant_service.store.keys import LIVES, Life
-from tests.docs.pages import ROOT, code, page
+from tests.docs.pages import ROOT, Page, code, page
 
 SERVICERS = {
     "GrantService": GrantServicer,
@@ -64,15 +64,29 @@ def written_default(name: str, default: Any) -> str:
 
 
 def test_the_variables_of_the_client_are_listed() -> None:
-    """docs/settings.md names the variables the client reads; it reads no others."""
+    """docs/settings.md names the variables the client reads, docs/cli.md those of the command line alone."""
     rows = page("docs/settings.md").table("Variable")
     listed = {code(row[0]) for row in rows if len(row) == 2}
-    assert listed == set(_variables_read_by(ROOT / "client"))
+    client = ROOT / "client" / "countermand"
+    of_the_cli = _variables_in(sorted(client.glob("cli/*.py")))
+    of_the_client = _variables_in(sorted({*client.rglob("*.py")} - {*client.glob("cli/*.py")}))
+    assert listed <= of_the_client <= listed | settings_variables()  # those it gives to a sidecar it starts
+    assert of_the_cli - listed <= _variables_said_in(page("docs/cli.md"))
+    assert _variables_said_in(page("docs/cli.md")) <= of_the_cli | listed | settings_variables()
 
 
-def _variables_read_by(folder: Path) -> list[str]:
-    reading = re.compile(r"(?:environ(?:\.get)?[\[(]|getenv\()\s*\"(COUNTERMAND_\w+)\"")
-    return [name for path in folder.rglob("*.py") for name in reading.findall(path.read_text("utf-8"))]
+def settings_variables() -> set[str]:
+    """The variables of the sidecar."""
+    return {variable(name) for name in Settings.model_fields}
+
+
+def _variables_in(files: list[Path]) -> set[str]:
+    """The variables that some sources name in a string of their own."""
+    return {name for file in files for name in re.findall(r'"(COUNTERMAND_\w+)"', file.read_text("utf-8"))}
+
+
+def _variables_said_in(one: Page) -> set[str]:
+    return set(re.findall(r"\bCOUNTERMAND_[A-Z_]+\b", one.text))
 
 
 def test_every_reason_of_a_refusal_is_listed() -> None:
@@ -170,6 +184,12 @@ def test_every_target_of_make_is_listed() -> None:
     listed = {code(row[0]).removeprefix("make ") for row in page("docs/development.md").table("Command")}
     targets = re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     assert listed == set(targets)
+
+
+def test_every_folder_of_tests_is_listed() -> None:
+    """docs/development.md says what each folder of tests holds."""
+    listed = {code(row[0]).removeprefix("tests/") for row in page("docs/development.md").table("Folder")}
+    assert listed == {path.parent.name for path in (ROOT / "tests").glob("*/*.py")}
 
 
 def test_every_dependency_is_listed_where_it_belongs() -> None:

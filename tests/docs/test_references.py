@@ -23,8 +23,8 @@ _BASES = (
 _PATH = re.compile(r"[\w.-]+(?:/[\w.<>-]+)+/?|[\w-]+\.(?:py|lua|md|proto|conf|toml)")
 _NAME = re.compile(r"[A-Za-z_][\w]*(?:\.[A-Za-z_]\w*)*(?:\(\))?")
 
-#: Paths that are not in the checkout: those below COUNTERMAND_HOME, and patterns of names.
-_NOT_IN_CHECKOUT = re.compile(r"(?:run|data|keys|~?/?\.local|\$\w+)/.*|.*[<>*].*")
+#: Paths that are not in the checkout: those below COUNTERMAND_HOME, a reader's own, and patterns of names.
+_NOT_IN_CHECKOUT = re.compile(r"(?:run|data|keys|~?/?\.local|\$\w+)/.*|conftest\.py|.*[<>*].*")
 #: A path of some machine: a reader has another one.
 _MACHINE = re.compile(r"(?<![\w.:/$~-])/(?:work|root|home|Users|tmp|opt|mnt|usr|var)/\w")
 _HOST = re.compile(r"https?://(?!(?:[\w-]+\.)?example\.(?:com|org)\b)[\w.-]+", re.IGNORECASE)
