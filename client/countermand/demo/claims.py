@@ -1,0 +1,52 @@
+"""What the demo claims: counted from the ledger, the journal and the reports, never assumed."""
+
+from dataclasses import dataclass
+
+from countermand.demo.story import Played, Stopped
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One claim: what was counted, and whether it bears it out."""
+
+    claim: str
+    found: int
+    holds: bool
+
+
+def check(without: Played, played: Played, stopped: Stopped) -> list[Claim]:
+    """Check every claim."""
+    late = late_commits(stopped)
+    unlisted = not_in_the_stop_report(played, stopped)
+    wrong = not_as_reported(played, stopped)
+    unexplained = [event for event in played.refused if not event.told.startswith("REVOKED")]
+    naive = len(without.after_stop)
+    return [
+        Claim("without: effects that landed after the user was told Stopped", naive, naive > 0),
+        Claim("with: commits accepted after the cancel had answered", late, late == 0),
+        Claim("with: effects that landed and were not in the stop report", len(unlisted), not unlisted),
+        Claim("with: effects the last report has wrong", len(wrong), not wrong),
+        Claim(
+            "with: late attempts refused, each told why",
+            len(played.refused),
+            bool(played.refused) and not unexplained,
+        ),
+    ]
+
+
+def late_commits(stopped: Stopped) -> int:
+    """Permits the journal has behind the cut."""
+    cut = stopped.cancelled.report.cut_seq
+    return sum(entry.kind == "PERMITTED" and entry.seq > cut for entry in stopped.journal)
+
+
+def not_in_the_stop_report(played: Played, stopped: Stopped) -> set[str]:
+    """Effects that landed, though the answer to the cancel has them neither as done nor as in flight."""
+    report = stopped.cancelled.report
+    listed = {action.op_id for action in (*report.done, *report.in_flight, *report.unknown)}
+    return {effect.op_id for effect in played.effects} - listed
+
+
+def not_as_reported(played: Played, stopped: Stopped) -> set[str]:
+    """Effects the last report calls done that the outside world has not seen, and the other way round."""
+    return {effect.op_id for effect in played.effects} ^ {action.op_id for action in stopped.report.done}
