@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 import countermand
 from countermand import _errors as client_errors
+from countermand.cli.app import app
 from countermand.v1 import errors_pb2
 from grant_service.core.action import ActionState
 from grant_service.core.errors import ErrorReason
@@ -28,7 +30,7 @@ from grant_service.rpc.journal import JournalServicer
 from grant_service.rpc.roles import ALLOWED
 from grant_service.settings import Settings, variable
 from grant_service.store.keys import LIVES, Life
-from tests.docs.pages import ROOT, Page, code, page
+from tests.docs.pages import ROOT, Page, code, page, pages
 
 SERVICERS = {
     "GrantService": GrantServicer,
@@ -184,6 +186,26 @@ def test_every_target_of_make_is_listed() -> None:
     listed = {code(row[0]).removeprefix("make ") for row in page("docs/development.md").table("Command")}
     targets = re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     assert listed == set(targets)
+
+
+def test_every_verb_of_the_command_line_is_shown() -> None:
+    """docs/cli.md shows each verb, and no page shows one that does not exist."""
+    verbs = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    assert verbs - _shown(page("docs/cli.md"), "countermand") == set()
+    assert [(one.name, wrong) for one in pages() if (wrong := _shown(one, "countermand") - verbs)] == []
+
+
+def test_every_target_that_is_shown_exists() -> None:
+    """No page shows a target that the Makefile lacks."""
+    targets = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    assert [(one.name, wrong) for one in pages() if (wrong := _shown(one, "make") - targets)] == []
+
+
+def _shown(one: Page, program: str) -> set[str]:
+    """The first words behind a program's name, in the blocks that are commands and in code style."""
+    commands = [line for block in one.blocks if block.language == "sh" for line in block.text.splitlines()]
+    lines = [*commands, *one.code_words]
+    return {word for line in lines for word in re.findall(rf"(?<![\w/.-]){program} +([a-z]\w*)", line)}
 
 
 def test_every_folder_of_tests_is_listed() -> None:
