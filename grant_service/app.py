@@ -119,13 +119,19 @@ class Sidecar:
         }
         guard = Guard(role, slots, timeout)
         server = build_server(guard, servicers, self._health.servicer)
-        path = listener.socket_path(run, role)
-        listener.bind(server, path)
-        address = f"unix:{path}"
-        if settings.insecure_dev_tcp:
-            address += f" and {listener.bind_tcp(server, settings.insecure_dev_tcp, offset)}"
+        try:
+            address = self._bind(server, listener.socket_path(run, role), offset)
+        except BaseException:
+            await listener.discard(server)
+            raise
         await server.start()
         return _Listening(server, slots, address)
+
+    def _bind(self, server: grpc.aio.Server, path: Path, offset: int) -> str:
+        listener.bind(server, path)
+        if not self.settings.insecure_dev_tcp:
+            return f"unix:{path}"
+        return f"unix:{path} and {listener.bind_tcp(server, self.settings.insecure_dev_tcp, offset)}"
 
     @property
     def addresses(self) -> dict[str, str]:

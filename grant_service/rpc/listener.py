@@ -98,6 +98,12 @@ def bind_tcp(server: grpc.aio.Server, address: str, offset: int) -> str:
     return target
 
 
+async def discard(server: grpc.aio.Server) -> None:
+    """Let go of a server that was never started: gRPC gives up what it bound only by way of a start."""
+    await server.start()
+    await server.stop(None)
+
+
 def _is_dead(path: Path) -> bool:
     """Say whether nobody listens. Only a refused connection proves it: a busy listener is alive."""
     with socket.socket(socket.AF_UNIX) as probe:

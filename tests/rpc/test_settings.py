@@ -1,4 +1,4 @@
-"""Settings: one frozen object, a variable and an option for each field; nothing else reads the environment."""
+"""Settings: one frozen object, a variable and an option for each; nothing else reads the environment."""
 
 import ast
 import os
