@@ -27,7 +27,7 @@ from tests.support.sidecar import CHANNEL_OPTIONS, SidecarProcess
 #: Actions of a round that race with its cancel: half are prepared beforehand and committed, half performed.
 RACERS = 24
 #: Each of them waits up to this long (seconds) after the start signal. The cancel, whose own listener lets it
-#: overtake the crowd at the tools' listener, waits up to as long as the crowds before it took.
+#: overtake the crowd at the tools' listener, waits up to most of the time that the crowds before it took.
 JITTER = 0.005
 #: Rounds under way at the same time: while one races, others prepare.
 AT_ONCE = 3
@@ -178,7 +178,7 @@ class _Round:
     async def _cancel(self, control: control_grpc.ControlServiceStub) -> Cancel:
         """Cancel at a moment that moves through the window from round to round, so that each part is met."""
         await self._start.wait()
-        await asyncio.sleep(self._number * 0.618034 % 1 * self._load.crowd)
+        await asyncio.sleep(self._number * 0.618034 % 1 * self._load.crowd * 0.6)
         invoke = time.monotonic_ns()
         answer = await control.CancelRun(say.cancel(self._root), timeout=TIMEOUT)
         return Cancel(invoke, time.monotonic_ns(), _telling(answer.report), answer.replayed)
