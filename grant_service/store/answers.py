@@ -30,6 +30,7 @@ _WORDS = {
     "cancel": "CANCELLED",
     "finish": "FINISHED",
     "standing": "STANDING",
+    "standing_when_full": "STANDING",
 }
 
 
@@ -110,10 +111,10 @@ def finished(replayed: bool, rest: list[str]) -> verbs.Finished:
     return verbs.Finished(run_from(fields(rest)), replayed)
 
 
-def standing(durability: Callable[[], Durability], _: bool, rest: list[str]) -> Standing:
+def standing(durability: Callable[[], Durability], trouble: str, _: bool, rest: list[str]) -> Standing:
     """Read the answer of standing."""
     epoch, now, seq = rest
-    return Standing(epoch, durability(), int(now), int(seq))
+    return Standing(epoch, durability(), int(now), int(seq), trouble)
 
 
 def run(run_id: str, flat: list[str]) -> Run | None:

@@ -15,7 +15,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from grant_service.core import verbs
 from grant_service.core.action import Intent
-from grant_service.core.errors import ErrorReason, Refusal, StoreFailed
+from grant_service.core.errors import ErrorReason, Refusal, StoreFailed, explain
 from grant_service.core.grant import GrantRef
 from grant_service.core.journal import Entry
 from grant_service.core.lifecycle import labels_text, scopes_text
@@ -37,6 +37,9 @@ TOMBSTONE_KEEP_MS = 30 * 24 * 3600 * 1000
 
 #: A run's path can change only by the run going away and being opened again; then we look again, this often.
 _PATH_TRIES = 4
+
+#: How many runs of the list are looked at beside those asked for.
+_SAMPLE = 50
 
 
 class ToolCommand(Protocol):
@@ -163,26 +166,31 @@ class RedisStore:
             return [answers.run(run_id, reply) for run_id, reply in zip(ids, replies, strict=True)]
 
     async def run_ids(self, before_seq: int, limit: int) -> list[tuple[int, str]]:
-        """Read opened runs, the youngest first, and prune those whose records are gone."""
+        """Read opened runs, the youngest first; take those whose records are gone off the list."""
         found: list[tuple[int, str]] = []
         highest = f"({before_seq}" if before_seq else "+inf"
         while (missing := limit - len(found)) > 0:
-            rows = await self._page(highest, missing)
-            stored = await self._read(*(("HGET", self._keys.run(run_id), "open_seq") for _, run_id in rows))
-            gone = [seq for (seq, _), kept in zip(rows, stored, strict=True) if kept != str(seq)]
-            # By number, not by id: the id may have been opened again in the meantime, under a new number.
-            await self._read(*(("ZREMRANGEBYSCORE", self._keys.runs, seq, seq) for seq in gone))
-            found += [row for row in rows if row[0] not in gone]
+            rows = await self._listed("ZREVRANGEBYSCORE", highest, "-inf", "WITHSCORES", "LIMIT", 0, missing)
+            found += await self._kept(rows)
             if len(rows) < missing:
                 break
             highest = f"({rows[-1][0]}"
+        # Nobody pages to the end of a long list: a few taken at random keep it from growing for ever.
+        await self._kept(await self._listed("ZRANDMEMBER", _SAMPLE, "WITHSCORES"))
         return found
 
-    async def _page(self, highest: str, limit: int) -> list[tuple[int, str]]:
-        words = ("ZREVRANGEBYSCORE", self._keys.runs, highest, "-inf", "WITHSCORES", "LIMIT", 0, limit)
-        (flat,) = await self._read(words)
+    async def _listed(self, command: str, *words: Word) -> list[tuple[int, str]]:
+        (flat,) = await self._read((command, self._keys.runs, *words))
         with self._distrusting(self._control):
             return [(int(seq), run_id) for run_id, seq in answers.fields(flat).items()]
+
+    async def _kept(self, rows: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
+        """Keep the rows whose records say the same, and take the others off the list."""
+        stored = await self._read(*(("HGET", self._keys.run(run_id), "open_seq") for _, run_id in rows))
+        gone = [seq for (seq, _), known in zip(rows, stored, strict=True) if known != str(seq)]
+        # By number, not by id: the id may have been opened again in the meantime, under a new number.
+        await self._read(*(("ZREMRANGEBYSCORE", self._keys.runs, seq, seq) for seq in gone))
+        return [row for row in rows if row[0] not in gone]
 
     async def journal(self, run_id: str, after_seq: int, limit: int) -> list[Entry]:
         """Read a run's entries in order."""
@@ -192,17 +200,24 @@ class RedisStore:
             return [answers.entry(run_id, row) for row in rows]
 
     async def standing(self) -> Standing:
-        """Tell how the store stands; the answer proves that it can write."""
-        make = partial(answers.standing, self._durability)
-        answer = await self._decide("standing", [self._keys.meta], (), make, self._control)
+        """Tell how the store stands; the answer proves that it can write, or says that it has no room."""
+        try:
+            return await self._standing("standing", "")
+        except StoreFailed as failed:
+            if failed.refusal.reason is not ErrorReason.STORE_FULL:
+                raise
+            return await self._standing("standing_when_full", explain(failed.refusal))
+
+    async def _standing(self, script: str, trouble: str) -> Standing:
+        make = partial(answers.standing, self._durability, trouble)
+        answer = await self._decide(script, [self._keys.meta], (), make, self._control)
         if not isinstance(answer, Standing):
             raise StoreFailed(ErrorReason.INTERNAL, cause="the standing was refused")
         return answer
 
     async def close(self) -> None:
         """Finish what is under way and let go of Redis."""
-        await self._link.close()
-        await self._control.close()
+        await asyncio.gather(self._link.close(), self._control.close())
 
     async def _act(
         self,

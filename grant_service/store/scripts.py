@@ -25,10 +25,14 @@ PARTS: dict[str, tuple[str, ...]] = {
     "cancel": ("_run",),
     "finish": (),
     "standing": (),
+    "standing_when_full": (),
 }
 
 #: What still works when Redis is at its maxmemory: ending things, and saying what became of them.
-ALLOW_OOM = frozenset({"cancel", "settle", "abandon", "finish", "standing"})
+ALLOW_OOM = frozenset({"cancel", "settle", "abandon", "finish", "standing_when_full"})
+
+#: Scripts that are another one's file under another header.
+_FILES = {"standing_when_full": "standing"}
 
 _CONSTANTS = (
     f"local CLOCK_TOLERANCE_MS, MAX_DEPTH = {CLOCK_TOLERANCE_MS}, {MAX_DEPTH}\n"
@@ -55,7 +59,7 @@ def scripts(host: str | None = None) -> dict[str, Script]:
 
 def _script(name: str, host: str) -> Script:
     header = "#!lua flags=allow-oom" if name in ALLOW_OOM else "#!lua"
-    parts = [_part("_rules"), *map(_part, PARTS[name]), _part(name)]
+    parts = [_part("_rules"), *map(_part, PARTS[name]), _part(_FILES.get(name, name))]
     text = "\n".join([header, _CONSTANTS, host, *parts])
     return Script(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 

@@ -29,7 +29,7 @@ def server(shared_server: RedisServer) -> Iterator[RedisServer]:
             if before[name] != value:
                 client.config_set(name, before[name])
         found = leaks(client)
-    assert not found, f"keys that never expire, and are not declared permanent: {found}"
+    assert not found, f"keys that live otherwise than declared: {found}"
 
 
 @pytest.fixture
@@ -37,6 +37,9 @@ def own_server(tmp_path: Path) -> Iterator[RedisServer]:
     """A server to crash, restart and wipe."""
     with redis_running(tmp_path / "redis") as server:
         yield server
+        with server.client() as client:
+            found = leaks(client)
+    assert not found, f"keys that live otherwise than declared: {found}"
 
 
 @pytest.fixture

@@ -205,9 +205,12 @@ async def test_a_full_store_gives_no_authority_and_still_takes_it_away(
         assert isinstance(await lone.finish(), verbs.Finished)
         assert (await desk.cancel()).known
         assert not (await new.cancel()).known
-        assert (await store.standing()).last_seq > 0
+        standing = await store.standing()
+        assert "no room left" in standing.trouble
+        assert standing.last_seq > 0
         assert (await desk.kinds())[-3:] == ["SETTLED", "ABANDONED", "CANCELLED"]
     assert reason(await desk.commit("waiting")) is ErrorReason.REVOKED
+    assert (await store.standing()).trouble == ""
 
 
 async def test_a_demoted_primary_decides_nothing(store: RedisStore, server: RedisServer) -> None:

@@ -140,6 +140,16 @@ async def test_what_expired_is_pruned_when_read(store: RedisStore, server: Redis
     assert isinstance(await ended.open(), Refusal)
 
 
+async def test_the_far_end_of_the_list_is_pruned_too(store: RedisStore, server: RedisServer) -> None:
+    """Nobody pages that far, and still the list does not keep what is gone."""
+    for number in range(40):
+        await Desk(store, run=f"r-{number}").open()
+    with server.client() as client:
+        client.delete(*(Keys().run(f"r-{number}") for number in range(30)))
+        assert len(await store.run_ids(0, 3)) == 3
+        assert client.zcard(Keys().runs) == 10
+
+
 async def test_runs_are_listed_in_pages(store: RedisStore, server: RedisServer) -> None:
     """Pages of any size give every run once, the youngest first, past any number of gaps."""
     for number in range(20):
