@@ -15,6 +15,8 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
+from countermand._retry import Pacing
+
 ROLES = ("issuer", "tool", "operator", "auditor")
 
 #: Takes what asks the sidecar, and the caller's context; answers the bytes that are answered.
@@ -114,6 +116,26 @@ class Proxy:
         for channel in self._channels.values():
             channel.close()
         shutil.rmtree(self.home, ignore_errors=True)
+
+
+class Waits:
+    """A clock for calls that only their waiting moves, in no time; and what was waited for."""
+
+    def __init__(self, jitter: float = 1.0) -> None:
+        self.pauses: list[float] = []
+        self.pacing = Pacing(self.sleep, lambda: sum(self.pauses), lambda: jitter)
+
+    def sleep(self, pause: float) -> Any:
+        """Wait, for code that blocks."""
+        self.pauses.append(pause)
+
+
+class AsyncWaits(Waits):
+    """The same for code on an event loop."""
+
+    async def sleep(self, pause: float) -> Any:
+        """Wait, for code on an event loop."""
+        self.pauses.append(pause)
 
 
 class _Handler(grpc.GenericRpcHandler):

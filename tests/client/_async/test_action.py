@@ -7,19 +7,20 @@ import grpc
 import pytest
 
 import countermand
+from countermand._address import Sockets
 from countermand._clock import elapsing
 from countermand.testing import ManualClock, Sidecar
 from countermand.v1 import action_service_pb2 as actions
-from tests.client.support import Proxy, forge, lose_reply, lose_request, refuse, then
+from tests.client.support import AsyncWaits, Proxy, forge, lose_reply, lose_request, refuse, then
 
 State = countermand.ActionState
 
 
 @asynccontextmanager
-async def agent(at: Proxy | Sidecar, **options: float) -> AsyncIterator[countermand.ActiveRun]:
-    """A run that may do anything, under its current grant."""
+async def agent(at: Proxy | Sidecar) -> AsyncIterator[countermand.ActiveRun]:
+    """A run that may do anything, under its current grant; its calls wait in no time."""
     clock = at.clock.elapsed if isinstance(at, Sidecar) and at.clock else elapsing
-    async with countermand.connect(at.home, clock=clock, **options) as cm:
+    async with countermand.Client(Sockets(at.home), clock=clock, pacing=AsyncWaits().pacing) as cm:
         async with cm.open_run(subject="u-7", agent="mailer") as run:
             with run.grant(scopes=["*"]):
                 yield run
@@ -186,7 +187,7 @@ async def test_a_commit_that_got_no_answer_can_be_asked_again(proxy: Proxy) -> N
     """The permit that was given meanwhile is this action's own."""
     proxy.plan("CommitAction", lose_reply, *[lose_request] * 50)
     async with agent(proxy):
-        async with countermand.action("email.send", timeout=0.05) as act:
+        async with countermand.action("email.send") as act:
             with pytest.raises(countermand.Unavailable):
                 async with act.commit():
                     pytest.fail("acted without an answer")
@@ -202,7 +203,7 @@ async def test_without_an_answer_the_body_does_not_run_and_nothing_stays_permitt
     proxy.plan("CommitAction", lose_reply, *[lose_request] * 50)
     async with agent(proxy) as run:
         with pytest.raises(countermand.Unavailable):
-            async with countermand.action("email.send", timeout=0.05) as act, act.commit():
+            async with countermand.action("email.send") as act, act.commit():
                 pytest.fail("acted without an answer")
 
         found = await reported(run, act.op_id)
@@ -212,8 +213,8 @@ async def test_without_an_answer_the_body_does_not_run_and_nothing_stays_permitt
 async def test_a_sidecar_that_is_gone_permits_nothing(proxy: Proxy) -> None:
     """Its sockets went with it; the message says how to start it."""
     with pytest.raises(countermand.NotRunning, match="countermand serve"):
-        async with agent(proxy, timeout=0.5):
-            async with countermand.action("email.send", timeout=0.05) as act:
+        async with agent(proxy):
+            async with countermand.action("email.send") as act:
                 proxy.stop()
                 async with act.commit():
                     pytest.fail("acted without an answer")

@@ -8,19 +8,20 @@ import grpc
 import pytest
 
 import countermand.sync as countermand
+from countermand._address import Sockets
 from countermand._clock import elapsing
 from countermand.testing import ManualClock, Sidecar
 from countermand.v1 import action_service_pb2 as actions
-from tests.client.support import Proxy, forge, lose_reply, lose_request, refuse, then
+from tests.client.support import Proxy, Waits, forge, lose_reply, lose_request, refuse, then
 
 State = countermand.ActionState
 
 
 @contextmanager
-def agent(at: Proxy | Sidecar, **options: float) -> Iterator[countermand.ActiveRun]:
-    """A run that may do anything, under its current grant."""
+def agent(at: Proxy | Sidecar) -> Iterator[countermand.ActiveRun]:
+    """A run that may do anything, under its current grant; its calls wait in no time."""
     clock = at.clock.elapsed if isinstance(at, Sidecar) and at.clock else elapsing
-    with countermand.connect(at.home, clock=clock, **options) as cm:
+    with countermand.Client(Sockets(at.home), clock=clock, pacing=Waits().pacing) as cm:
         with cm.open_run(subject="u-7", agent="mailer") as run:
             with run.grant(scopes=["*"]):
                 yield run
@@ -185,7 +186,7 @@ def test_a_commit_that_got_no_answer_can_be_asked_again(proxy: Proxy) -> None:
     """The permit that was given meanwhile is this action's own."""
     proxy.plan("CommitAction", lose_reply, *[lose_request] * 50)
     with agent(proxy):
-        with countermand.action("email.send", timeout=0.05) as act:
+        with countermand.action("email.send") as act:
             with pytest.raises(countermand.Unavailable):
                 with act.commit():
                     pytest.fail("acted without an answer")
@@ -201,7 +202,7 @@ def test_without_an_answer_the_body_does_not_run_and_nothing_stays_permitted(pro
     proxy.plan("CommitAction", lose_reply, *[lose_request] * 50)
     with agent(proxy) as run:
         with pytest.raises(countermand.Unavailable):
-            with countermand.action("email.send", timeout=0.05) as act, act.commit():
+            with countermand.action("email.send") as act, act.commit():
                 pytest.fail("acted without an answer")
 
         found = reported(run, act.op_id)
@@ -211,8 +212,8 @@ def test_without_an_answer_the_body_does_not_run_and_nothing_stays_permitted(pro
 def test_a_sidecar_that_is_gone_permits_nothing(proxy: Proxy) -> None:
     """Its sockets went with it; the message says how to start it."""
     with pytest.raises(countermand.NotRunning, match="countermand serve"):
-        with agent(proxy, timeout=0.5):
-            with countermand.action("email.send", timeout=0.05) as act:
+        with agent(proxy):
+            with countermand.action("email.send") as act:
                 proxy.stop()
                 with act.commit():
                     pytest.fail("acted without an answer")

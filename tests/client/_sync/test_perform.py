@@ -4,8 +4,9 @@
 import pytest
 
 import countermand.sync as countermand
+from countermand._address import Sockets
 from countermand.testing import ManualClock, Sidecar
-from tests.client.support import Proxy, lose_reply, lose_request, then
+from tests.client.support import Proxy, Waits, lose_reply, lose_request, then
 
 State = countermand.ActionState
 
@@ -75,10 +76,11 @@ def test_the_same_op_id_with_other_arguments_is_a_conflict(real: Sidecar) -> Non
 def test_a_permit_that_never_arrived_is_settled_as_not_done(proxy: Proxy) -> None:
     """The body did not run, so what may have been permitted certainly did not happen."""
     proxy.plan("PerformAction", lose_reply, *[lose_request] * 50)
-    with countermand.connect(proxy.home) as cm, cm.open_run(agent="clerk") as run:
+    client = countermand.Client(Sockets(proxy.home), pacing=Waits().pacing)
+    with client as cm, cm.open_run(agent="clerk") as run:
         with run.grant(scopes=["*"]):
             with pytest.raises(countermand.Unavailable):
-                with countermand.perform("ticket.close", timeout=0.05):
+                with countermand.perform("ticket.close"):
                     pytest.fail("acted without an answer")
         [failed] = (run.report()).not_done
 
