@@ -1,0 +1,150 @@
+"""Logs: JSON for machines, lines for people, and no token in either."""
+
+import io
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from grant_service.log import configure, redact
+from tests.tokens.support import token
+
+TOKEN = token()
+
+
+@pytest.fixture
+def logs() -> Iterator[None]:
+    """Not captured here: the configuration itself is under test. What was there before comes back."""
+    root, show = logging.getLogger(), warnings.showwarning
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    logging.captureWarnings(False)
+    root.handlers[:], warnings.showwarning = handlers, show
+    root.setLevel(level)
+
+
+class Terminal(io.StringIO):
+    """Standard error of somebody who watches."""
+
+    def isatty(self) -> bool:
+        """A terminal."""
+        return True
+
+
+def listen(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch, level: str) -> io.StringIO:
+    """Configure logging for a standard error; called in the test itself, or pytest puts its own there."""
+    monkeypatch.setattr(sys, "stderr", stream)
+    configure(level)
+    return stream
+
+
+def in_the_event() -> None:
+    """In what happened."""
+    structlog.get_logger().info(f"got {TOKEN}!")
+
+
+def in_a_value() -> None:
+    """In a particular."""
+    structlog.get_logger().info("x", given=TOKEN)
+
+
+def deep_in_a_value() -> None:
+    """In a particular that is no text."""
+    structlog.get_logger().info("x", given={"metadata": [("authorization", f"Bearer {TOKEN}".encode())]})
+
+
+def in_an_error() -> None:
+    """In an exception's words, and in a variable of its frame."""
+    kept = TOKEN
+    try:
+        raise ValueError(f"cannot read {kept}")
+    except ValueError as error:
+        structlog.get_logger().error("failed", exc_info=error)
+
+
+def in_the_cause_of_an_error() -> None:
+    """In an exception below the one that is logged."""
+    try:
+        try:
+            raise KeyError(TOKEN)
+        except KeyError as cause:
+            raise RuntimeError("generic") from cause
+    except RuntimeError:
+        structlog.get_logger().exception("failed")
+
+
+def by_a_library() -> None:
+    """In what a library logs by the standard way."""
+    logging.getLogger("grpc._cython").error("Unexpected request %s", TOKEN)
+
+
+def by_a_library_that_cannot_format() -> None:
+    """In a record whose arguments do not fit: the standard library would print them."""
+    logging.getLogger("grpc").error("Unexpected %s %s", TOKEN)
+
+
+def in_a_warning() -> None:
+    """In a warning of Python's own."""
+    warnings.warn(f"no {TOKEN}", RuntimeWarning, stacklevel=1)
+
+
+WAYS = [
+    *(in_the_event, in_a_value, deep_in_a_value, in_an_error, in_the_cause_of_an_error),
+    *(by_a_library, by_a_library_that_cannot_format, in_a_warning),
+]
+
+
+@pytest.mark.parametrize("leak", WAYS, ids=lambda leak: leak.__name__)
+@pytest.mark.parametrize("reader", [io.StringIO, Terminal], ids=["machine", "people"])
+@pytest.mark.filterwarnings("default")
+def test_no_token_gets_into_a_log(
+    reader: Callable[[], io.StringIO], leak: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody should log one; whoever does leaves a line without it."""
+    error = listen(reader(), monkeypatch, "debug")
+    leak()
+    said = error.getvalue()
+    assert said, "nothing was logged: this test would prove nothing"
+    for part in (TOKEN, *TOKEN.split(".")):
+        assert part not in said
+    if leak is not by_a_library_that_cannot_format:
+        assert "[token]" in said
+
+
+def test_a_machine_gets_one_json_object_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also for a text that tries to be a second line, and for an error."""
+    stream = listen(io.StringIO(), monkeypatch, "info")
+    structlog.get_logger().info("x", note='a\n{"event": "forged"}\x1b[31m\u202e')
+    structlog.get_logger().error("y", exc_info=ValueError("a\nb"))
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["event"] for line in lines] == ["x", "y"]
+    assert stream.getvalue().isascii()
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_the_level_counts_for_us_and_libraries_are_heard_from_warnings_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Their chatter is not ours to tell, at any level."""
+    stream = listen(io.StringIO(), monkeypatch, "debug")
+    structlog.get_logger().debug("ours")
+    logging.getLogger("asyncio").info("theirs")
+    logging.getLogger("asyncio").warning("their warning")
+    configure("error")
+    structlog.get_logger().warning("too little")
+    logging.getLogger("asyncio").warning("too little")
+    logging.getLogger("asyncio").error("enough")
+    events = [json.loads(line)["event"] for line in stream.getvalue().splitlines()]
+    assert events == ["ours", "their warning", "enough"]
+
+
+@pytest.mark.parametrize("value", [None, True, 3, 1.5, "text", "eyJ is no token", "a.b.c"])
+def test_what_is_no_token_stays_as_it_is(value: Any) -> None:
+    """Numbers stay numbers, and not every text with three parts is a token."""
+    assert redact(None, "", {"given": value}) == {"given": value}
