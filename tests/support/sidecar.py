@@ -30,6 +30,7 @@ START_SECONDS, STOP_SECONDS = 20.0, 15.0
 CHANNEL_OPTIONS = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0))
 
 _running: set["SidecarProcess"] = set()
+_homes: list[Path] = []
 
 
 class NotReady(AssertionError):
@@ -177,7 +178,8 @@ class SidecarProcess:
 
 def make_home() -> Path:
     """Make a home with a path so short that sockets fit below it; whoever makes it removes it."""
-    return Path(tempfile.mkdtemp(prefix="cm-", dir="/tmp"))
+    _homes.append(Path(tempfile.mkdtemp(prefix="cm-", dir="/tmp")))
+    return _homes[-1]
 
 
 def start_sidecar(
@@ -206,8 +208,10 @@ def sidecar_running(
 
 
 def left_behind() -> list[str]:
-    """Name every sidecar that was started here and still runs."""
-    return [f"pid {one.pid} in {one.home}" for one in _running if one.running]
+    """Name every sidecar that was started here and still runs, and every home that is still there."""
+    return [f"pid {one.pid} in {one.home}" for one in _running if one.running] + [
+        str(home) for home in _homes if home.exists()
+    ]
 
 
 @atexit.register
