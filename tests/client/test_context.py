@@ -210,6 +210,30 @@ async def test_a_task_cancelled_while_it_waits_for_its_permit_does_not_act(proxy
         assert await states(run) == [(State.FAILED, "the permit did not reach the tool")]
 
 
+async def test_two_tasks_cannot_share_a_permit(proxy: Proxy) -> None:
+    """While one asks, the other is refused: a permit is for one effect, whoever's answer was lost."""
+    asked, bodies = asyncio.Event(), []
+    loop = asyncio.get_running_loop()
+    proxy.plan(
+        "CommitAction", then(lambda: (loop.call_soon_threadsafe(asked.set), threading.Event().wait(0.2)))
+    )
+
+    async def send(act: countermand.Action) -> None:
+        async with act.commit():
+            bodies.append(act)
+
+    async with countermand.connect(proxy.home) as cm, cm.open_run(agent="mailer") as run:
+        with run.grant(scopes=["*"]):
+            async with countermand.action("email.send") as act:
+                first = asyncio.create_task(send(act))
+                await asked.wait()
+                with pytest.raises(countermand.AlreadyPermitted, match="for one effect"):
+                    await send(act)
+                await first
+
+    assert len(bodies) == 1
+
+
 async def test_a_cancelled_agent_cancels_its_run(real: Sidecar) -> None:
     """Whoever the run worked for went away; the cancel goes on although the task does not."""
     opened: asyncio.Future[str] = asyncio.get_running_loop().create_future()

@@ -6,6 +6,7 @@ from typing import Self
 
 from countermand._async.effect import Effect
 from countermand._async.grant import CurrentGrant, current_grant
+from countermand._digest import digest
 from countermand._errors import (
     AlreadyPermitted,
     AlreadySettled,
@@ -89,7 +90,6 @@ class Action(Effect):
     ) -> None:
         super().__init__(grant, intent, args, own_op_id, timeout)
         self._ttl = ttl
-        self._over = False
 
     async def __aenter__(self) -> Self:
         token = await self._grant.token()
@@ -124,21 +124,23 @@ class Commit:
 
     async def __aenter__(self) -> Permit:
         action = self._action
-        if action.permit is not None:
-            raise AlreadyPermitted(
-                f"action {action.op_id} had its permit, which is for one effect; intend a new action",
-                metadata={"op": action.op_id},
-            )
         try:
-            permit = await action._commit(self._use_within)
+            return await action._ask(self._question)
         except _NOTHING_LEFT:
             action._over = True
             raise
-        except TryAgain:
-            action._unanswered = True  # the permit may have been given: asked again, it is this call's own
-            raise
-        action._over = True
-        return await action._take(permit)
+
+    async def _question(self) -> Permit:
+        """Ask with the digest of the arguments as they are now."""
+        action = self._action
+        token = await action._grant.token()
+        return await action._grant.tool.commit(
+            token,
+            action.op_id,
+            digest(action.args),
+            use_within=self._use_within,
+            timeout=action._timeout,
+        )
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -163,13 +165,19 @@ class Performance(Effect):
 
     async def __aenter__(self) -> Self:
         try:
-            permit = await self._perform(self._use_within)
+            await self._ask(self._question)
         except BaseException as error:
             if isinstance(error, TryAgain) or not isinstance(error, Exception):
                 await self._give_up(error)  # the permit may have been given
             raise
-        await self._take(permit)
         return self
+
+    async def _question(self) -> Permit:
+        """Put it on record and ask at once."""
+        token = await self._grant.token()
+        return await self._grant.tool.perform(
+            token, self.intent, use_within=self._use_within, timeout=self._timeout
+        )
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -1,14 +1,14 @@
 """One action under its grant: its permit, and the word that is left about it."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from countermand._async.grant import CurrentGrant
-from countermand._digest import digest
 from countermand._effect import Word
-from countermand._errors import AlreadyPermitted, CountermandError, PermitLapsed, TryAgain
+from countermand._errors import AlreadyPermitted, CountermandError, PermitLapsed, RunEnded, TryAgain
 from countermand._models.actions import Intent, Permit, Settled
 from countermand._text import kind_of
-from countermand._words import Outcome
+from countermand._words import ActionState, Outcome
 from countermand._world import log
 
 
@@ -16,7 +16,12 @@ class Effect:
     """What `action` and `perform` have in common."""
 
     def __init__(
-        self, grant: CurrentGrant, intent: Intent, args: Any, own_op_id: bool, timeout: float | None
+        self,
+        grant: CurrentGrant,
+        intent: Intent,
+        args: Mapping[str, object],
+        own_op_id: bool,
+        timeout: float | None,
     ) -> None:
         self.intent = intent
         #: The arguments the permit is for. They are digested again at the commit.
@@ -33,7 +38,9 @@ class Effect:
         self._word = Word()
         # Under an op_id made here nobody else can have asked; under one that was given, somebody may have.
         self._ours = own_op_id
-        self._unanswered = False
+        self._asking = False
+        self._asked = False
+        self._over = False
 
     @property
     def op_id(self) -> str:
@@ -60,32 +67,24 @@ class Effect:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.intent.action} {self.op_id}>"
 
-    async def _commit(self, use_within: Any) -> Permit:
-        """Ask for the permit, with the digest of the arguments as they are now."""
-        token = await self._grant.token()
-        now = digest(self.args)
-        return await self._grant.tool.commit(
-            token, self.op_id, now, use_within=use_within, timeout=self._timeout
-        )
-
-    async def _perform(self, use_within: Any) -> Permit:
-        """Put it on record and ask for the permit at once."""
-        token = await self._grant.token()
-        return await self._grant.tool.perform(
-            token, self.intent, use_within=use_within, timeout=self._timeout
-        )
-
-    async def _take(self, permit: Permit) -> Permit:
-        """Take a permit that is this call's own and can still be used; any other is no permission."""
-        asked_before = permit.asked_before or self._unanswered
-        if permit.replayed and not (self._ours and asked_before):
-            raise AlreadyPermitted(
-                f"action {self.op_id} got its permit in another attempt, its effect may have happened: "
-                "do not act",
-                metadata={"op": self.op_id},
-            )
+    async def _ask(self, question: Callable[[], Any]) -> Permit:
+        """Ask for the permit, and take it only if it is this call's own and can still be used."""
+        if self._asking or self.permit is not None:
+            raise self._doubt("had its permit, which is for one effect; intend a new action")
+        asked_before, self._asked, self._asking = self._asked, True, True
+        try:
+            permit: Permit = await question()
+        except RunEnded as ended:
+            if self._ours and ended.prior_decision is ActionState.PERMITTED:
+                await self._not_started("the permit did not reach the tool")
+            raise
+        finally:
+            self._asking = False
+        self._over = True
+        if permit.replayed and not (self._ours and (asked_before or permit.asked_before)):
+            raise self._doubt("got its permit in another attempt, its effect may have happened: do not act")
         if permit.remaining <= 0:
-            await self._finish(self._settle, Outcome.FAILED, "", "permit lapsed before the tool started")
+            await self._not_started("permit lapsed before the tool started")
             raise PermitLapsed(
                 f"the permit of action {self.op_id} lapsed before the tool could start: it did not happen; "
                 "do it again as a new action",
@@ -94,43 +93,46 @@ class Effect:
         self.permit = permit
         return permit
 
+    def _doubt(self, what: str) -> AlreadyPermitted:
+        return AlreadyPermitted(f"action {self.op_id} {what}", metadata={"op": self.op_id})
+
+    async def _not_started(self, note: str) -> None:
+        """Put on record that an action which has its permit did not happen, because its body did not run."""
+        await self._finish(self._settle, Outcome.FAILED, "", note, None)
+
     async def _leave(self, error: BaseException | None) -> None:
         """Put on record what became of it. Never raises: the tool's own exception is the one to see."""
-        await self._finish(self._settle, *self._word.last(error))
+        await self._finish(self._settle, *self._word.last(error), None)
         if self.unsettled is not None and error is not None:
             error.add_note(
                 f"countermand: the outcome of action {self.op_id} is not on record: {self.unsettled}"
             )
 
-    async def _settle(self, outcome: Outcome, receipt: str, note: str) -> None:
+    async def _settle(self, outcome: Outcome, receipt: str, note: str, timeout: float | None) -> None:
         """Tell the sidecar, within a deadline of its own."""
         try:
+            token = await self._grant.token()
             self.settled = await self._grant.tool.settle(
-                await self._grant.token(), self.op_id, outcome, receipt=receipt, note=note
+                token, self.op_id, outcome, receipt=receipt, note=note, timeout=timeout
             )
         except CountermandError as error:
             self.unsettled = error
             log.warning("the outcome %s of action %s is not on record: %s", outcome, self.op_id, error)
 
     async def _give_up(self, error: BaseException | None) -> None:
-        """Leave nothing behind of an action whose block did not get to act."""
+        """Leave nothing behind of an action whose body did not run."""
         note = f"left by {kind_of(error)}" if error else ""
         # A sidecar that just did not answer gets one short chance: the next caller should not have to wait.
-        timeout = 0.2 if isinstance(error, TryAgain) else None
-        await self._finish(self._abandon, note, timeout)
+        await self._finish(self._abandon, note, 0.2 if isinstance(error, TryAgain) else None)
 
     async def _abandon(self, note: str, timeout: float | None) -> None:
-        tool = self._grant.tool
         try:
             token = await self._grant.token()
-            try:
-                await tool.abandon(token, self.op_id, note=note, timeout=timeout)
-            except (
-                AlreadyPermitted
-            ):  # the permit was given, and its answer was lost: nothing was done with it
-                note = "the permit did not reach the tool"
-                self.settled = await tool.settle(
-                    token, self.op_id, Outcome.FAILED, note=note, timeout=timeout
-                )
+            await self._grant.tool.abandon(token, self.op_id, note=note, timeout=timeout)
+        except AlreadyPermitted as permitted:
+            if self._ours and self._asked:  # then it is our own permit, whose answer was lost
+                await self._settle(Outcome.FAILED, "", "the permit did not reach the tool", timeout)
+            else:
+                log.info("action %s is another attempt's: %s", self.op_id, permitted)
         except CountermandError as failure:
             log.info("action %s could not be abandoned: %s", self.op_id, failure)

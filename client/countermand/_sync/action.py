@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
+from countermand._digest import digest
 from countermand._errors import (
     AlreadyPermitted,
     AlreadySettled,
@@ -90,7 +91,6 @@ class Action(Effect):
     ) -> None:
         super().__init__(grant, intent, args, own_op_id, timeout)
         self._ttl = ttl
-        self._over = False
 
     def __enter__(self) -> Self:
         token = self._grant.token()
@@ -125,21 +125,23 @@ class Commit:
 
     def __enter__(self) -> Permit:
         action = self._action
-        if action.permit is not None:
-            raise AlreadyPermitted(
-                f"action {action.op_id} had its permit, which is for one effect; intend a new action",
-                metadata={"op": action.op_id},
-            )
         try:
-            permit = action._commit(self._use_within)
+            return action._ask(self._question)
         except _NOTHING_LEFT:
             action._over = True
             raise
-        except TryAgain:
-            action._unanswered = True  # the permit may have been given: asked again, it is this call's own
-            raise
-        action._over = True
-        return action._take(permit)
+
+    def _question(self) -> Permit:
+        """Ask with the digest of the arguments as they are now."""
+        action = self._action
+        token = action._grant.token()
+        return action._grant.tool.commit(
+            token,
+            action.op_id,
+            digest(action.args),
+            use_within=self._use_within,
+            timeout=action._timeout,
+        )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -164,13 +166,19 @@ class Performance(Effect):
 
     def __enter__(self) -> Self:
         try:
-            permit = self._perform(self._use_within)
+            self._ask(self._question)
         except BaseException as error:
             if isinstance(error, TryAgain) or not isinstance(error, Exception):
                 self._give_up(error)  # the permit may have been given
             raise
-        self._take(permit)
         return self
+
+    def _question(self) -> Permit:
+        """Put it on record and ask at once."""
+        token = self._grant.token()
+        return self._grant.tool.perform(
+            token, self.intent, use_within=self._use_within, timeout=self._timeout
+        )
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -124,6 +124,40 @@ def test_a_permit_that_another_attempt_got_is_no_permission(real: Sidecar) -> No
     assert second.permit is None
 
 
+def test_an_attempt_left_while_another_acts_leaves_the_outcome_to_it(real: Sidecar) -> None:
+    """It prepared the same effect and did not commit it: that is no word on the other one's permit."""
+    with agent(real) as run:
+        with countermand.action("email.send", op_id="mail-1") as first:
+            with countermand.action("email.send", op_id="mail-1") as second:
+                inside = first.commit()
+                inside.__enter__()
+            assert second.settled is None
+            assert (reported(run, "mail-1")).state is State.PERMITTED
+            inside.__exit__(None, None, None)
+
+        assert (reported(run, "mail-1")).state is State.SUCCEEDED
+
+
+def test_a_stop_between_a_lost_permit_and_the_next_try_is_told_truly(proxy: Proxy) -> None:
+    """The stop finds the action permitted; the tool knows that its body never ran, and says so."""
+    with pytest.raises(countermand.Revoked) as refusal:
+        with agent(proxy) as run:
+            with countermand.action("email.send") as act:
+                proxy.plan("CommitAction", lose_reply, *[lose_request] * 50)
+                with pytest.raises(countermand.Unavailable):
+                    with act.commit():
+                        pytest.fail("acted without an answer")
+                proxy.forget()
+                assert [action.op_id for action in (run.cancel()).in_flight] == [act.op_id]
+                with act.commit():
+                    pytest.fail("acted after the stop")
+
+    assert refusal.value.prior_decision is State.PERMITTED
+    assert act.settled is not None
+    assert act.settled.state is State.FAILED
+    assert act.settled.after_cut
+
+
 def test_an_op_id_of_the_callers_own_leaves_a_lost_answer_in_doubt(proxy: Proxy) -> None:
     """Under a name others may use too, nobody can tell whose the replayed permit is: doubt means no."""
     proxy.plan("CommitAction", lose_reply)
