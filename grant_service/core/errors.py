@@ -111,7 +111,7 @@ _EXPLANATIONS = {
     ErrorReason.ACTION_ABANDONED: "action {op} was abandoned: do not act; prepare again under a new op_id",
     ErrorReason.NEVER_PERMITTED: "action {op} never got a permit, so it cannot be settled; find out what the tool did",
     ErrorReason.PREPARE_EXPIRED: "action {op} was not committed in time: do not act; prepare again under a new op_id",
-    ErrorReason.ANSWER_TOO_LARGE: "the answer has {size} bytes, more than {limit}; read the journal in pages instead",
+    ErrorReason.ANSWER_TOO_LARGE: "the answer has {size} bytes, more than {limit} ({cause}); read the journal in pages",
     ErrorReason.REVOKED: "run {run} was cancelled{cause}: do not act; see 'countermand report {run}'",
     ErrorReason.RUN_FINISHED: "run {run} has finished{cause}: do not act; open a new run for new work",
     ErrorReason.RUN_DEADLINE: "run {run} is past its deadline{cause}: do not act; open a new run for new work",

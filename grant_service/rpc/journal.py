@@ -14,6 +14,9 @@ from grant_service.rpc.limits import invalid
 #: The largest answer that is sent; clients take as much.
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 
+#: The largest report: an answer holds little beside it.
+MAX_REPORT_BYTES = MAX_ANSWER_BYTES - 1024
+
 _MAX_PAGE = 1000
 _DEFAULT_PAGE = 100
 
@@ -63,9 +66,10 @@ class JournalServicer:
 def report_message(report: Report) -> pb.Report:
     """Write a report, unless it is larger than an answer may be."""
     message = encode.report(report)
-    if message.ByteSize() > MAX_ANSWER_BYTES - 1024:
-        size, limit = str(message.ByteSize()), str(MAX_ANSWER_BYTES)
-        raise Refused(ErrorReason.ANSWER_TOO_LARGE, run=report.run.run_id, size=size, limit=limit)
+    size = message.ByteSize()
+    if size > MAX_REPORT_BYTES:
+        told = {"run": report.run.run_id, "size": str(size), "limit": str(MAX_REPORT_BYTES)}
+        raise Refused(ErrorReason.ANSWER_TOO_LARGE, **told, cause="it is too large to send")
     return message
 
 
