@@ -25,6 +25,7 @@ class Proxy:
         self.change: Change = lambda reply: reply
         self._server = server
         self._tasks: set[asyncio.Task[None]] = set()
+        self._clients: list[asyncio.StreamWriter] = []
 
     @property
     def url(self) -> str:
@@ -51,8 +52,14 @@ class Proxy:
 
         self.change = once
 
+    def invent(self, reply: bytes) -> None:
+        """Send a reply to whoever is connected, though nobody asked."""
+        for client in self._clients:
+            client.write(reply)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self._clients.append(writer)
         there, back = await asyncio.open_unix_connection(str(self._server.socket))
         pumps = [
             asyncio.create_task(self._pump(reader, back, lambda request: request)),
@@ -62,6 +69,7 @@ class Proxy:
         await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         for pump in pumps:
             pump.cancel()
+        self._clients.remove(writer)
         for end in (writer, back):
             end.close()
             with contextlib.suppress(OSError):

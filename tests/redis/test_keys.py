@@ -2,14 +2,20 @@
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from redis.crc import key_slot
 
 from grant_service.core import verbs
 from grant_service.core.errors import Refusal
+from grant_service.core.store import Durability
+from grant_service.store.dial import Dial
 from grant_service.store.keys import LIVES, Keys, Life
+from grant_service.store.link import Link
 from grant_service.store.redis import TOMBSTONE_KEEP_MS, RedisStore
+from grant_service.store.scripts import scripts
 from tests.redis.support import HOUR, Desk, leaks, story
 from tests.support.redis_server import RedisServer
 
@@ -138,6 +144,43 @@ async def test_what_expired_is_pruned_when_read(store: RedisStore, server: Redis
     assert not again.replayed
     assert (await store.run_ids(0, 1)) == [(again.run.open_seq, "short-0")]
     assert isinstance(await ended.open(), Refusal)
+
+
+class Meanwhile:
+    """A link on which something happens just before the list of runs is pruned."""
+
+    def __init__(self, link: Link, happens: Callable[[], Awaitable[object]]) -> None:
+        self._link, self._happens = link, happens
+
+    async def call(self, *args: str | int) -> Any:
+        """Let it happen first."""
+        if args[0] == "ZREMRANGEBYSCORE":
+            await self._happens()
+        return await self._link.call(*args)
+
+    def drop(self, why: str) -> None:
+        """Pass it on."""
+        self._link.drop(why)
+
+    async def close(self) -> None:
+        """Pass it on."""
+        await self._link.close()
+
+
+async def test_a_run_opened_again_while_the_list_is_pruned_stays_on_it(
+    store: RedisStore, server: RedisServer
+) -> None:
+    """Found gone, opened again under the same id, and only then pruned: the new one must not go."""
+    desk = Desk(store)
+    await desk.open()
+    with server.client() as client:
+        client.delete(Keys().run("r-1"), Keys().journal("r-1"))
+    dial = Dial(server.url, scripts().values(), Durability.SYNCED, 2.0)
+    lister = RedisStore(dial.link(), control=Meanwhile(dial.link(), desk.open))
+    assert await lister.run_ids(0, 10) == []
+    ((_, run_id),) = await store.run_ids(0, 10)
+    assert run_id == "r-1"
+    await lister.close()
 
 
 async def test_the_far_end_of_the_list_is_pruned_too(store: RedisStore, server: RedisServer) -> None:

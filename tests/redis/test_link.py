@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+from redis.asyncio.connection import UnixDomainSocketConnection
 from redis.exceptions import ConnectionError, ResponseError
 
 from grant_service.core import verbs
@@ -14,7 +15,7 @@ from grant_service.core.action import ActionState
 from grant_service.core.errors import ErrorReason, StoreFailed
 from grant_service.core.store import Durability
 from grant_service.store.dial import Dial
-from grant_service.store.link import LinkBroken, PipeliningLink
+from grant_service.store.link import Call, LinkBroken, PipeliningLink
 from grant_service.store.redis import RedisStore
 from grant_service.store.scripts import scripts
 from tests.redis.proxy import Proxy, proxy_before
@@ -40,6 +41,38 @@ def processed(server: RedisServer) -> int:
     """How many commands the server has seen so far, those of this client included."""
     with server.client() as client:
         return int(client.info("stats")["total_commands_processed"])
+
+
+async def test_a_connection_is_tried_once(server: RedisServer) -> None:
+    """The driver's own repeating is off: a log-in that breaks off is not tried again."""
+    async with proxy_before(server) as proxy:
+        proxy.cut_after(b"WRONGPASS")
+        link = link_to(proxy.url.replace("unix://", "unix://nobody:x@"))
+        with pytest.raises(LinkBroken):
+            await link.call("PING")
+        assert proxy.connections == 1
+        await link.close()
+
+
+async def test_connecting_has_a_limit_of_its_own(server: RedisServer) -> None:
+    """A server that accepts and is silent is given up before the calls that wait for it are."""
+    async with proxy_before(server) as proxy:
+        proxy.open.clear()
+
+        async def greet(ask: Call) -> None:
+            await ask("PING")
+
+        link = PipeliningLink(
+            lambda: UnixDomainSocketConnection(path=str(proxy.path), protocol=2, socket_timeout=None),
+            greet,
+            connect_timeout=0.1,
+            command_timeout=5.0,
+        )
+        started = time.monotonic()
+        with pytest.raises(LinkBroken):
+            await link.call("PING")
+        assert time.monotonic() - started < 1.0
+        await link.close()
 
 
 async def test_calls_of_one_turn_leave_in_one_write(server: RedisServer) -> None:
@@ -248,6 +281,18 @@ async def test_without_tampering_the_connection_is_kept(server: RedisServer) -> 
         assert not answer.replayed
         assert proxy.connections == 1
         await store.close()
+
+
+async def test_a_reply_nobody_asked_for_ends_the_connection(server: RedisServer) -> None:
+    """An idle link that hears something is out of step: the next call must not be given it."""
+    async with proxy_before(server) as proxy:
+        link = link_to(proxy.url)
+        await link.call("PING")
+        proxy.invent(b"+OK\r\n")
+        await asyncio.sleep(0.02)
+        assert await link.call("ECHO", "mine") == "mine"
+        assert proxy.connections == 2
+        await link.close()
 
 
 async def test_replies_in_the_wrong_order_are_noticed(server: RedisServer) -> None:
