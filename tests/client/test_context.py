@@ -3,13 +3,15 @@
 import asyncio
 import threading
 import traceback
+from collections.abc import Callable
 
+import grpc
 import pytest
 
 import countermand
 import countermand.sync
 from countermand.testing import Sidecar
-from tests.client.support import Proxy, then
+from tests.client.support import Proxy, lose_request, then
 
 State = countermand.ActionState
 
@@ -162,7 +164,13 @@ async def test_a_task_cancelled_in_the_commit_block_leaves_the_outcome_unknown(r
 async def test_a_second_cancel_lets_the_task_go_and_the_settle_go_on(proxy: Proxy) -> None:
     """Closing the client waits for it, so the outcome is on record in the end."""
     inside, settling, go_on = asyncio.Event(), threading.Event(), threading.Event()
-    proxy.plan("SettleAction", lambda ask, context: (settling.set(), go_on.wait(10), ask())[-1])
+
+    def lose_it_late(ask: Callable[[], bytes], context: grpc.ServicerContext) -> bytes:
+        settling.set()
+        go_on.wait(10)
+        return lose_request(ask, context)  # so that the task has to be there still, to try again
+
+    proxy.plan("SettleAction", lose_it_late)
 
     async def send() -> None:
         async with countermand.perform("email.send"):
@@ -180,7 +188,7 @@ async def test_a_second_cancel_lets_the_task_go_and_the_settle_go_on(proxy: Prox
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-        go_on.set()
+        asyncio.get_running_loop().call_later(0.1, go_on.set)
 
     async with countermand.connect(proxy.home) as cm:
         [unknown] = (await cm.auditor.report(run_id)).unknown

@@ -7,12 +7,15 @@ import os
 import pickle
 import socket
 from collections import OrderedDict
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 import countermand
+import countermand.sync
+import countermand.testing
 from countermand._address import Ports, Role, Sockets, locate
 from countermand._clock import elapsing
 from countermand._ids import new_id
@@ -252,3 +255,26 @@ class TestAddress:
             os.symlink(real.home, link)
             with countermand.sync.connect(link) as cm:
                 assert cm.issuer.open(run_id="r-1").run.run_id == "r-1"
+
+    def test_a_development_sidecar_is_called_on_its_ports(self) -> None:
+        """Issuer first, then tool, operator and auditor."""
+        target = f"127.0.0.1:{four_ports()}"
+        with countermand.testing.sidecar(insecure_dev_tcp=target):
+            with countermand.sync.connect(target=target) as cm, cm.open_run(agent="mailer") as run:
+                with run.grant(scopes=["*"]), countermand.sync.perform("email.send") as act:
+                    pass
+                assert [done.op_id for done in cm.operator.report(run.run_id).done] == [act.op_id]
+                assert len(cm.auditor.runs().runs) == 1
+
+
+def four_ports() -> int:
+    """The first of four loopback ports in a row that nobody has."""
+    while True:
+        with ExitStack() as stack:
+            first = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+            try:
+                for port in range(first + 1, first + 4):
+                    stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            except (OSError, OverflowError):
+                continue
+            return int(first)

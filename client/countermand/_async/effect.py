@@ -1,5 +1,6 @@
 """One action under its grant: its permit, and the word that is left about it."""
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -38,8 +39,8 @@ class Effect:
         self._word = Word()
         # Under an op_id made here nobody else can have asked; under one that was given, somebody may have.
         self._ours = own_op_id
-        self._asking = False
         self._asked = False
+        self._turn = threading.Lock()  # only ever tried: whoever comes second is refused, nobody waits
         self._over = False
 
     @property
@@ -69,17 +70,23 @@ class Effect:
 
     async def _ask(self, question: Callable[[], Any]) -> Permit:
         """Ask for the permit, and take it only if it is this call's own and can still be used."""
-        if self._asking or self.permit is not None:
-            raise self._doubt("had its permit, which is for one effect; intend a new action")
-        asked_before, self._asked, self._asking = self._asked, True, True
+        if not self._turn.acquire(blocking=False):
+            raise self._doubt("is asking for its permit, which is for one effect; intend a new action")
+        try:
+            if self.permit is not None:
+                raise self._doubt("had its permit, which is for one effect; intend a new action")
+            return await self._take(question)
+        finally:
+            self._turn.release()
+
+    async def _take(self, question: Callable[[], Any]) -> Permit:
+        asked_before, self._asked = self._asked, True
         try:
             permit: Permit = await question()
         except RunEnded as ended:
             if self._ours and ended.prior_decision is ActionState.PERMITTED:
                 await self._not_started("the permit did not reach the tool")
             raise
-        finally:
-            self._asking = False
         self._over = True
         if permit.replayed and not (self._ours and (asked_before or permit.asked_before)):
             raise self._doubt("got its permit in another attempt, its effect may have happened: do not act")
