@@ -90,6 +90,8 @@ class Guard:
                 return answer.SerializeToString()
             except Refused as refused:
                 refusal = refused.refusal
+                if refusal.reason is ErrorReason.INTERNAL and "incident" not in refusal.details:
+                    refusal = _incident(rpc, refused, **refusal.details)
             except Exception as defect:
                 refusal = _incident(rpc, defect)
             return await self._abort(rpc, context, refusal)
@@ -125,8 +127,8 @@ def _named(refusal: Refusal) -> dict[str, str]:
     return {name: value for name, value in refusal.details.items() if name in ("run", "grant", "op", "cause")}
 
 
-def _incident(rpc: str, defect: Exception) -> Refusal:
+def _incident(rpc: str, defect: Exception, **details: str) -> Refusal:
     """Refuse for a reason nobody foresaw; the log has the trace under the incident's number."""
     incident = secrets.token_hex(4)
     _log.error("failed", rpc=rpc, incident=incident, exc_info=defect)
-    return Refusal(ErrorReason.INTERNAL, {"incident": incident})
+    return Refusal(ErrorReason.INTERNAL, details | {"incident": incident})
