@@ -1,29 +1,75 @@
-"""The contract's fixtures: every test that asks for `play` or `rig` runs on every kind of store."""
+"""The contract's fixtures: every test that asks for `play` or `rig` runs on every kind of store.
 
-from collections.abc import AsyncIterator
+`memory` is the model, `sqlite` and `redis` are the real stores; `fakeredis` runs the Lua scripts without a
+server, so that a broken script shows within seconds on any machine.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.store.player import Player
+from tests.store.redis_rigs import RedisRig
 from tests.store.rigs import MemoryRig, Rig, SqliteRig
+from tests.support.redis_server import RedisServer, redis_running
+
+KINDS = ("memory", "sqlite", "redis", "fakeredis")
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One real server for all tests of this folder; what a power cut does to it is tested elsewhere."""
+    with redis_running(tmp_path_factory.mktemp("redis"), "--appendonly", "no") as server:
+        yield server
+
+
+@pytest.fixture(params=KINDS)
 async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
-    """One store of each kind, new for each test."""
-    rig = await _start(request.param, tmp_path)
+    """One store of each kind, new for each test; its whole state is looked at when the test is over."""
+    rig = await _start(request, tmp_path)
     yield rig
+    await rig.dump()
     await rig.close()
 
 
-async def _start(kind: str, folder: Path) -> Rig:
-    if kind == "memory":
-        return await MemoryRig.start()
-    return await SqliteRig.start(folder)
+async def _start(request: pytest.FixtureRequest, folder: Path) -> Rig:
+    match request.param:
+        case "memory":
+            return await MemoryRig.start()
+        case "sqlite":
+            return await SqliteRig.start(folder)
+        case "redis":
+            return await RedisRig.start(request.getfixturevalue("redis_server").url)
+        case _:
+            return await RedisRig.start_fake()
 
 
 @pytest.fixture
 def play(rig: Rig) -> Player:
     """Somebody to play on the rig."""
     return Player(rig)
+
+
+@pytest.fixture(scope="module")
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """One event loop for all sequences: to make one costs more than to play one."""
+    with asyncio.Runner() as runner:
+        yield runner.get_loop()
+
+
+@pytest.fixture(scope="module")
+def rigs(
+    loop: asyncio.AbstractEventLoop, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[MemoryRig, list[Rig]]]:
+    """The model, and the two real stores; SQLite on a disk of memory where there is one."""
+
+    async def start() -> tuple[MemoryRig, list[Rig]]:
+        sqlite = await SqliteRig.start(tmp_path_factory.mktemp("sqlite"))
+        return await MemoryRig.start(), [sqlite, await RedisRig.start(redis_server.url)]
+
+    model, others = loop.run_until_complete(start())
+    yield model, others
+    for rig in others:
+        loop.run_until_complete(rig.close())

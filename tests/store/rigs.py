@@ -1,4 +1,7 @@
-"""Rigs: each kind of store, with its clock and its epoch in the test's hands and its whole state in view."""
+"""Rigs: each kind of store, with its clock and its epoch in the test's hands and its whole state in view.
+
+The rigs that run the Lua scripts are in `redis_rigs.py`.
+"""
 
 import asyncio
 import dataclasses
@@ -13,6 +16,7 @@ from grant_service.core.store import Store
 from grant_service.store import records
 from grant_service.store.memory import MemoryState, MemoryStore
 from grant_service.store.sqlite import SqliteStore
+from grant_service.store.sqlite_state import SqliteState
 
 #: The time at which every rig begins: later than any real clock, so that no real deadline passes in between.
 START = 4_000_000_000_000
@@ -41,6 +45,8 @@ class Dump:
 
     def differences(self, other: "Dump") -> list[str]:
         """Say where two dumps differ, one line for each place; empty if they are the same."""
+        if self == other:
+            return []
         mine, others = (_flat(dataclasses.asdict(dump)) for dump in (self, other))
         keys = sorted(mine.keys() | others.keys())
         return [
@@ -53,7 +59,7 @@ class Dump:
 def _flat(value: Any, path: str = "") -> dict[str, Any]:
     if isinstance(value, Mapping):
         parts = value.items()
-    elif isinstance(value, list):
+    elif isinstance(value, list | tuple):
         parts = enumerate(value)
     else:
         return {path: value}
@@ -64,6 +70,8 @@ class Rig(ABC):
     """A store, and what a test may do to the world around it."""
 
     store: Store
+    #: How many callers at once are many: what the slowest rig does in a second.
+    many = 1000
 
     def __init__(self) -> None:
         self.time = START
@@ -84,9 +92,9 @@ class Rig(ABC):
     async def dump(self) -> Dump:
         """Read the whole state, past the store's own doors."""
 
+    @abstractmethod
     async def last_seq(self) -> int:
-        """Read the number of the last journal entry."""
-        return (await self.store.standing()).last_seq
+        """Read the number of the last journal entry, without showing a time as `standing` would."""
 
     @abstractmethod
     async def reset(self) -> None:
@@ -99,6 +107,8 @@ class Rig(ABC):
 
 class MemoryRig(Rig):
     """The model."""
+
+    store: MemoryStore
 
     @classmethod
     async def start(cls) -> "MemoryRig":
@@ -114,16 +124,20 @@ class MemoryRig(Rig):
 
     async def renew_epoch(self, epoch: str) -> None:
         """Begin a new epoch."""
-        assert isinstance(self.store, MemoryStore)
         self.store.renew_epoch(epoch)
 
-    def _state(self) -> MemoryState:
-        assert isinstance(self.store, MemoryStore)
+    @property
+    def state(self) -> MemoryState:
+        """The model's own records."""
         return self.store.state
+
+    async def last_seq(self) -> int:
+        """Read the number of the last entry without showing a time."""
+        return self.state.seq
 
     async def dump(self) -> Dump:
         """Write the model's records as fields."""
-        state = self._state()
+        state = self.state
         return Dump(
             epoch=state.epoch,
             now=state.now,
@@ -161,9 +175,14 @@ class SqliteRig(Rig):
         await self._run(self._empty)
 
     def _empty(self) -> None:
-        state = self.store._state
-        state._db.executescript(_EMPTY)
-        state.epoch, state.now, state.seq = EPOCH, 0, 0
+        store = self.store
+        store._state._db.executescript(_EMPTY)
+        store._state = SqliteState(store._state._db, store._path)  # forgets what the old one knew
+
+    async def last_seq(self) -> int:
+        """Read the number when all that was asked before is decided."""
+        await self.store._idle.wait()
+        return int(self.store._state.seq)
 
     async def dump(self) -> Dump:
         """Read every table."""
@@ -172,13 +191,16 @@ class SqliteRig(Rig):
     def _read(self) -> Dump:
         db = self.store._state._db
         epoch, now, seq = db.execute("SELECT epoch, now, seq FROM meta").fetchone()
-        dump = Dump(epoch, now, seq)
+        # A time that only a report has shown is written with the next decision.
+        dump = Dump(epoch, max(now, self.store._state.now), seq)
         dump.runs = {run: json.loads(text) for run, text in db.execute("SELECT run_id, fields FROM runs")}
         grants = db.execute("SELECT grant_id, fields FROM grants")
         dump.grants = {grant: json.loads(text) for grant, text in grants}
         actions = db.execute("SELECT run_id, op_id, fields FROM actions")
         dump.actions = {(run, op): json.loads(text) for run, op, text in actions}
-        for seq, run, time, kind, text in db.execute("SELECT * FROM journal ORDER BY seq"):
+        for seq, run, time, kind, text in db.execute(
+            "SELECT seq, run_id, time, kind, data FROM journal ORDER BY seq"
+        ):
             dump.entries.setdefault(run, []).append((seq, time, kind, json.loads(text)))
         return dump
 

@@ -1,0 +1,164 @@
+"""The rigs that run the Lua scripts: on a real Redis, and on fakeredis, which needs none."""
+
+import asyncio
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from fakeredis import FakeServer
+from fakeredis.aioredis import FakeAsyncRedisConnection
+
+from grant_service.core.store import Durability
+from grant_service.store.answers import entry, fields
+from grant_service.store.dial import Dial
+from grant_service.store.keys import Keys, Life
+from grant_service.store.link import Call, PipeliningLink
+from grant_service.store.redis import RedisStore
+from grant_service.store.scripts import Script, scripts
+from tests.store.rigs import EPOCH, START, Dump, Rig
+
+#: Stands in for `_host.lua`: time and epoch are what the test wrote.
+HOST = """
+local function host_time_ms() return tonumber(redis.call('GET', 'test:time')) end
+local function host_epoch() return redis.call('GET', 'test:epoch') end
+"""
+OURS = frozenset({"test:time", "test:epoch"})
+
+#: Seconds. No test waits for it: it is there so that a lost reply fails a test on the slowest machine too.
+TIMEOUT = 30.0
+
+
+class RedisRig(Rig):
+    """A store of scripts on one link, so that calls of one turn are decided in their order."""
+
+    store: RedisStore
+
+    def __init__(self, link: PipeliningLink) -> None:
+        super().__init__()
+        self.link, self.keys = link, Keys()
+        self.store = RedisStore(link, host=HOST)
+
+    @classmethod
+    async def start(cls, url: str) -> "RedisRig":
+        """Use a server as if it were new: everything in it is deleted."""
+        rig = cls(Dial(url, scripts(HOST).values(), Durability.VOLATILE, TIMEOUT).link())
+        await rig.reset()
+        return rig
+
+    @classmethod
+    async def start_fake(cls) -> "RedisRig":
+        """Make a new server in this process."""
+        server = FakeServer()
+        connect = partial(FakeAsyncRedisConnection, server=server, protocol=2, decode_responses=True)
+        rig = cls(PipeliningLink(connect, _no_questions, connect_timeout=TIMEOUT, command_timeout=TIMEOUT))
+        await rig.use_scripts({name: _headless(script) for name, script in scripts(HOST).items()})
+        rig.many = 100
+        await rig.reset()
+        return rig
+
+    @property
+    def scripts(self) -> Mapping[str, Script]:
+        """The scripts in use."""
+        return self.store._scripts
+
+    async def use_scripts(self, scripts: Mapping[str, Script]) -> None:
+        """Use other scripts, known to the server from the start: this is how a test plants a defect."""
+        self.store._scripts = dict(scripts)
+        await self._together(*(("SCRIPT", "LOAD", script.text) for script in scripts.values()))
+
+    async def reset(self) -> None:
+        """Delete every key, and set the clock and the epoch."""
+        await self._together(("FLUSHALL",), ("SET", "test:time", START), ("SET", "test:epoch", EPOCH))
+        await super().set_time(START)
+
+    async def set_time(self, time: int) -> None:
+        """Set the clock the scripts read."""
+        await super().set_time(time)
+        await self.link.call("SET", "test:time", time)
+
+    async def renew_epoch(self, epoch: str) -> None:
+        """Set the epoch the scripts read."""
+        await self.link.call("SET", "test:epoch", epoch)
+
+    async def last_seq(self) -> int:
+        """Read the number of the last entry without showing a time."""
+        return int(await self.link.call("HGET", self.keys.meta, "seq") or 0)
+
+    async def dump(self) -> Dump:
+        """Read and decode every key, and make sure that each lives as long as keys.py says."""
+        epoch, flat, names = await self._together(
+            ("GET", "test:epoch"), ("HGETALL", self.keys.meta), ("KEYS", "*")
+        )
+        meta = fields(flat)
+        dump = Dump(epoch, int(meta.pop("now", 0)), int(meta.pop("seq", 0)))
+        assert not meta, "the meta hash holds nothing else"
+        names = sorted(set(names) - OURS - {self.keys.meta, self.keys.runs})
+        for name, value in zip(names, await self._together(*map(_reading, names)), strict=True):
+            self._add(name, value, dump)
+        lives = await self._together(*(("PEXPIRETIME", name) for name in names))
+        for name, expires in zip(names, lives, strict=True):
+            self._check_life(name, expires, dump)
+        await self._check_index(dump)
+        return dump
+
+    async def _together(self, *commands: Sequence[str | int]) -> list[Any]:
+        """Send commands in one write."""
+        return await asyncio.gather(*(self.link.call(*command) for command in commands))
+
+    def _add(self, name: str, value: list[Any], dump: Dump) -> None:
+        kind, _, rest = name.removeprefix(self.keys.stem).partition(":")
+        match kind:
+            case "run":
+                dump.runs[rest] = fields(value)
+            case "grant":
+                dump.grants[rest] = fields(value)
+            case "action":
+                run, _, op = rest.partition(":")
+                dump.actions[run, op] = fields(value)
+            case "journal":
+                entries = [entry(rest, row) for row in value]
+                dump.entries[rest] = [(e.seq, e.time, e.kind.value, dict(e.data)) for e in entries]
+
+    def _check_life(self, name: str, expires: int, dump: Dump) -> None:
+        """A key ends with its run's records; the record of a cancelled run never does."""
+        life, run = self.keys.life(name), dump.runs[self._run_of(name, dump)]
+        if life is Life.TOMBSTONE and run["state"] == "CANCELLED":
+            assert expires == -1, f"{name} is a tombstone"
+        elif run["keep_until"] == "0":
+            assert expires > START, f"{name} belongs to a tombstone and must end"
+        else:
+            assert expires == int(run["keep_until"]), f"{name} must end with its run"
+
+    def _run_of(self, name: str, dump: Dump) -> str:
+        kind, _, rest = name.removeprefix(self.keys.stem).partition(":")
+        return dump.grants[rest]["run"] if kind == "grant" else rest.partition(":")[0]
+
+    async def _check_index(self, dump: Dump) -> None:
+        """The list of runs holds every opened run under its number, and nothing else."""
+        flat = fields(await self.link.call("ZRANGE", self.keys.runs, 0, -1, "WITHSCORES"))
+        opened = {run: record["open_seq"] for run, record in dump.runs.items() if record["open_seq"] != "0"}
+        assert flat == opened, "the list of runs is not that of the opened runs"
+
+
+def _reading(name: str) -> tuple[str, ...]:
+    """How to read a key; one that nobody named is an error."""
+    kind = name.partition("}:")[2].partition(":")[0]
+    assert kind in ("run", "grant", "action", "journal"), f"nobody knows the key {name}"
+    return ("XRANGE", name, "-", "+") if kind == "journal" else ("HGETALL", name)
+
+
+async def _no_questions(call: Call) -> None:
+    """Ask a fake server nothing: it cannot tell whether it is fit."""
+
+
+def changed(script: Script, old: str, new: str) -> Script:
+    """The script with another text wherever it has this one."""
+    text = script.text.replace(old, new)
+    return replace(script, text=text, sha=hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+def _headless(script: Script) -> Script:
+    """The script with its header made a comment: fakeredis knows no headers, and never runs out of memory."""
+    return changed(script, "#!lua", "-- #!lua")
