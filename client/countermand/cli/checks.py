@@ -63,7 +63,7 @@ def every(place: Place) -> Iterator[Check]:
             answering.append(check.verdict is not Verdict.FAIL)
             yield check
         if all(answering):
-            yield from _store(client, place)
+            yield from _store(client)
 
 
 def _versions() -> Check:
@@ -147,7 +147,7 @@ def _answers(client: "Client", role: Role) -> Check:
     return Check(name, Verdict.FAIL, f"{target} does not answer", "see the sidecar's log")
 
 
-def _store(client: "Client", place: Place) -> Iterator[Check]:
+def _store(client: "Client") -> Iterator[Check]:
     """Say what the store keeps. Only a report tells, so one of the youngest run is read."""
     try:
         page = client.auditor.runs(page_size=1)
@@ -155,20 +155,20 @@ def _store(client: "Client", place: Place) -> Iterator[Check]:
     except CountermandError as error:
         yield Check("store", Verdict.FAIL, " ".join(str(error).split()), "see the sidecar's log")
         return
-    kind = "" if place.is_tcp else _kind(place.directory)
     if report is None:
-        yield Check("store", Verdict.OK, f"{kind}answers; what it keeps is told once there is a run")
+        yield Check("store", Verdict.OK, "answers; what it keeps is told once there is a run")
         return
-    yield _durability(report, kind)
+    yield _durability(report)
     yield from _epoch(report)
 
 
-def _kind(home: Path) -> str:
-    return "embedded (SQLite), " if (home / "data" / "countermand.db").exists() else ""
+#: What the first letters of a store's epoch say; any other is the replication id of a Redis or Valkey.
+_KINDS = {"sql": "embedded (SQLite)", "mem": "memory"}
 
 
-def _durability(report: Report, kind: str) -> Check:
-    told = f"{kind}{report.durability}, epoch {report.store_epoch}"
+def _durability(report: Report) -> Check:
+    kind = _KINDS.get(report.store_epoch.partition("-")[0], "Redis or Valkey")
+    told = f"{kind}, {report.durability}, epoch {report.store_epoch}"
     if report.durability is Durability.SYNCED:
         return Check("store", Verdict.OK, told)
     fix = "use the embedded store, or a Redis with appendonly yes and appendfsync always"

@@ -55,10 +55,8 @@ class DemoPage:
         """Tell an event of the second story."""
         if event.what == "stopped":
             named = ", ".join(ERRANDS[op_id].action for op_id in sorted(played.named)) or "nothing"
-            self._stop(
-                played, played.stopped_at, "The user presses Stop. Countermand answers: no new commit is"
-            )
-            self._stop(played, played.stopped_at, f"accepted; may still land: {named}.")
+            self._stop(played, played.stopped_at, "The user presses Stop. Countermand answers:")
+            self._stop(played, played.stopped_at, f"No new commit is accepted. May still land: {named}.")
         else:
             self._errand(played, event, "yellow")
 

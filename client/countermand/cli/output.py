@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Callable, Iterable
 from enum import StrEnum
-from functools import cache
 from typing import TYPE_CHECKING
 
 from countermand.cli.documents import Document, dumps
@@ -53,7 +52,6 @@ def show(
     sys.stdout.flush()
 
 
-@cache
 def keep_going_with_any_encoding() -> None:
     """Write what the terminal's encoding lacks as escapes, rather than fail while a report is printed."""
     for stream in (sys.stdout, sys.stderr):

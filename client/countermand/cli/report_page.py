@@ -97,7 +97,7 @@ def _of_whom(report: Report) -> str:
 
 
 def _done(console: "Console", report: Report) -> None:
-    header = ["what", "where", "confirmed at", "receipt", "can it be undone?", "note", "run", "op"]
+    header = ["what", "where", "confirmed at", "receipt", "undo", "note", "run", "op"]
     rows = [
         [
             one.action,
@@ -120,7 +120,7 @@ def _interrupted(console: "Console", report: Report) -> None:
 
 
 def _in_flight(console: "Console", report: Report) -> None:
-    header = ["what", "where", "until", "left", "can it be undone?", "run", "op"]
+    header = ["what", "where", "until", "left", "undo", "run", "op"]
     rows = [
         [
             one.action,
@@ -139,7 +139,7 @@ def _in_flight(console: "Console", report: Report) -> None:
 
 
 def _unknown(console: "Console", report: Report) -> None:
-    header = ["what", "where", "told to go at", "receipt", "can it be undone?", "note", "run", "op"]
+    header = ["what", "where", "told to go at", "receipt", "undo", "note", "run", "op"]
     rows = [
         [
             one.action,

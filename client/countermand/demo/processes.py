@@ -30,6 +30,7 @@ class Players:
         self.directory = Path(tempfile.mkdtemp(prefix="cm-demo-", dir="/tmp"))
         self.home = self.directory / "home"
         self._processes: list[subprocess.Popen[str]] = []
+        self._listeners: list[threading.Thread] = []
         self._events: queue.Queue[Event] = queue.Queue()
 
     def __enter__(self) -> Self:
@@ -44,7 +45,9 @@ class Players:
     def start(self, module: str, *arguments: str) -> subprocess.Popen[str]:
         """Start one of the demo's programs and listen to it."""
         process = self._start(module, *arguments, output=subprocess.PIPE, errors=None)
-        threading.Thread(target=self._listen, args=(process,), daemon=True).start()
+        listener = threading.Thread(target=self._listen, args=(process,), daemon=True)
+        listener.start()
+        self._listeners.append(listener)
         return process
 
     def _start(
@@ -64,8 +67,10 @@ class Players:
         return process
 
     def _listen(self, process: subprocess.Popen[str]) -> None:
-        for line in process.stdout or ():
-            self._events.put(Event(**json.loads(line)))
+        if process.stdout:
+            with process.stdout as said:
+                for line in said:
+                    self._events.put(Event(**json.loads(line)))
         self._events.put(Event(0, ENDED))
 
     def events(self, timeout: float) -> Iterator[Event]:
@@ -90,6 +95,8 @@ class Players:
             process.terminate()
         for process in self._processes:
             _end(process)
+        for listener in self._listeners:
+            listener.join()
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
@@ -100,4 +107,4 @@ def _end(process: subprocess.Popen[str]) -> None:
         process.kill()
         process.wait()
     if process.stdin:
-        process.stdin.close()  # its standard output is closed by the thread that listens to it
+        process.stdin.close()
