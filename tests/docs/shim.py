@@ -11,8 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-#: Targets that are run for real. The others take long, need the network, or take the environment away.
-_QUICK = frozenset({"help", "setup", "serve", "demo"})
+#: Targets that are run for real. The others take long, need the network, or take the environment away. What
+#: `make demo` runs is run for real on the page of the command line.
+_QUICK = frozenset({"help", "setup", "serve"})
 _READY = "Countermand is ready"
 _SECONDS = 60.0
 

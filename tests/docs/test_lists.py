@@ -10,6 +10,7 @@ import typer
 import countermand
 from countermand import _errors as client_errors
 from countermand.cli.app import app
+from countermand.cli.exit_codes import ExitCode
 from countermand.v1 import errors_pb2
 from grant_service.core.action import ActionState
 from grant_service.core.errors import ErrorReason
@@ -189,10 +190,17 @@ def test_every_target_of_make_is_listed() -> None:
 
 
 def test_every_verb_of_the_command_line_is_shown() -> None:
-    """docs/cli.md shows each verb, and no page shows one that does not exist."""
+    """docs/cli.md lists each verb, and no page shows one that does not exist."""
     verbs = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
-    assert verbs - _shown(page("docs/cli.md"), "countermand") == set()
+    rows = page("docs/cli.md").table("Verb")
+    assert {code(row[0]) for row in rows if len(row) == 2} == verbs
     assert [(one.name, wrong) for one in pages() if (wrong := _shown(one, "countermand") - verbs)] == []
+
+
+def test_every_exit_code_is_listed() -> None:
+    """docs/cli.md lists the exit codes by number and name."""
+    listed = {int(row[0]): row[1].upper().replace(" ", "_") for row in page("docs/cli.md").table("Code")}
+    assert listed == {one.value: one.name for one in ExitCode}
 
 
 def test_every_target_that_is_shown_exists() -> None:

@@ -24,7 +24,9 @@ _PATH = re.compile(r"[\w.-]+(?:/[\w.<>-]+)+/?|[\w-]+\.(?:py|lua|md|proto|conf|to
 _NAME = re.compile(r"[A-Za-z_][\w]*(?:\.[A-Za-z_]\w*)*(?:\(\))?")
 
 #: Paths that are not in the checkout: those below COUNTERMAND_HOME, a reader's own, and patterns of names.
-_NOT_IN_CHECKOUT = re.compile(r"(?:run|data|keys|~?/?\.local|\$\w+)/.*|conftest\.py|.*[<>*].*")
+_NOT_IN_CHECKOUT = re.compile(r"(?:run|data|keys|grants|~?/?\.local|\$\w+)/.*|conftest\.py|.*[<>*].*")
+#: The name of a document the command line prints; it looks like a path.
+_SCHEMA = re.compile(r"countermand\.(\w+)/v\d+")
 #: A path of some machine: a reader has another one.
 _MACHINE = re.compile(r"(?<![\w.:/$~-])/(?:work|root|home|Users|tmp|opt|mnt|usr|var)/\w")
 _HOST = re.compile(r"https?://(?!(?:[\w-]+\.)?example\.(?:com|org)\b)[\w.-]+", re.IGNORECASE)
@@ -60,6 +62,8 @@ def test_files_and_tests_that_are_named_exist(one: Page) -> None:
 def resolves(word: str) -> bool:
     """Say whether a word is no path, or one that is there."""
     path, _, test = word.partition("::")
+    if schema := _SCHEMA.fullmatch(word):
+        return schema[1] in source_words()
     if not _PATH.fullmatch(path) or _NOT_IN_CHECKOUT.fullmatch(path):
         return True
     found = [ROOT / base / path for base in _BASES if (ROOT / base / path).exists()]
@@ -117,6 +121,7 @@ def test_these_checks_can_fail() -> None:
     assert link_fault(bad, "https://example.com")
     assert not link_fault(bad, "concepts.md#roles")
     assert not resolves("tests/nowhere.py")
+    assert not resolves("countermand.nosuchdocument/v1")
     assert resolves("core/run.py")
     assert not resolves("tests/store/test_cancel.py::test_that_nobody_wrote")
     assert resolves("tests/store/test_cancel.py::test_cancel_beats_a_late_commit")
