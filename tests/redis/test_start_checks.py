@@ -192,7 +192,7 @@ async def test_a_server_that_never_answers_is_given_up_after_the_timeout(server:
         started = time.monotonic()
         with pytest.raises(StoreFailed) as failed:
             await RedisStore.connect(proxy.url, timeout=0.3)
-        assert time.monotonic() - started < 1.0
+        assert time.monotonic() - started < 2.0
         assert failed.value.refusal.reason is ErrorReason.STORE_UNAVAILABLE
         assert proxy.connections == 1, "nobody tries again by himself"
         proxy.open.set()
