@@ -23,7 +23,7 @@ RUNNING = [one for one in pages() if any(block.runs for block in one.blocks)]
 def test_a_page_does_what_it_says(one: Page) -> None:
     """Its blocks run from top to bottom, and say what the page shows."""
     with Terminal() as terminal:
-        if not serves_itself(one):
+        if takes_a_sidecar_for_granted(one):
             terminal.serve()
         for block, shown in steps(one):
             check(block, terminal.run(block), shown)
@@ -37,11 +37,11 @@ def steps(one: Page) -> Iterator[tuple[Block, str | None]]:
             yield block, after.text if after and after.language == "output" else None
 
 
-def serves_itself(one: Page) -> bool:
-    """Say whether a page starts its own sidecar."""
-    return any(
-        re.search(r"^(?:make|countermand) serve\b", block.text, re.MULTILINE) for block, _ in steps(one)
-    )
+def takes_a_sidecar_for_granted(one: Page) -> bool:
+    """Say whether a page has commands for a sidecar that it does not start itself."""
+    commands = "".join(block.text for block, _ in steps(one) if block.language == "sh")
+    starts = re.search(r"^(?:make|countermand) serve\b", commands, re.MULTILINE)
+    return bool(commands) and starts is None
 
 
 def check(block: Block, said: str, shown: str | None) -> None:
