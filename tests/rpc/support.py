@@ -1,6 +1,7 @@
 """What the tests of the service share: a sidecar in this process, and callers on its sockets."""
 
 import asyncio
+import functools
 import hashlib
 import shutil
 import tempfile
@@ -24,6 +25,7 @@ from grant_service.rpc.roles import Role
 from grant_service.rpc.server import SERVICES
 from grant_service.settings import Settings
 from grant_service.store.memory import MemoryStore
+from grant_service.tokens.keys import load_or_create
 
 #: Every method of the contract by its name; the names are unique over all services.
 METHODS: dict[str, Any] = {method.name: method for service in SERVICES.values() for method in service.methods}
@@ -218,11 +220,32 @@ def short_home() -> Iterator[Path]:
         shutil.rmtree(home, ignore_errors=True)
 
 
+@functools.cache
+def _keys() -> dict[str, bytes]:
+    """The files of a key directory, made once: syncing new ones for every test takes longer than the test."""
+    with short_home() as home:
+        load_or_create(home / "keys")
+        return {path.name: path.read_bytes() for path in (home / "keys").iterdir()}
+
+
+def put_keys(home: Path) -> None:
+    """Give a home the keys that all sidecars of these tests have unless they make their own."""
+    directory = home / "keys"
+    directory.mkdir(mode=0o700)
+    for name, content in _keys().items():
+        (directory / name).touch(mode=0o600)
+        (directory / name).write_bytes(content)
+
+
 @asynccontextmanager
-async def served(store: Store | None = None, **settings: Any) -> AsyncIterator[Served]:
+async def served(
+    store: Store | None = None, *, own_keys: bool = False, **settings: Any
+) -> AsyncIterator[Served]:
     """Run a sidecar in this process, on a store in memory with a manual clock unless another is given."""
     clock = ManualClock()
     with short_home() as home:
+        if not own_keys:
+            put_keys(home)
         kept = store or MemoryStore(clock)
         sidecar = await Sidecar.start(Settings(home=home, store="memory", **settings), store=kept)
         told = Served(home, sidecar, kept, clock)
