@@ -3,6 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from statistics import median, quantiles
 
 import redis
@@ -34,12 +35,12 @@ async def sample(rig: Rig, naive: redis.Redis) -> Sample:
     empty = await _alone([rig.empty] * ALONE)
     ids = await rig.prepare(ALONE)
     before = rig.cpu_seconds()
-    commits = await _alone([lambda op=op: rig.commit(op) for op in ids])
+    commits = await _alone([partial(rig.commit, op) for op in ids])
     cpu_alone = (rig.cpu_seconds() - before) / ALONE * 1e6
     empty_rate = await _together([rig.empty] * TOGETHER)
     ids = await rig.prepare(TOGETHER)
     before = rig.cpu_seconds()
-    commit_rate = await _together([lambda op=op: rig.commit(op) for op in ids])
+    commit_rate = await _together([partial(rig.commit, op) for op in ids])
     cpu_together = (rig.cpu_seconds() - before) / TOGETHER * 1e6
     return Sample(
         empty_p50=median(empty),

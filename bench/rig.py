@@ -11,7 +11,9 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -37,10 +39,11 @@ class Rig:
             role: grpc.aio.insecure_channel(f"unix:{home}/run/{role}.sock", [("grpc.enable_retries", 0)])
             for role in ("issuer", "tool", "operator")
         }
-        self.issuer = grant_grpc.GrantServiceStub(self._channels["issuer"])
-        self.tool = action_grpc.ActionServiceStub(self._channels["tool"])
-        self.operator = control_grpc.ControlServiceStub(self._channels["operator"])
-        self._empty = self._channels["tool"].unary_unary(EMPTY)
+        # The stubs' types are those of the blocking twin.
+        self.issuer: Any = grant_grpc.GrantServiceStub(self._channels["issuer"])
+        self.tool: Any = action_grpc.ActionServiceStub(self._channels["tool"])
+        self.operator: Any = control_grpc.ControlServiceStub(self._channels["operator"])
+        self._empty: Any = self._channels["tool"].unary_unary(EMPTY)
         self._token, self._next = "", 0
 
     async def open(self) -> None:
@@ -58,18 +61,19 @@ class Rig:
         self._next += count
         intents = [action_pb.Intent(op_id=op, action="bench.act", digest=DIGEST) for op in ids]
         requests = [action_pb.PrepareActionRequest(grant_token=self._token, intent=told) for told in intents]
-        await callers(64, [lambda one=one: self.tool.PrepareAction(one) for one in requests])
+        await callers(64, [partial(self.tool.PrepareAction, one) for one in requests])
         return ids
 
     def commit(self, op_id: str) -> Awaitable[object]:
         """Commit one."""
-        return self.tool.CommitAction(
-            action_pb.CommitActionRequest(grant_token=self._token, op_id=op_id, digest=DIGEST)
-        )
+        request = action_pb.CommitActionRequest(grant_token=self._token, op_id=op_id, digest=DIGEST)
+        call: Awaitable[object] = self.tool.CommitAction(request)
+        return call
 
     def empty(self) -> Awaitable[object]:
         """Call the RPC that does nothing, with a message as long as a commit's."""
-        return self._empty(b"x" * 400)
+        call: Awaitable[object] = self._empty(b"x" * 400)
+        return call
 
     async def cancel(self) -> None:
         """Stop the run."""

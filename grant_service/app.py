@@ -110,14 +110,13 @@ class Sidecar:
         settings, store = self.settings, self.store
         operators = role in _OPERATORS
         slots = Slots(settings.max_operator_calls if operators else settings.max_calls)
-        timeout = settings.operator_timeout if operators else settings.decision_timeout
         servicers: dict[str, object] = {
             "GrantService": GrantServicer(store, decode, partial(_mint, keyring)),
             "ActionService": ActionServicer(store, decode),
             "ControlService": ControlServicer(store, decode),
             "JournalService": JournalServicer(store),
         }
-        guard = Guard(role, slots, timeout)
+        guard = Guard(role, slots, settings.decision_timeout, settings.operator_timeout)
         server = build_server(guard, servicers, self._health.servicer)
         try:
             address = self._bind(server, listener.socket_path(run, role), offset)

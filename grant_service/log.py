@@ -31,6 +31,21 @@ def configure(level: str) -> None:
     logging.captureWarnings(True)
 
 
+def pass_on() -> None:
+    """Log through the standard library: for a sidecar inside another program, whose logs are its own."""
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.processors.format_exc_info,
+            redact,
+            structlog.processors.KeyValueRenderer(key_order=["event"]),
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+
+
 def _renderer() -> Any:
     if not sys.stderr.isatty():
         return structlog.processors.JSONRenderer()

@@ -87,10 +87,10 @@ class Settings(BaseSettings):
     """How many actions a run may prepare: a runaway agent must not fill the store."""
 
     decision_timeout: Seconds = 2
-    """How long a tool's or issuer's call may take; after it the answer is `do not act, ask again`."""
+    """How long a decision may take; after it the answer is `do not act, ask again`."""
 
     operator_timeout: Seconds = 10
-    """How long a cancel or a read may take. Longer, because a report may be long."""
+    """How long a cancel or a read may take, whoever asks. Longer, because a report may be long."""
 
     max_calls: Annotated[int, Field(gt=0)] = 512
     """How many calls the issuer's and the tool's listener each have under way; more are refused at once."""

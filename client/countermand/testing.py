@@ -145,6 +145,7 @@ def _service() -> Callable[[Path, dict[str, Any], ManualClock | None], Any]:
     try:
         from grant_service.app import Sidecar as Service
         from grant_service.core.clock import system_clock
+        from grant_service.log import pass_on
         from grant_service.settings import Settings
     except ModuleNotFoundError as missing:
         raise ModuleNotFoundError(
@@ -154,6 +155,7 @@ def _service() -> Callable[[Path, dict[str, Any], ManualClock | None], Any]:
         ) from missing
 
     async def start(home: Path, settings: dict[str, Any], clock: ManualClock | None) -> Any:
+        pass_on()
         time = clock.milliseconds if clock else system_clock
         return await Service.start(Settings(home=home, **settings), clock=time)
 

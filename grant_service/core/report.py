@@ -164,7 +164,8 @@ def _moved(action: ReportedAction, entry: Entry, end: End | None) -> ReportedAct
         )
     if entry.kind is Kind.ABANDONED:
         # Interrupted by the cut stays interrupted: giving up afterwards is no news.
-        return action if after_cut else replace(action, state=ActionState.ABANDONED)
+        note = entry.data.get("note", "")
+        return action if after_cut else replace(action, state=ActionState.ABANDONED, note=note)
     return replace(
         action,
         state=ActionState(entry.data["outcome"]),

@@ -56,10 +56,10 @@ class Slots:
 class Guard:
     """Guards the handlers of one listener."""
 
-    def __init__(self, role: Role, slots: Slots, timeout: float) -> None:
+    def __init__(self, role: Role, slots: Slots, decision_timeout: float, report_timeout: float) -> None:
         self._role = role
         self._slots = slots
-        self._timeout = timeout
+        self._decision_timeout, self._report_timeout = decision_timeout, report_timeout
 
     def handler(self, rpc: str, request_type: type[Message], method: Method | None) -> Handler:
         """Wrap one RPC's method; an RPC that is not in the table, or has no method, is refused.
@@ -76,6 +76,11 @@ class Guard:
             return self._refusing(rpc, Refusal(ErrorReason.VERB_NOT_SERVED, {"rpc": rpc}))
         return self._guarded(rpc, request_type, method)
 
+    def _timeout(self, rpc: str) -> float:
+        """Give a call that may have to compile a report its longer time, whoever asks."""
+        slow = rpc.startswith(("ControlService.", "JournalService."))
+        return self._report_timeout if slow else self._decision_timeout
+
     def _refusing(self, rpc: str, refusal: Refusal) -> Handler:
         async def refuse(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
             await self._abort(rpc, context, refusal)
@@ -83,10 +88,12 @@ class Guard:
         return refuse
 
     def _guarded(self, rpc: str, request_type: type[Message], method: Method) -> Handler:
+        longest = self._timeout(rpc)
+
         async def handle(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             try:
-                work = method(_parsed(request_type, request))
-                answer = await self._decide(work, context.time_remaining())
+                timeout = min(longest, context.time_remaining() or longest)  # None: no deadline was set
+                answer = await self._decide(method(_parsed(request_type, request)), timeout)
                 return answer.SerializeToString()
             except Refused as refused:
                 refusal = refused.refusal
@@ -98,10 +105,9 @@ class Guard:
 
         return handle
 
-    async def _decide(self, work: Any, remaining: float | None) -> Any:
+    async def _decide(self, work: Any, timeout: float) -> Any:
         """Run a call's work so that a caller who hangs up does not take the decision with it."""
         task = self._slots.start(work)
-        timeout = self._timeout if remaining is None else min(self._timeout, remaining)
         try:
             async with asyncio.timeout(timeout):
                 return await asyncio.shield(task)
