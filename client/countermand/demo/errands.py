@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from countermand import Reversibility
 
 #: Seconds. The user presses Stop a moment after all errands are under way; the slow ones all take longer.
-WRITING_S, QUEUED_S, UPLOADING_S = 0.9, 1.1, 1.3
+WRITING_S, QUEUED_S, UPLOADING_S = 1.2, 1.4, 1.6
 STOP_AFTER_S = 0.3
 
 
