@@ -28,7 +28,7 @@ def main() -> int:
     build = app.build_server
 
     def build_with_empty(*parts: Any) -> grpc.aio.Server:
-        server = build(*parts)
+        server: grpc.aio.Server = build(*parts)
         server.add_generic_rpc_handlers((_Empty(),))
         return server
 
