@@ -8,6 +8,9 @@ from pathlib import Path
 #: Enough for some ten thousand cancels and settles.
 SIZE = 8 * 1024 * 1024
 
+#: A disk with less than this is full, though a few more decisions may fit.
+_LITTLE = 1024 * 1024
+
 
 class Headroom:
     """A file that is only there to be deleted. While it is gone only urgent calls are decided."""
@@ -21,6 +24,10 @@ class Headroom:
         """Give the room back to the disk."""
         self.released = True
         self._path.unlink(missing_ok=True)
+
+    def is_tight(self) -> bool:
+        """Say whether the disk has next to no room beside the reserve."""
+        return shutil.disk_usage(self._path.parent).free < _LITTLE
 
     def restore(self) -> bool:
         """Take the room again if there is plenty; say whether the reserve stands."""

@@ -43,6 +43,7 @@ class SqliteStore(ByRules):
         self._clock = clock
         self._lock = LockFile(path.parent / "lock")
         self._headroom = Headroom(path.parent / "headroom")
+        self._full = False
         self._queue: list[Call] = []
         self._flushing = False
         self._closing = False
@@ -123,6 +124,7 @@ class SqliteStore(ByRules):
         except StoreFailed as failed:
             if failed.refusal.reason is not ErrorReason.STORE_FULL:
                 raise
+            self._full = True
             if any(rule in _URGENT for rule, _ in batch):
                 self._headroom.release()
                 return self._write_urgent(batch, failed)
@@ -157,12 +159,21 @@ class SqliteStore(ByRules):
         return await self._reading(lambda read: sqlite_state.read_journal(read, run_id, after_seq, limit))
 
     async def standing(self) -> Standing:
-        """Tell how the store stands. One that lives on its reserve says so, and looks for room again."""
-        full = self._headroom.released and not await self._in(self._writer, self._headroom.restore)
+        """Tell how the store stands. One without room says so, and looks for room again."""
         epoch, _, seq = await self._reading(sqlite_state.read_meta)
-        now = await self._in(self._writer, lambda: self._state.look_at(self._clock()))
-        trouble = explain(_full("the reserve is in use").refusal) if full else ""
+        now, trouble = await self._in(
+            self._writer, lambda: (self._state.look_at(self._clock()), self._trouble())
+        )
         return Standing(epoch, Durability.SYNCED, now, seq, trouble)
+
+    def _trouble(self) -> str:
+        """Say what is wrong. Only an urgent call gives up the reserve, so it may stand on a full disk."""
+        if self._headroom.released and not self._headroom.restore():
+            return explain(_full("the reserve is in use").refusal)
+        if self._full and self._headroom.is_tight():
+            return explain(_full("the disk is full").refusal)
+        self._full = False
+        return ""
 
     async def close(self) -> None:
         """Answer everything that was asked, then let go of the file and the lock."""
