@@ -42,6 +42,12 @@ def test_nobody_listening(shell: Shell, tmp_path: Path) -> None:
         assert str(tmp_path) in done.err
 
 
+def test_a_cancel_without_an_answer_is_no_stop(shell: Shell, tmp_path: Path) -> None:
+    """The line says so, and what to do."""
+    done = shell("cancel", "r-1", "--reason", "incident", "--home", str(tmp_path))
+    assert "may NOT be stopped: repeat the command" in done.err
+
+
 def test_an_unknown_run_is_not_stopped(real: Sidecar, shell: Shell) -> None:
     """A mistyped id at 3 a.m. must not look like success."""
     done = shell("cancel", "r-typo", "--reason", "incident")

@@ -36,6 +36,8 @@ def line(verb: str, error: CountermandError) -> str:
     if isinstance(error, TryAgain) and verb in ("commit", "perform"):
         name = f"--op {error.metadata['op']} " if verb == "perform" and "op" in error.metadata else ""
         told += f"; to ask again, add {name}--again"
+    if isinstance(error, TryAgain) and verb == "cancel":
+        told += "; the run may NOT be stopped: repeat the command until it answers, that is safe"
     return told if error.reason is ErrorReason.UNSPECIFIED else f"{told} [{error.reason}]"
 
 
