@@ -4,32 +4,28 @@ Python names the keys, sends the script and checks what comes back; every decisi
 """
 
 import asyncio
-import itertools
-import secrets
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 
 from grant_service.core import verbs
 from grant_service.core.action import Intent
 from grant_service.core.errors import ErrorReason, Refusal, StoreFailed, explain
 from grant_service.core.grant import GrantRef
-from grant_service.core.journal import Entry
 from grant_service.core.lifecycle import labels_text, scopes_text
-from grant_service.core.run import Run
 from grant_service.core.store import Durability, Standing
 from grant_service.store import answers
+from grant_service.store.asking import Asker, Word
 from grant_service.store.dial import Dial
 from grant_service.store.faults import store_failed
 from grant_service.store.keys import Keys
 from grant_service.store.link import Link
+from grant_service.store.redis_reads import RedisReads
 from grant_service.store.scripts import scripts
 
 A = TypeVar("A")
-Word = str | int
 Path = tuple[str, ...]
 
 #: How long the journal of a run that was cancelled before anybody opened it stays: 30 days. Its record stays.
@@ -37,9 +33,6 @@ TOMBSTONE_KEEP_MS = 30 * 24 * 3600 * 1000
 
 #: A run's path can change only by the run going away and being opened again; then we look again, this often.
 _PATH_TRIES = 4
-
-#: How many runs of the list are looked at beside those asked for.
-_SAMPLE = 50
 
 
 class ToolCommand(Protocol):
@@ -51,7 +44,7 @@ class ToolCommand(Protocol):
     def peer(self) -> str: ...
 
 
-class RedisStore:
+class RedisStore(RedisReads):
     """Decides by the scripts. Cancels and reads have their own link: no queue of decisions delays them."""
 
     def __init__(
@@ -65,10 +58,10 @@ class RedisStore:
         durability: Callable[[], Durability] = lambda: Durability.VOLATILE,
     ) -> None:
         """Use the links given; `host` is the text of another `_host.lua`, for tests to set time and epoch."""
-        self._link, self._control = link, control or link
-        self._keys, self._scripts = Keys(prefix, partition), scripts(host)
+        self._links = [link, control] if control else [link]
+        super().__init__(Asker(control or link), Keys(prefix, partition))
+        self._decisions, self._scripts = Asker(link), scripts(host)
         self._durability = durability
-        self._nonces = itertools.count(secrets.randbits(48))
 
     @classmethod
     async def connect(
@@ -101,7 +94,9 @@ class RedisStore:
 
         def attempt(path: Path) -> Awaitable[verbs.Opened | Refusal | answers.OtherPath]:
             args = (command.run_id, ",".join(path), command.ttl_ms, command.keep_ms, *content)
-            return self._ask("open", [*fixed, *keys.path(path)], args, answers.opened)
+            return self._decisions.decide(
+                self._scripts["open"], [*fixed, *keys.path(path)], args, answers.opened
+            )
 
         return await _along_path((parent or command.run_id,), attempt)
 
@@ -114,7 +109,9 @@ class RedisStore:
 
         def attempt(path: Path) -> Awaitable[verbs.Issued | Refusal | answers.OtherPath]:
             args = (command.grant_id, run_id, ",".join(path[:-1]), *content)
-            return self._ask("issue", [*fixed, *keys.path(path)], args, answers.issued)
+            return self._decisions.decide(
+                self._scripts["issue"], [*fixed, *keys.path(path)], args, answers.issued
+            )
 
         return await _along_path((run_id,), attempt)
 
@@ -159,46 +156,6 @@ class RedisStore:
         names = [keys.meta, keys.run(run_id), keys.journal(run_id)]
         return await self._decide("finish", names, (run_id, command.actor, command.note), answers.finished)
 
-    async def runs(self, ids: Sequence[str]) -> list[Run | None]:
-        """Read runs by id."""
-        replies = await self._read(*(("HGETALL", self._keys.run(run_id)) for run_id in ids))
-        with self._distrusting(self._control):
-            return [answers.run(run_id, reply) for run_id, reply in zip(ids, replies, strict=True)]
-
-    async def run_ids(self, before_seq: int, limit: int) -> list[tuple[int, str]]:
-        """Read opened runs, the youngest first; take those whose records are gone off the list."""
-        found: list[tuple[int, str]] = []
-        highest = f"({before_seq}" if before_seq else "+inf"
-        while (missing := limit - len(found)) > 0:
-            rows = await self._listed("ZREVRANGEBYSCORE", highest, "-inf", "WITHSCORES", "LIMIT", 0, missing)
-            found += await self._kept(rows)
-            if len(rows) < missing:
-                break
-            highest = f"({rows[-1][0]}"
-        # Nobody pages to the end of a long list: a few taken at random keep it from growing for ever.
-        await self._kept(await self._listed("ZRANDMEMBER", _SAMPLE, "WITHSCORES"))
-        return found
-
-    async def _listed(self, command: str, *words: Word) -> list[tuple[int, str]]:
-        (flat,) = await self._read((command, self._keys.runs, *words))
-        with self._distrusting(self._control):
-            return [(int(seq), run_id) for run_id, seq in answers.fields(flat).items()]
-
-    async def _kept(self, rows: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
-        """Keep the rows whose records say the same, and take the others off the list."""
-        stored = await self._read(*(("HGET", self._keys.run(run_id), "open_seq") for _, run_id in rows))
-        gone = [seq for (seq, _), known in zip(rows, stored, strict=True) if known != str(seq)]
-        # By number, not by id: the id may have been opened again in the meantime, under a new number.
-        await self._read(*(("ZREMRANGEBYSCORE", self._keys.runs, seq, seq) for seq in gone))
-        return [row for row in rows if row[0] not in gone]
-
-    async def journal(self, run_id: str, after_seq: int, limit: int) -> list[Entry]:
-        """Read a run's entries in order."""
-        words = ("XRANGE", self._keys.journal(run_id), f"({after_seq}-0", "+", "COUNT", limit)
-        (rows,) = await self._read(words)
-        with self._distrusting(self._control):
-            return [answers.entry(run_id, row) for row in rows]
-
     async def standing(self) -> Standing:
         """Tell how the store stands; the answer proves that it can write, or says that it has no room."""
         try:
@@ -217,7 +174,7 @@ class RedisStore:
 
     async def close(self) -> None:
         """Finish what is under way and let go of Redis."""
-        await asyncio.gather(self._link.close(), self._control.close())
+        await asyncio.gather(*(link.close() for link in self._links))
 
     async def _act(
         self,
@@ -240,63 +197,13 @@ class RedisStore:
         keys: Sequence[str],
         args: Sequence[Word],
         make: Callable[[bool, list[str]], A],
-        link: Link | None = None,
+        asker: Asker | None = None,
     ) -> A | Refusal:
         """Decide a verb whose path is known, or that has none."""
-        answer = await self._ask(verb, keys, args, make, link)
+        answer = await (asker or self._decisions).decide(self._scripts[verb], keys, args, make)
         if isinstance(answer, answers.OtherPath):
             raise StoreFailed(ErrorReason.INTERNAL, cause="a script asked for another path")
         return answer
-
-    async def _ask(
-        self,
-        verb: str,
-        keys: Sequence[str],
-        args: Sequence[Word],
-        make: Callable[[bool, list[str]], A],
-        link: Link | None = None,
-    ) -> A | Refusal | answers.OtherPath:
-        """Run a verb's script and read its answer, if it is the answer to this call."""
-        link, nonce = link or self._link, f"{next(self._nonces):x}"
-        reply = await self._run(link, verb, len(keys), *keys, nonce, *args)
-        with self._distrusting(link):
-            return answers.read(reply, verb, nonce, make)
-
-    async def _run(self, link: Link, verb: str, *words: Word) -> Any:
-        """Run a script once: it is sent again only if Redis says that it has not run it."""
-        script = self._scripts[verb]
-        try:
-            try:
-                return await link.call("EVALSHA", script.sha, *words)
-            except NoScriptError:
-                await link.call("SCRIPT", "LOAD", script.text)
-                return await link.call("EVALSHA", script.sha, *words)
-        except (RedisError, OSError, StoreFailed) as error:
-            raise store_failed(error) from error
-
-    async def _read(self, *commands: Sequence[Word]) -> list[Any]:
-        """Read several things in one write. The echo at its end proves that the replies are in step."""
-        if not commands:
-            return []
-        nonce = f"{next(self._nonces):x}"
-        calls = [self._control.call(*command) for command in (*commands, ("ECHO", nonce))]
-        try:
-            *replies, echo = await asyncio.gather(*calls)
-        except (RedisError, OSError, StoreFailed) as error:
-            raise store_failed(error) from error
-        with self._distrusting(self._control):
-            answers.check_echo(echo, nonce)
-        return replies
-
-    @contextmanager
-    def _distrusting(self, link: Link) -> Iterator[None]:
-        """Let go of a connection over which came what was not agreed; what it decided is not known."""
-        try:
-            yield
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-            link.drop("a reply had not the agreed shape")
-            cause = "Redis gave an answer that does not belong to the call"
-            raise StoreFailed(ErrorReason.STORE_UNAVAILABLE, cause=cause) from error
 
 
 async def _along_path(

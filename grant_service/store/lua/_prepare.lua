@@ -1,7 +1,9 @@
 -- What prepare and perform share: an intent, and putting it on record.
 -- ARGV  ..., digest, action, resource, reversibility, compensation, max actions of the run; then the verb's own
 
-local INTENT = { op = OP, digest = ARGV[8], action = ARGV[9], resource = ARGV[10], reversibility = ARGV[11], compensation = ARGV[12] }
+local INTENT = {
+  op = OP, digest = ARGV[8], action = ARGV[9], resource = ARGV[10], reversibility = ARGV[11], compensation = ARGV[12],
+}
 local MAX_ACTIONS = tonumber(ARGV[13])
 
 -- Refuse to take the same op_id for something else, or from under another grant.
