@@ -21,8 +21,9 @@ _OPTIONS = (
     ("grpc.max_receive_message_length", 64 * 1024),
     ("grpc.max_send_message_length", MAX_ANSWER_BYTES),
     ("grpc.max_metadata_size", 16 * 1024),
-    # Above the slots of any listener, so that a flood meets a refusal with a reason and not a broken stream.
-    ("grpc.max_concurrent_streams", 1024),
+    # For each connection. Above the slots of a listener (512), so that a flood meets a refusal with a reason
+    # and not a queue; not far above, because a stream that is left open costs some 40 KB.
+    ("grpc.max_concurrent_streams", 640),
     ("grpc.so_reuseport", 0),
     # Clients ping every 30 s at the most; the default of 300 s would hang up on them.
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),

@@ -1,12 +1,12 @@
-"""HTTP/2 by hand, as far as an attacker needs it: one call whose request is sent piece by piece."""
+"""HTTP/2 by hand, as far as an attacker needs it: a call sent piece by piece, and streams left open."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_DATA, _HEADERS, _SETTINGS, _PING = 0, 1, 4, 6
+_DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY = 0, 1, 3, 4, 6, 7
 _END_STREAM, _END_HEADERS, _ACK = 1, 4, 1
 
 
@@ -72,3 +72,35 @@ class HeldCall:
                 said += body if kind == _DATA else b""
                 if kind in (_DATA, _HEADERS) and flags & _END_STREAM:
                     return said
+
+
+@asynccontextmanager
+async def opened_streams(socket: Path, method: str, count: int) -> AsyncIterator[int]:
+    """Open so many streams on one connection and leave them open; tell how many were reset."""
+    reader, writer = await asyncio.open_unix_connection(str(socket))
+    told = {":method": "POST", ":scheme": "http", ":path": method, ":authority": "localhost"}
+    block = headers(told | {"te": "trailers", "content-type": "application/grpc"})
+    try:
+        writer.write(_PREFACE + frame(_SETTINGS, 0, 0, b"") + frame(_SETTINGS, _ACK, 0, b""))
+        for number in range(count):
+            writer.write(frame(_HEADERS, _END_HEADERS, 2 * number + 1, block))
+        yield await _resets(reader)
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+
+
+async def _resets(reader: asyncio.StreamReader) -> int:
+    """Count the streams that were refused; all of them, if the connection was."""
+    count = 0
+    while True:
+        try:
+            async with asyncio.timeout(0.3):
+                head = await reader.readexactly(9)
+                await reader.readexactly(int.from_bytes(head[:3], "big"))
+        except TimeoutError:
+            return count
+        except (OSError, asyncio.IncompleteReadError):
+            return count + 1
+        count += head[3] in (_RST_STREAM, _GOAWAY)

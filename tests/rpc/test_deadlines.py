@@ -6,8 +6,10 @@ import time
 import grpc
 import pytest
 
+from grant_service import app
+from grant_service.rpc.guard import Slots
 from tests.rpc.stores import ObstructedStore
-from tests.rpc.support import Served, commit, intent, served
+from tests.rpc.support import Served, cancel, commit, intent, served
 
 
 async def prepared(running: Served, *op_ids: str) -> str:
@@ -94,6 +96,23 @@ async def test_calls_over_the_slots_are_refused_at_once_and_cancel_goes_through(
         assert all(isinstance(answer, grpc.aio.AioRpcError) for answer in answers)
         assert store.entered.count("commit") == 8
         assert await permitted(running) == []
+
+
+async def test_with_shared_slots_a_flood_would_stop_the_cancel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The control of the test above: it is the operator's own slots that let the cancel through."""
+    shared = Slots(8)
+    monkeypatch.setattr(app, "Slots", lambda _: shared)
+    store, gate = ObstructedStore(), asyncio.Event()
+    async with served(store, decision_timeout=20) as running:
+        token = await prepared(running, *(f"o-{number}" for number in range(8)))
+        store.before["commit"] = gate.wait
+        held = [
+            asyncio.ensure_future(running.tool("CommitAction", **commit(token, f"o-{n}"))) for n in range(8)
+        ]
+        await store.wait_for("commit", 8)
+        assert (await running.operator.refused("CancelRun", **cancel())).reason == "OVERLOADED"
+        gate.set()
+        await asyncio.gather(*held)
 
 
 async def test_abandoned_work_keeps_its_slot_until_it_is_decided() -> None:
