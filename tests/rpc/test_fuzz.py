@@ -28,7 +28,7 @@ from tests.rpc.support import (
 )
 
 SERVED_NOW = sorted(METHODS.keys() - LATER)
-FUZZ = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+FUZZ = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 #: The run of the token: no example names it, or one of them would end it for all that follow.
 LIVE = "r-live"
