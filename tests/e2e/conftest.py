@@ -49,9 +49,9 @@ def caller(sidecar: SidecarProcess) -> Iterator[Caller]:
 
 @pytest.fixture
 def run(request: pytest.FixtureRequest) -> str:
-    """A run id of the test's own."""
+    """A run id of the test's own, short enough to be made longer."""
     name = re.sub(r"[^A-Za-z0-9]+", "-", request.node.name.removeprefix("test_"))
-    return f"{name[:50]}-{os.urandom(4).hex()}"
+    return f"{name[:40]}-{os.urandom(4).hex()}"
 
 
 @pytest.fixture

@@ -60,8 +60,8 @@ def test_a_redis_that_comes_back_ends_what_came_before_and_keeps_its_story(
     caller.settle(token, "op-1", receipt="msg-1")
     caller.perform(token, "op-2")
     caller.prepare(token, "op-3")
-    caller.open(f"c-{run}"[:60])
-    caller.cancel(f"c-{run}"[:60])
+    caller.open(f"c-{run}")
+    caller.cancel(f"c-{run}")
     redis_server.restart()
     sidecar.wait_health("SERVING")
 
@@ -78,11 +78,11 @@ def test_a_redis_that_comes_back_ends_what_came_before_and_keeps_its_story(
     assert any("what happened just before the change may be missing here" in gap for gap in report.gaps)
     assert [late.op_id for late in report.late_attempts] == ["op-3"]
     with refused("REVOKED"):
-        caller.open(f"c-{run}"[:60])
+        caller.open(f"c-{run}")
     assert not caller.cancel(run).replayed, "it can still be cancelled, and then says so"
     caller.settle(token, "op-2")
     assert set(listed(caller.report(run), "done")) == {"op-1", "op-2"}
-    assert caller.perform(caller.begin(f"n-{run}"[:60]), "op-1").fence > fence, "new runs work, numbers go on"
+    assert caller.perform(caller.begin(f"n-{run}"), "op-1").fence > fence, "new runs work, numbers go on"
 
 
 def test_a_redis_that_comes_back_empty_knows_no_grant(
@@ -105,7 +105,7 @@ def test_a_redis_that_comes_back_empty_knows_no_grant(
     with refused("RUN_UNKNOWN"):
         caller.report(run)
     assert not caller.cancel(run).known, "whoever stops it all the same leaves a tombstone"
-    assert caller.perform(caller.begin(f"n-{run}"[:60]), "op-1").fence
+    assert caller.perform(caller.begin(f"n-{run}"), "op-1").fence
 
 
 LOST = {
@@ -122,7 +122,7 @@ def test_records_that_vanish_from_a_running_redis_refuse(
 ) -> None:
     """Evicted, flushed or deleted by hand: no missing record is read as a yes."""
     for lost, reason in LOST.items():
-        one = f"{lost}-{run}"[:60]
+        one = f"{lost}-{run}"
         token = caller.begin(one)
         caller.prepare(token, "op-1")
         with redis_server.client() as client:
@@ -136,7 +136,7 @@ def test_records_that_vanish_from_a_running_redis_refuse(
     assert told.message == f"the sidecar failed: do not act; see its log (incident {incident})"
     (logged,) = [line for line in sidecar.err.splitlines() if incident in line and "failed" in line]
     assert f"journal:{one} is gone" in logged, "the log says what the caller is not told"
-    assert caller.perform(caller.begin(f"n-{run}"[:60]), "op-1").fence
+    assert caller.perform(caller.begin(f"n-{run}"), "op-1").fence
 
 
 def test_a_redis_that_freezes_is_not_waited_for_and_decides_once(
@@ -179,4 +179,4 @@ def test_a_full_redis_refuses_work_and_lets_a_cancel_through(
         assert set(listed(report, "done")) == {"op-1"}
         assert set(listed(report, "interrupted")) == {"op-2"}
         client.config_set("maxmemory", 0)
-    assert caller.perform(caller.begin(f"n-{run}"[:60]), "op-1").fence
+    assert caller.perform(caller.begin(f"n-{run}"), "op-1").fence

@@ -60,6 +60,8 @@ class Round:
     attempts: tuple[Attempt, ...]
     cancels: tuple[Cancel, ...]
     final: Telling
+    #: When cancels were made whose answer never came.
+    lost_cancels: tuple[float, ...] = ()
 
 
 def faults(history: Iterable[Round]) -> list[str]:
@@ -82,7 +84,7 @@ def _of_round(one: Round) -> Iterator[str]:
 def _of_cancels(one: Round) -> Iterator[str]:
     """One cancel made the cut; all others found it."""
     fresh = sum(not cancel.replayed for cancel in one.cancels)
-    if fresh != 1:
+    if fresh > 1 or (fresh == 0 and not one.lost_cancels):
         yield f"CUT: {fresh} cancels say that they made it"
     if len({cancel.report.cut for cancel in one.cancels} | {one.final.cut}) != 1:
         yield "CUT: it moved"
@@ -91,7 +93,7 @@ def _of_cancels(one: Round) -> Iterator[str]:
 def _of_time(one: Round) -> Iterator[str]:
     """Nothing begun after a cancel was answered is permitted; nothing ended before it is refused."""
     stopped = min((cancel.back for cancel in one.cancels), default=math.inf)
-    asked = min((cancel.invoke for cancel in one.cancels), default=math.inf)
+    asked = min((*(cancel.invoke for cancel in one.cancels), *one.lost_cancels), default=math.inf)
     for attempt in one.attempts:
         if attempt.word == PERMITTED and attempt.invoke > stopped:
             yield f"LATE: {attempt.verb} of {attempt.op} began after the cancel was answered and got a permit"

@@ -97,7 +97,7 @@ class _Round:
         final = await self._load.journal.GetReport(
             journal_pb.GetReportRequest(run_id=self._root), timeout=TIMEOUT
         )
-        told = _telling(final.report)
+        told = telling(final.report)
         done = {action.op_id for action in final.report.done}
         assert done == set(self._settled), f"{self._run}: settled {self._settled}, told as done {done}"
         return Round(self._run, frozenset([*prepared, "late-c"]), tuple(self._attempts), cancels, told)
@@ -181,7 +181,7 @@ class _Round:
         await asyncio.sleep(self._number * 0.618034 % 1 * self._load.crowd * 0.6)
         invoke = time.monotonic_ns()
         answer = await control.CancelRun(say.cancel(self._root), timeout=TIMEOUT)
-        return Cancel(invoke, time.monotonic_ns(), _telling(answer.report), answer.replayed)
+        return Cancel(invoke, time.monotonic_ns(), telling(answer.report), answer.replayed)
 
     async def _issue(self) -> str | None:
         """Issue another grant while the run is cancelled: what it is worth is seen afterwards."""
@@ -204,7 +204,8 @@ def _refused(verb: str, op: str, invoke: int, back: int, error: grpc.aio.AioRpcE
     return Attempt(op, verb, invoke, back, refusal.reason, prior=prior)
 
 
-def _telling(report: journal_pb.Report) -> Telling:
+def telling(report: journal_pb.Report) -> Telling:
+    """Take from a report what the checker looks at."""
     return Telling(
         cut=report.cut_seq,
         permitted={op: told.fence for op, told in say.listed(report, *say.PERMITTED_PARTS).items()},

@@ -1,13 +1,15 @@
-"""Sidecars with a planted defect, for the checker of races to find: `python -m tests.races.sabotage NAME`.
+"""Sidecars with a planted defect, for the checker to find: `python -m tests.races.sabotage NAME`.
 
 Each is the real sidecar with one guard taken out, started as a process like the real one. The product has no
 switch for any of this: the guards are replaced from outside, before it starts.
 """
 
 import hashlib
+import sqlite3
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from countermand.v1 import control_service_pb2 as pb
@@ -116,6 +118,20 @@ def report_read_before_the_cut() -> None:
     ControlServicer.CancelRun = careless  # type: ignore[method-assign]
 
 
+def answered_before_it_is_durable() -> None:
+    """Leave each transaction open until the next one: what was answered last is lost with the process."""
+
+    class Lazy(sqlite3.Connection):
+        def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+            if sql == "COMMIT":
+                return super().execute("SELECT 0")
+            if sql.startswith("BEGIN") and self.in_transaction:
+                super().execute("COMMIT")
+            return super().execute(sql, *parameters)
+
+    sqlite3.connect = partial(sqlite3.connect, factory=Lazy)  # type: ignore[assignment]
+
+
 def _plant(old: str, new: str, *in_scripts: str, times: int = 1) -> None:
     """Put the text `new` in the place of `old` in some scripts of every store."""
     planted = scripts() | _without(scripts(), old, new, *in_scripts, times=times)
@@ -133,7 +149,7 @@ def _changed(script: Script, old: str, new: str, times: int) -> Script:
     return replace(script, text=text, sha=hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
-#: Each defect, and the rules of the checker of which it must break one.
+#: Defects that show in a race, each with the rules of the checker of which it must break one.
 DEFECTS: dict[Callable[[], None], tuple[str, ...]] = {
     run_checked_before: ("LATE", "UNLISTED", "AFTER THE CUT"),
     run_checked_before_on_sqlite: ("LATE", "UNLISTED", "AFTER THE CUT"),
@@ -144,5 +160,5 @@ DEFECTS: dict[Callable[[], None], tuple[str, ...]] = {
 }
 
 if __name__ == "__main__":
-    {defect.__name__: defect for defect in DEFECTS}[sys.argv.pop(1)]()
+    {defect.__name__: defect for defect in (*DEFECTS, answered_before_it_is_durable)}[sys.argv.pop(1)]()
     sys.exit(main())

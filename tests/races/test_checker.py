@@ -66,6 +66,11 @@ GOOD = {
     "a perform that was refused leaves nothing to stop": replace(
         history(Attempt("a", "perform", *DURING, REVOKED), late={"a": 1}), prepared=frozenset()
     ),
+    "refused by a cancel whose answer was lost": replace(
+        history(revoked("a", (50, 60)), stopped="a", late={"a": 1}),
+        cancels=(Cancel(100, 200, Telling(CUT, {}, frozenset("a")), replayed=True),),
+        lost_cancels=(40,),
+    ),
     "refused twice, listed twice": history(
         revoked("a", DURING), revoked("a", AFTER), stopped="a", late={"a": 2}
     ),
@@ -121,6 +126,10 @@ BAD = {
     "two cancels that both made the cut": (
         "CUT",
         replace(history(), cancels=(Cancel(100, 200, TOLD), Cancel(100, 200, TOLD))),
+    ),
+    "revoked before anybody cancelled, in vain or not": (
+        "EARLY",
+        replace(history(revoked("a", BEFORE), stopped="a", late={"a": 1}), lost_cancels=(40,)),
     ),
     "nobody made the cut": ("CUT", replace(history(), cancels=(Cancel(100, 200, TOLD, replayed=True),))),
     "the cut moved": ("CUT", replace(history(), final=Telling(CUT + 1, {}))),

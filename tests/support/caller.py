@@ -96,6 +96,12 @@ class Caller:
         """Read a run."""
         return self._journal.GetRun(journal_pb.GetRunRequest(run_id=run), timeout=TIMEOUT).run
 
+    def runs(self) -> list[grant_pb.Run]:
+        """List the runs, which fit into one page in every test."""
+        answer = self._journal.ListRuns(journal_pb.ListRunsRequest(page_size=1000), timeout=TIMEOUT)
+        assert not answer.next_page_token
+        return list(answer.runs)
+
     def entries(self, run: str) -> list[journal_pb.Entry]:
         """Read a run's journal, which fits into one page in every test."""
         request = journal_pb.ListEntriesRequest(run_id=run, page_size=1000)
