@@ -79,7 +79,8 @@ def _report(
 
 
 def _uncounted(run: Run | None, story: RunStory) -> int:
-    return max(0, run.refusals - story.refusals) if run and story.opened else 0
+    """Count the refusals beyond the list, if they are known to be late: the list itself reaches the stop."""
+    return max(0, run.refusals - story.refusals) if run and story.opened and story.late_attempts else 0
 
 
 def _gaps(run_id: str, run: Run | None, story: RunStory, standing: Standing) -> Iterable[str]:

@@ -172,8 +172,8 @@ def _moved(action: ReportedAction, entry: Entry, end: End | None) -> ReportedAct
         settle_time=entry.time,
         settle_seq=entry.seq,
         settled_after_cut=after_cut,
-        receipt=entry.data.get("receipt", ""),
-        note=entry.data.get("note", ""),
+        receipt=entry.data.get("receipt", action.receipt),
+        note=entry.data.get("note", action.note),
     )
 
 

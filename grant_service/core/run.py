@@ -102,9 +102,12 @@ def end_of(path: Sequence[Run | None], ids: tuple[str, ...], epoch: str, now: in
     return min(ends, key=_moment, default=None)
 
 
-def _moment(end: End) -> float:
-    """Order ends by time. Nobody knows when an epoch ended, so anything else explains more."""
-    return end.time or math.inf
+def _moment(end: End) -> tuple[float, int]:
+    """Order ends by time, those of one millisecond by number: what came first must not change later.
+
+    Nobody knows when an epoch ended, so anything else explains more.
+    """
+    return end.time or math.inf, end.seq
 
 
 def _ends(run: Run | None, run_id: str, epoch: str, now: int) -> Iterator[End]:

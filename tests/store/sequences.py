@@ -232,13 +232,38 @@ def narrow(draw: st.DrawFn) -> list[Step]:
     ]
 
 
+@st.composite
+def stop(draw: st.DrawFn) -> list[Step]:
+    """A run, or one above it, ends between the prepare and the commit; afterwards the tool goes on trying."""
+    begun = draw(life())
+    run = draw(st.sampled_from(["a", "a", "a", "b", "d"]))
+    ends: list[Step] = [
+        Tell("finish", (verbs.Finish(run),)),
+        Tell("cancel", (verbs.Cancel(run, StopReason.INCIDENT),)),
+    ]
+    after = [_use("abandon", op_id="o1", note=""), _use("commit", op_id="o1", digest=digest(), use_ms=1)]
+    wait = draw(st.sampled_from([[], [Move(SECOND)]]))
+    return [
+        *begun[:1],
+        *wait,
+        draw(st.sampled_from(ends)),
+        *wait,
+        *after,
+        *begun[1:],
+        *draw(st.permutations(ends)),
+    ]
+
+
 def _use(verb: str, grant: str = "g1", **args: Any) -> Use:
     return Use(verb, grant, "as issued", "tool", args)
 
 
-STORIES = {"life": life(), "narrow": narrow()}
+STORIES = {"life": life(), "narrow": narrow(), "stop": stop()}
 kind = st.sampled_from(
-    ["life"] * 12 + ["narrow"] * 4 + [name for name, (weight, _) in KINDS.items() for _ in range(weight)]
+    ["life"] * 12
+    + ["narrow"] * 4
+    + ["stop"] * 2
+    + [name for name, (weight, _) in KINDS.items() for _ in range(weight)]
 )
 
 

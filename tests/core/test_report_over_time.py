@@ -1,0 +1,187 @@
+"""Reports told one after the other: each is true, and no later one takes back what an earlier one said."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+from hypothesis import Phase, given, settings
+
+from grant_service.core import report as reporting
+from grant_service.core import run as running
+from grant_service.core.action import ActionState
+from grant_service.core.compile import compile_report
+from grant_service.core.errors import Refusal
+from grant_service.core.journal import Entry
+from grant_service.core.report import PARTS, Report, ReportedAction
+from grant_service.core.run import End
+from grant_service.store.memory import MemoryStore
+from tests.store.differential import Model
+from tests.store.rigs import MemoryRig
+from tests.store.sequences import NewEpoch, Step, sequences
+
+#: What each part may become in a later report. What never happened, and what is known, stays.
+LATER = {
+    "pending": set(PARTS),
+    "in_flight": {"in_flight", "unknown", "done", "not_done"},
+    "unknown": {"unknown", "done", "not_done"},
+    "done": {"done"},
+    "not_done": {"not_done"},
+    "interrupted": {"interrupted"},
+}
+#: Nobody knows when an epoch began: whether an action lapsed or was interrupted may be told either way.
+NEVER_HAPPENED = {"interrupted", "not_done"}
+
+Told = dict[tuple[str, str], ReportedAction]
+
+
+def part(action: ReportedAction) -> str:
+    """The one part of the report that lists this action."""
+    (found,) = [name for name, states in PARTS.items() if action.state in states]
+    return found
+
+
+def told(report: Report) -> Told:
+    """A report's actions by run and op_id; none is listed twice."""
+    listed = {(action.run_id, action.op_id): action for action in report.actions}
+    assert len(listed) == len(report.actions)
+    return listed
+
+
+def assert_more_certain(before: Report, after: Report, same_epoch: bool) -> None:
+    """Nothing goes away, no fact changes, and what is settled stays where it is."""
+    earlier, later = told(before), told(after)
+    assert earlier.keys() <= later.keys()
+    assert set(before.descendants) <= set(after.descendants)
+    assert set(before.late_attempts) <= set(after.late_attempts)
+    assert before.late_attempt_count <= after.late_attempt_count
+    for key, was in earlier.items():
+        now = later[key]
+        allowed = LATER[part(was)]
+        if not same_epoch and part(was) in NEVER_HAPPENED:
+            allowed = NEVER_HAPPENED
+        assert part(now) in allowed, f"{key} was {was.state}, is {now.state}"
+        assert not was.fence or (now.fence, now.use_by) == (was.fence, was.use_by)
+        assert now.receipt or not was.receipt
+        if was.settle_seq and was.settle_seq == now.settle_seq:
+            assert (was.receipt, was.note, was.settle_time) == (now.receipt, now.note, now.settle_time)
+            assert was.settled_after_cut == now.settled_after_cut or not same_epoch
+    if before.end and same_epoch:
+        assert after.end
+        assert moment(after.end) <= moment(before.end)
+
+
+def moment(end: End) -> tuple[float, int]:
+    """When an end came, as far as anybody knows."""
+    return (end.time or float("inf"), end.seq)
+
+
+def assert_true(report: Report, store: MemoryStore) -> None:
+    """What a report says of an action is what the journal says, read again in another way."""
+    listed = told(report)
+    for run in (report.run.run_id, *report.descendants):
+        entries = store.state.entries.get(run, [])
+        permitted = {entry.op_id for entry in entries if entry.kind == "PERMITTED"}
+        outcomes = {entry.op_id: entry.data["outcome"] for entry in entries if entry.kind == "SETTLED"}
+        prepared = {entry.op_id for entry in entries if entry.kind == "PREPARED"}
+        assert {op for of, op in listed if of == run} == prepared
+        for op in prepared:
+            action = listed[run, op]
+            assert (op in permitted) == (action.fence > 0)
+            assert (op in permitted) == (
+                part(action) in ("done", "in_flight", "unknown") or action.state == "FAILED"
+            )
+            if op in outcomes:
+                assert action.state == outcomes[op]
+            elif op in permitted:
+                lapsed = report.time >= action.use_by
+                assert action.state == (ActionState.UNKNOWN if lapsed else ActionState.PERMITTED)
+    if report.end:
+        assert "pending" not in {part(action) for action in listed.values()}
+
+
+async def tell_along(sequence: Iterable[Step]) -> int:
+    """Play a sequence and tell every run's report after every step; answer how many reports were compared."""
+    rig = await MemoryRig.start()
+    model, before, epoch_of = Model(rig), {}, {}
+    epoch = compared = 0
+    for step in sequence:
+        await model.play(step)
+        epoch += isinstance(step, NewEpoch)
+        for run in list(rig.state.runs):
+            report = await compile_report(rig.store, run)
+            assert not isinstance(report, Refusal)
+            assert report == await compile_report(rig.store, run), "told twice, told alike"
+            assert_true(report, rig.store)
+            if run in before:
+                assert_more_certain(before[run], report, epoch_of[run] == epoch == 0)
+                compared += 1
+            before[run], epoch_of[run] = report, epoch
+    return compared
+
+
+@settings(max_examples=150, deadline=None)
+@given(sequences())
+def test_a_later_report_only_becomes_more_certain(sequence: list[Step]) -> None:
+    """Whatever happens between two reports, the later one takes nothing back, and both are true."""
+    asyncio.run(tell_along(sequence))
+
+
+def _lapses_after_the_stop(action: ReportedAction, end: End | None, now: int) -> ReportedAction:
+    moved = replace(action, state=ActionState.EXPIRED)
+    return (
+        moved if action.state == "PREPARED" and now >= action.expire_time else RIGHT_AS_OF(action, end, now)
+    )
+
+
+def _permits_never_lapse(action: ReportedAction, end: End | None, now: int) -> ReportedAction:
+    return RIGHT_AS_OF(action, end, min(now, action.use_by - 1) if action.use_by else now)
+
+
+def _forgets_late_outcomes(action: ReportedAction, entry: Entry, end: End | None) -> ReportedAction:
+    late = entry.kind == "SETTLED" and end and end.is_before(entry.seq, entry.time)
+    return action if late else RIGHT_MOVED(action, entry, end)
+
+
+RIGHT_AS_OF, RIGHT_MOVED = reporting._as_of, reporting._moved
+
+DEFECTS: dict[str, tuple[object, str, object]] = {
+    "what was interrupted lapses later": (reporting, "_as_of", _lapses_after_the_stop),
+    "a permit never lapses": (reporting, "_as_of", _permits_never_lapse),
+    "a late outcome is not told": (reporting, "_moved", _forgets_late_outcomes),
+    "what was interrupted is given up later": (End, "is_before", lambda end, seq, time: False),
+    "the last end of a path counts": (running, "_moment", lambda end: (-end.time, -end.seq)),
+    "ends of one millisecond are not ordered": (running, "_moment", lambda end: end.time or float("inf")),
+}
+
+
+@pytest.fixture(scope="module")
+def some_sequences() -> list[list[Step]]:
+    """Sequences that are the same in every run, so that the controls do not depend on luck."""
+    made: list[list[Step]] = []
+
+    @settings(max_examples=400, derandomize=True, database=None, deadline=None, phases=[Phase.generate])
+    @given(sequences())
+    def draw(sequence: list[Step]) -> None:
+        made.append(sequence)
+
+    draw()
+    return made
+
+
+@pytest.mark.parametrize(("where", "name", "wrong"), DEFECTS.values(), ids=DEFECTS.keys())
+def test_a_report_that_is_wrong_or_takes_something_back_is_caught(
+    where: object,
+    name: str,
+    wrong: object,
+    some_sequences: list[list[Step]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Negative control: reports told with each of these defects do not pass."""
+    monkeypatch.setattr(where, name, wrong)
+    for sequence in some_sequences:
+        try:
+            asyncio.run(tell_along(sequence))
+        except AssertionError:
+            return
+    pytest.fail(f"{len(some_sequences)} sequences did not notice")
