@@ -1,16 +1,17 @@
 """Matching patterns: held against a second matcher that is slow, obvious and written on its own."""
 
 import fnmatch
+import re
 import sys
 from collections.abc import Callable
 from functools import partial
 
 import pytest
 from hypothesis import Phase, find, given, settings
-from hypothesis import strategies as st
 
 from grant_service.core import scope
 from grant_service.core.scope import DELIMITERS, action_matches, resource_matches
+from tests.core.scope_cases import pattern_and_action, pattern_and_resource
 
 Matcher = Callable[[str, str], bool]
 
@@ -47,44 +48,6 @@ def naive_action(pattern: str, action: str) -> bool:
     return found == wanted
 
 
-WORD = st.text("ab%2", min_size=1, max_size=3)
-DELIMITER = st.sampled_from(DELIMITERS)
-
-
-@st.composite
-def pattern_and_resource(draw: st.DrawFn) -> tuple[str, str]:
-    """A valid pattern, and a resource that often almost matches it: each * filled in, then one edit."""
-    parts = draw(st.lists(st.sampled_from(["*", "*", "word"]), min_size=1, max_size=5))
-    pattern = resource = ""
-    for index, part in enumerate(parts):
-        joint = draw(DELIMITER) if index else draw(st.sampled_from(["", "", "/"]))
-        word = draw(WORD)
-        pattern += joint + ("*" if part == "*" else word)
-        resource += joint + word
-    tail = draw(st.sampled_from(["", "", "/", "/a", "b", ",a@b"]))
-    edit = draw(st.sampled_from(["none", "drop", "insert", "replace"]))
-    at = draw(st.integers(0, len(resource)))
-    letter = draw(st.sampled_from("abA/:@,"))
-    resource = {
-        "none": resource,
-        "drop": resource[:at] + resource[at + 1 :],
-        "insert": resource[:at] + letter + resource[at:],
-        "replace": resource[:at] + letter + resource[at + 1 :],
-    }[edit]
-    return pattern, draw(st.sampled_from([resource, resource, resource + tail, ""]))
-
-
-@st.composite
-def pattern_and_action(draw: st.DrawFn) -> tuple[str, str]:
-    """A valid action pattern, and an action that shares a beginning with it."""
-    words = st.lists(st.sampled_from(["a", "ab", "b"]), min_size=1, max_size=4)
-    wanted = draw(words)
-    found = draw(st.sampled_from([wanted, wanted[:-1] or wanted])) + draw(st.one_of(st.just([]), words))
-    ending = draw(st.sampled_from(["", ".*"]))
-    pattern = draw(st.sampled_from([".".join(wanted) + ending, "*"]))
-    return pattern, ".".join(found)
-
-
 @settings(max_examples=1000)
 @given(pattern_and_resource())
 def test_resources_match_as_the_naive_matcher_says(case: tuple[str, str]) -> None:
@@ -117,7 +80,14 @@ def _last_star_is_one_segment(pattern: str, resource: str) -> bool:
     return matched and not set(rest) & set(DELIMITERS)
 
 
+def _star_may_be_nothing(pattern: str, resource: str) -> bool:
+    ends = [".*" if part == "*" else re.escape(part) for part in re.split("([*])", pattern)]
+    parts = [f"[^{DELIMITERS}]*" if end == ".*" and n < len(ends) - 2 else end for n, end in enumerate(ends)]
+    return re.fullmatch("".join(parts), resource) is not None
+
+
 WRONG_MATCHERS: list[Matcher] = [
+    _star_may_be_nothing,
     _prefix_is_enough,
     _star_crosses_delimiters,
     _last_star_is_one_segment,

@@ -1,4 +1,7 @@
-"""Negative control of the differential test: stores with a planted defect, each of which it must catch."""
+"""Negative control of the differential test: stores with a planted defect, each of which it must catch.
+
+Defects of the scope matcher have controls of their own in `test_scope_in_lua.py`.
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -96,8 +99,6 @@ LUA_DEFECTS: dict[str, Lua] = {
     "time goes back": {"local NOW = math.max(CLOCK, floor)": "local NOW = CLOCK"},
     "time is kept by writes only": {"if NOW > floor then redis.call('HSET', META, 'now', text(NOW)) end": ""},
     "any clock is good": {"if behind > CLOCK_TOLERANCE_MS then": "if false then"},
-    "a star matches nothing": {"if stop == at then return false end": ""},
-    "a pattern is a prefix": {"return at == #resource + 1": "return true"},
     "the ceiling is not asked": {"if RANK[intent.reversibility] > RANK[scope[4]] then": "if false then"},
     "a full run takes more": {"if tonumber(run[1]) >= MAX_ACTIONS then": "if false then"},
     "runs may be too deep": {"if #PATH >= MAX_DEPTH then": "if false then"},
