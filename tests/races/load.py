@@ -1,6 +1,7 @@
 """The load of the races: rounds of one run each, in which callers ask for permits while it is cancelled.
 
-Everything goes through the sockets of a real sidecar; every call leaves an interval and an answer.
+Everything goes through the sockets of real sidecars; every call leaves an interval and an answer. Where there
+are two sidecars on one store, each run is opened, tried and cancelled through both.
 """
 
 import asyncio
@@ -43,8 +44,8 @@ Call = Callable[..., Awaitable[Any]]
 class Load:
     """Callers of every role, each with a connection of its own."""
 
-    def __init__(self, sidecar: SidecarProcess, seed: int = 0) -> None:
-        self._sidecar, self.dice = sidecar, random.Random(seed)
+    def __init__(self, *sidecars: SidecarProcess, seed: int = 0) -> None:
+        self._sidecars, self.dice = itertools.cycle(sidecars), random.Random(seed)
         self._numbers = itertools.count()
         self.crowd = 4 * JITTER
         self._channels = AsyncExitStack()
@@ -62,7 +63,7 @@ class Load:
         await self._channels.aclose()
 
     async def _channel(self, role: str) -> grpc.aio.Channel:
-        channel = grpc.aio.insecure_channel(self._sidecar.target(role), options=CHANNEL_OPTIONS)
+        channel = grpc.aio.insecure_channel(next(self._sidecars).target(role), options=CHANNEL_OPTIONS)
         return await self._channels.enter_async_context(channel)
 
     async def play(self, count: int) -> list[Round]:

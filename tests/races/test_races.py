@@ -16,7 +16,7 @@ from tests.races import sabotage
 from tests.races.checker import PERMITTED, REVOKED, Round, faults, overlaps
 from tests.races.load import RACERS, Load
 from tests.support.redis_server import RedisServer
-from tests.support.sidecar import SidecarProcess, sidecar_running
+from tests.support.sidecar import SidecarProcess, sidecar_running, twin_running
 
 RACES = int(os.environ.get("COUNTERMAND_RACES", "20000"))
 
@@ -31,15 +31,18 @@ Tell = Callable[[str], None]
 async def test_on_redis_a_commit_is_accepted_exactly_if_the_cancel_reports_it(
     fresh_redis: RedisServer, tell: Tell
 ) -> None:
-    """Each race ends one way for everybody: permitted and in the report, or refused and on record as late."""
-    with sidecar_running(store=fresh_redis.url) as sidecar:
-        await _race(sidecar, "redis", RACES, tell)
+    """Each race ends one way for everybody, on every sidecar: permitted and reported, or late on record."""
+    with (
+        sidecar_running(store=fresh_redis.url) as first,
+        twin_running(first, store=fresh_redis.url) as second,
+    ):
+        await _race("redis, two sidecars", RACES, tell, first, second)
 
 
 async def test_on_sqlite_a_commit_is_accepted_exactly_if_the_cancel_reports_it(tell: Tell) -> None:
     """The same promise, kept by the other store."""
     with sidecar_running() as sidecar:
-        await _race(sidecar, "sqlite", RACES // 10, tell)
+        await _race("sqlite", RACES // 10, tell, sidecar)
 
 
 @pytest.mark.parametrize("defect", sabotage.DEFECTS, ids=lambda defect: defect.__name__)
@@ -67,9 +70,9 @@ async def _hunt(sidecar: SidecarProcess) -> tuple[list[Round], list[str]]:
     return played, []
 
 
-async def _race(sidecar: SidecarProcess, name: str, races: int, tell: Tell) -> None:
+async def _race(name: str, races: int, tell: Tell, *sidecars: SidecarProcess) -> None:
     start, played, met = time.monotonic(), list[Round](), Counter[str]()
-    async with Load(sidecar) as load:
+    async with Load(*sidecars) as load:
         while met.total() < races and len(played) * RACERS * OVERLAP < races + BATCH * RACERS:
             batch = await load.play(BATCH * 4)
             played += batch

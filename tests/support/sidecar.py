@@ -207,6 +207,18 @@ def sidecar_running(
         sidecar.close()
 
 
+@contextmanager
+def twin_running(first: SidecarProcess, **settings: object) -> Iterator[SidecarProcess]:
+    """Start a second sidecar with the keys of the first, as on another host, for a `with` block."""
+    second = SidecarProcess(None, SERVICE, **settings)
+    try:
+        shutil.copytree(first.home / "keys", second.home / "keys")
+        second.start()
+        yield second
+    finally:
+        second.close()
+
+
 def left_behind() -> list[str]:
     """Name every sidecar that was started here and still runs, and every home that is still there."""
     return [f"pid {one.pid} in {one.home}" for one in _running if one.running] + [
