@@ -1,7 +1,7 @@
 # One door to everything. `make` alone lists the targets; every target sets itself up.
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test demo check bench fuzz gen lock clean
+.PHONY: help setup serve test demo check bench fuzz race gen lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,10 @@ fuzz: setup ## drive all stores with 200,000 random sequences and compare every 
 	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" \
 	  COUNTERMAND_FUZZ_SEQUENCES=$${COUNTERMAND_FUZZ_SEQUENCES:-200000} \
 	  $(PY) -m pytest tests/store/test_differential.py $(ARGS)
+
+race: setup ## race 300,000 commits against cancels through two sidecars on a real Redis (about 10 minutes)
+	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" COUNTERMAND_RACES=$${COUNTERMAND_RACES:-300000} \
+	  $(PY) -m pytest tests/races $(ARGS)
 
 gen: setup ## regenerate the contract's code and the derived sync client
 	@$(PY) scripts/gen_proto.py
