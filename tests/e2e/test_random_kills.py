@@ -91,7 +91,7 @@ async def test_a_sidecar_that_answers_before_it_writes_is_found_out() -> None:
 
 
 async def test_what_was_answered_survives_every_kill_of_redis(tmp_path: Path) -> None:
-    """Redis dies under load and comes back: all runs have ended, and each report has all that was answered."""
+    """Redis dies under load and comes back: all runs have ended, their reports have all that was answered."""
     dice, history = random.Random(7), History()
     with redis_running(tmp_path / "redis") as server, sidecar_running(store=server.url) as sidecar:
         for life in range(REDIS_KILLS):
