@@ -193,6 +193,10 @@ def _mapped(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _failure(error, path) from error
+    except OSError as error:
+        cause = f"{path.parent}: {error.strerror or error}"
+        remedy = "see whether the directory is writable and the disk has room"
+        raise StoreFailed(ErrorReason.STORE_UNFIT, cause=cause, remedy=remedy) from error
 
 
 def _failure(error: sqlite3.Error, path: Path) -> StoreFailed:

@@ -1,6 +1,8 @@
 """SQLite as the rules see it: one transaction, one savepoint for each call."""
 
+import contextlib
 import json
+import os
 import secrets
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +15,7 @@ from grant_service.core.grant import Grant
 from grant_service.core.journal import Entry, Kind
 from grant_service.core.run import Run
 from grant_service.store import records
+from grant_service.store.watermark import Watermark
 
 _SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -43,6 +46,8 @@ _MOST_KNOWN = 10_000
 
 def connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
     """Open the file for one thread after another; transactions are ours to begin."""
+    # Made here and not by SQLite, so that it, and the log that takes its mode, is ours alone from the first.
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
     connection = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode = WAL")
     # FULL: a decision is on disk before it is answered. NORMAL would be five times as fast and could forget
@@ -59,8 +64,8 @@ class SqliteState:
         self._db = connection
         self.epoch, self.now, self.behind_ms, self.seq = "", 0, 0, 0
         self._known: dict[Key, Run | Grant | Action] = {}
+        self._watermark = Watermark(path.with_suffix(".seq"))
         self._prepare_schema(path)
-        path.chmod(0o600)
         self._adopt_file(path)
 
     def _prepare_schema(self, path: Path) -> None:
@@ -72,17 +77,21 @@ class SqliteState:
             raise StoreFailed(ErrorReason.STORE_UNFIT, cause=cause, remedy="run the sidecar that wrote it")
 
     def _adopt_file(self, path: Path) -> None:
-        """Begin a new epoch if this is not the very file the last one was kept in.
+        """Begin a new epoch if this is not the very file that was in use last, or an older state of it.
 
-        A copy or a restored backup may lack a revocation that was acknowledged; it has another inode.
+        A copy or a restored backup may lack a revocation that was acknowledged. Numbers go on from the
+        highest one ever given, so that a permit from before still has the lower fencing number.
         """
         inode = path.stat().st_ino
-        row = self._db.execute("SELECT epoch, inode FROM meta").fetchone()
+        row = self._db.execute("SELECT epoch, inode, seq FROM meta").fetchone()
+        highest = self._watermark.read()
         if row is None:
-            self._db.execute("INSERT INTO meta VALUES (1, ?, ?, 0, 0)", (_new_epoch(), inode))
-        elif row[1] != inode:
-            self._db.execute("UPDATE meta SET epoch = ?, inode = ?", (_new_epoch(), inode))
+            self._db.execute("INSERT INTO meta VALUES (1, ?, ?, ?, 0)", (_new_epoch(), inode, highest or 0))
+        elif row[1] != inode or highest is None or row[2] < highest:
+            new = (_new_epoch(), inode, max(row[2], highest or 0))
+            self._db.execute("UPDATE meta SET epoch = ?, inode = ?, seq = ?", new)
         self.epoch, self.now, self.seq = read_meta(self._db)
+        self._watermark.write(self.seq)
 
     def renew_epoch(self, epoch: str | None) -> None:
         """End everything issued so far."""
@@ -110,6 +119,8 @@ class SqliteState:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
+        with contextlib.suppress(OSError):  # what is decided is decided; the mark may fall behind
+            self._watermark.write(self.seq)
         return answers
 
     def _decide(self, rule: Callable[[Any, Any], Any], command: Any) -> Any:
@@ -181,8 +192,9 @@ class SqliteState:
         return self.seq
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Let go of the files."""
         self._db.close()
+        self._watermark.close()
 
 
 def _new_epoch() -> str:

@@ -1,0 +1,132 @@
+"""The embedded store's file: what a restart keeps, what a restored copy ends, who can read it."""
+
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+
+from grant_service.core import verbs
+from grant_service.core.action import Intent
+from grant_service.core.errors import ErrorReason, Refusal, StoreFailed
+from grant_service.core.grant import GrantRef
+from grant_service.core.run import StopReason
+from grant_service.core.scope import Reversibility, Scope
+from grant_service.store.sqlite import SqliteStore
+
+REF = GrantRef("g-1", "r-1", (), "tool", "")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "countermand.db"
+
+
+async def _with_a_grant(path: Path) -> SqliteStore:
+    store = await SqliteStore.start(path)
+    await store.open(verbs.Open("r-1", 60_000, 60_000))
+    await store.issue(verbs.Issue("g-1", "r-1", "tool", (Scope("*"),), 60_000))
+    return store
+
+
+async def _perform(store: SqliteStore, op_id: str) -> verbs.Permitted | Refusal:
+    intent = Intent(op_id, "email.send", "", "00", Reversibility.IRREVERSIBLE)
+    return await store.perform(verbs.Perform(REF, "tool", intent, 5_000, 100))
+
+
+async def test_a_restart_keeps_the_epoch(path: Path) -> None:
+    """A grant outlives a restart of the sidecar: SQLite forgot nothing."""
+    store = await _with_a_grant(path)
+    await store.close()
+
+    again = await SqliteStore.start(path)
+    try:
+        assert isinstance(await _perform(again, "o-1"), verbs.Permitted)
+    finally:
+        await again.close()
+
+
+@pytest.mark.parametrize("how", ["written over", "put in its place"])
+async def test_a_restored_backup_revives_no_grant(path: Path, tmp_path: Path, how: str) -> None:
+    """After a backup from before the cancel is restored, the grant is over, and numbers go on."""
+    store = await _with_a_grant(path)
+    await store.close()
+    backup = tmp_path / "backup.db"
+    shutil.copyfile(path, backup)
+    store = await SqliteStore.start(path)
+    cancelled = await store.cancel(verbs.Cancel("r-1", StopReason.USER_STOP))
+    await store.close()
+
+    if how == "put in its place":
+        path.unlink()
+    shutil.copyfile(backup, path)  # written over, it keeps its inode
+    again = await SqliteStore.start(path)
+    try:
+        refusal = await _perform(again, "o-1")
+        opened = await again.open(verbs.Open("r-2", 60_000, 60_000))
+    finally:
+        await again.close()
+
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason is ErrorReason.STORE_EPOCH
+    assert isinstance(opened, verbs.Opened)
+    assert opened.run.open_seq > cancelled.seq
+
+
+@pytest.mark.parametrize("text", ["", "12", "not a number, not at all"])
+async def test_a_lost_watermark_ends_what_was_issued(path: Path, text: str) -> None:
+    """Nobody knows whether the file is the newest, so its grants are over."""
+    store = await _with_a_grant(path)
+    await store.close()
+    path.with_suffix(".seq").write_text(text)
+
+    again = await SqliteStore.start(path)
+    try:
+        refusal = await _perform(again, "o-1")
+    finally:
+        await again.close()
+
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason is ErrorReason.STORE_EPOCH
+
+
+async def test_a_copy_beside_the_original_has_its_own_epoch(path: Path, tmp_path: Path) -> None:
+    """Two sidecars on two copies of one directory do not honour each other's grants."""
+    store = await _with_a_grant(path)
+    await store.close()
+    elsewhere = tmp_path / "copy"
+    shutil.copytree(path.parent, elsewhere)
+
+    copy = await SqliteStore.start(elsewhere / path.name)
+    try:
+        refusal = await _perform(copy, "o-1")
+    finally:
+        await copy.close()
+
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason is ErrorReason.STORE_EPOCH
+
+
+async def test_nobody_else_can_read_the_files(path: Path) -> None:
+    """The database, its log and everything beside it are the user's own, in use and from the start."""
+    path.parent.mkdir(mode=0o755)
+    store = await _with_a_grant(path)
+    try:
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    finally:
+        await store.close()
+
+    assert {"countermand.db", "countermand.db-wal", "countermand.db-shm", "countermand.seq"} <= set(modes)
+    assert set(modes.values()) == {0o600}
+
+
+async def test_a_damaged_file_is_refused_by_name(path: Path) -> None:
+    """What is no database is not taken for an empty one."""
+    path.parent.mkdir()
+    path.write_text("not a database, and long enough to be looked at" * 100)
+
+    with pytest.raises(StoreFailed) as failed:
+        await SqliteStore.start(path)
+
+    assert failed.value.refusal.reason is ErrorReason.STORE_UNFIT
+    assert "countermand.db is damaged" in failed.value.refusal.details["cause"]
