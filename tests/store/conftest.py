@@ -5,8 +5,11 @@ server, so that a broken script shows within seconds on any machine.
 """
 
 import asyncio
+import os
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -25,10 +28,20 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
         yield server
 
 
+@pytest.fixture(scope="session")
+def quick_folder() -> Iterator[Path]:
+    """A folder in memory where there is one: what a disk does to SQLite is tested elsewhere."""
+    memory = Path("/dev/shm")  # noqa: S108 - a folder of our own is made below it
+    with tempfile.TemporaryDirectory(
+        prefix="cm-", dir=memory if os.access(memory, os.W_OK) else None
+    ) as name:
+        yield Path(name)
+
+
 @pytest.fixture(params=KINDS)
-async def rig(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Rig]:
+async def rig(request: pytest.FixtureRequest, quick_folder: Path) -> AsyncIterator[Rig]:
     """One store of each kind, new for each test; its whole state is looked at when the test is over."""
-    rig = await _start(request, tmp_path)
+    rig = await _start(request, quick_folder / uuid4().hex)
     yield rig
     await rig.dump()
     await rig.close()
@@ -61,12 +74,12 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 @pytest.fixture(scope="module")
 def rigs(
-    loop: asyncio.AbstractEventLoop, redis_server: RedisServer, tmp_path_factory: pytest.TempPathFactory
+    loop: asyncio.AbstractEventLoop, redis_server: RedisServer, quick_folder: Path
 ) -> Iterator[tuple[MemoryRig, list[Rig]]]:
-    """The model, and the two real stores; SQLite on a disk of memory where there is one."""
+    """The model, and the two real stores."""
 
     async def start() -> tuple[MemoryRig, list[Rig]]:
-        sqlite = await SqliteRig.start(tmp_path_factory.mktemp("sqlite"))
+        sqlite = await SqliteRig.start(quick_folder / uuid4().hex)
         return await MemoryRig.start(), [sqlite, await RedisRig.start(redis_server.url)]
 
     model, others = loop.run_until_complete(start())

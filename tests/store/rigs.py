@@ -6,6 +6,7 @@ The rigs that run the Lua scripts are in `redis_rigs.py`.
 import asyncio
 import dataclasses
 import json
+import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,17 +17,10 @@ from grant_service.core.store import Store
 from grant_service.store import records
 from grant_service.store.memory import MemoryState, MemoryStore
 from grant_service.store.sqlite import SqliteStore
-from grant_service.store.sqlite_state import SqliteState
 
 #: The time at which every rig begins: later than any real clock, so that no real deadline passes in between.
 START = 4_000_000_000_000
 EPOCH = "epoch-1"
-
-#: What makes an SQLite store as new.
-_EMPTY = f"""
-BEGIN; DELETE FROM runs; DELETE FROM grants; DELETE FROM actions; DELETE FROM journal;
-UPDATE meta SET epoch = '{EPOCH}', seq = 0, now = 0; COMMIT
-"""  # noqa: S608 - nothing but our own words
 
 Fields = Mapping[str, str]
 
@@ -157,27 +151,35 @@ class SqliteRig(Rig):
 
     store: SqliteStore
 
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder, self._resets = folder, 0
+
     @classmethod
     async def start(cls, folder: Path) -> "SqliteRig":
         """Make a new store in `folder`."""
-        rig = cls()
-        rig.store = await SqliteStore.start(folder / "countermand.db", lambda: rig.time)
+        rig = cls(folder)
+        await rig.open()
         await rig.renew_epoch(EPOCH)
         return rig
+
+    async def open(self) -> None:
+        """Open the store as a new process does."""
+        path = self._folder / str(self._resets) / "countermand.db"
+        self.store = await SqliteStore.start(path, lambda: self.time)
 
     async def renew_epoch(self, epoch: str) -> None:
         """Begin a new epoch."""
         await self.store.renew_epoch(epoch)
 
     async def reset(self) -> None:
-        """Empty the tables, which is fifty times as fast as another file."""
+        """Close the store, delete its files and make another: it costs 3 ms and trusts nothing."""
+        await self.close()
+        shutil.rmtree(self._folder / str(self._resets))
+        self._resets += 1
         self.time = START
-        await self._run(self._empty)
-
-    def _empty(self) -> None:
-        store = self.store
-        store._state._db.executescript(_EMPTY)
-        store._state = SqliteState(store._state._db, store._path)  # forgets what the old one knew
+        await self.open()
+        await self.renew_epoch(EPOCH)
 
     async def last_seq(self) -> int:
         """Read the number when all that was asked before is decided."""

@@ -3,15 +3,14 @@
 from pathlib import Path
 
 from grant_service.core.errors import ErrorReason
-from grant_service.store.sqlite import SqliteStore
 from tests.store.player import SECOND, Player, done, refused
 from tests.store.rigs import EPOCH, START, SqliteRig
 
 
-async def reopened(rig: SqliteRig, folder: Path) -> Player:
+async def reopened(rig: SqliteRig) -> Player:
     """Close the store, and open it again as the next process does."""
     await rig.close()
-    rig.store = await SqliteStore.start(folder / "countermand.db", lambda: rig.time)
+    await rig.open()
     return Player(rig)
 
 
@@ -24,7 +23,7 @@ async def test_everything_decided_is_there_after_a_restart(tmp_path: Path) -> No
     done(await play.prepare(grant, "prepared"))
     await play.cancel("other")
     before = await rig.dump()
-    play = await reopened(rig, tmp_path)
+    play = await reopened(rig)
     assert (await rig.dump()).differences(before) == []
     assert done(await play.commit(grant, "before")).fence == permit.fence
     assert done(await play.commit(grant, "prepared")).fence > permit.fence
@@ -41,7 +40,7 @@ async def test_time_does_not_go_back_over_a_restart(tmp_path: Path) -> None:
     await rig.advance(10 * SECOND)
     refused(await play.prepare(grant), ErrorReason.GRANT_EXPIRED)
     await rig.advance(-5 * SECOND)
-    play = await reopened(rig, tmp_path)
+    play = await reopened(rig)
     refused(await play.prepare(grant), ErrorReason.GRANT_EXPIRED)
     assert (await rig.store.standing()).now == START + 10 * SECOND
     await rig.close()
