@@ -6,6 +6,7 @@ server, so that a broken script shows within seconds on any machine.
 
 import asyncio
 import os
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -32,19 +33,21 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 def quick_folder() -> Iterator[Path]:
     """A folder in memory where there is one: what a disk does to SQLite is tested elsewhere."""
     memory = Path("/dev/shm")  # noqa: S108 - a folder of our own is made below it
-    with tempfile.TemporaryDirectory(
-        prefix="cm-", dir=memory if os.access(memory, os.W_OK) else None
-    ) as name:
+    # Each store takes 8 MB as its reserve; a container may have little memory there.
+    room = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 256 * 1024 * 1024
+    with tempfile.TemporaryDirectory(prefix="cm-", dir=memory if room else None) as name:
         yield Path(name)
 
 
 @pytest.fixture(params=KINDS)
 async def rig(request: pytest.FixtureRequest, quick_folder: Path) -> AsyncIterator[Rig]:
     """One store of each kind, new for each test; its whole state is looked at when the test is over."""
-    rig = await _start(request, quick_folder / uuid4().hex)
+    folder = quick_folder / uuid4().hex
+    rig = await _start(request, folder)
     yield rig
     await rig.dump()
     await rig.close()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _start(request: pytest.FixtureRequest, folder: Path) -> Rig:
