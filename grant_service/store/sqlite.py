@@ -122,7 +122,7 @@ class SqliteStore(ByRules):
             with _mapped(self._path):
                 return self._state.transact(self._clock(), batch)
         except StoreFailed as failed:
-            if failed.refusal.reason is not ErrorReason.STORE_FULL:
+            if not _may_lack_room(failed):
                 raise
             self._full = True
             if any(rule in _URGENT for rule, _ in batch):
@@ -133,7 +133,8 @@ class SqliteStore(ByRules):
     def _write_urgent(self, batch: list[tuple[Rule, Any]], full: StoreFailed) -> list[Any]:
         urgent = [call for call in batch if call[0] in _URGENT]
         with _mapped(self._path):
-            answers = iter(self._state.transact(self._clock(), urgent) if urgent else [])
+            decided = self._state.transact(self._clock(), urgent, keep_refusals=False) if urgent else []
+        answers = iter(decided)
         return [next(answers) if rule in _URGENT else full for rule, _ in batch]
 
     async def _in(self, thread: ThreadPoolExecutor, work: Callable[[], T]) -> T:
@@ -162,7 +163,7 @@ class SqliteStore(ByRules):
         """Tell how the store stands. One without room says so, and looks for room again."""
         epoch, _, seq = await self._reading(sqlite_state.read_meta)
         now, trouble = await self._in(
-            self._writer, lambda: (self._state.look_at(self._clock()), self._trouble())
+            self._writer, lambda: (self._state.tell_time(self._clock()), self._trouble())
         )
         return Standing(epoch, Durability.SYNCED, now, seq, trouble)
 
@@ -208,6 +209,12 @@ def _failure(error: sqlite3.Error, path: Path) -> StoreFailed:
         return StoreFailed(ErrorReason.STORE_UNFIT, cause=f"{path.name} is damaged", remedy=remedy)
     name = getattr(error, "sqlite_errorname", type(error).__name__)
     return StoreFailed(ErrorReason.STORE_UNAVAILABLE, cause=name)
+
+
+def _may_lack_room(failed: StoreFailed) -> bool:
+    """Say whether giving up the reserve may help: SQLite calls a spent quota an input/output error."""
+    spent = failed.refusal.details.get("cause", "").startswith("SQLITE_IOERR")
+    return spent or failed.refusal.reason is ErrorReason.STORE_FULL
 
 
 def _full(cause: str) -> StoreFailed:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from grant_service.core.action import Action
-from grant_service.core.errors import ErrorReason, StoreFailed
+from grant_service.core.errors import ErrorReason, Refusal, StoreFailed
 from grant_service.core.grant import Grant
 from grant_service.core.journal import Entry, Kind
 from grant_service.core.run import Run
@@ -31,6 +31,8 @@ CREATE TABLE journal (
 ) WITHOUT ROWID;
 """
 
+Rule = Callable[[Any, Any], Any]
+Call = tuple[Rule, Any]
 Key = tuple[str, ...]
 R = TypeVar("R", Run, Grant, Action)
 
@@ -64,7 +66,8 @@ class SqliteState:
         self._db = connection
         self.epoch, self.now, self.behind_ms, self.seq = "", 0, 0, 0
         self._known: dict[Key, Run | Grant | Action] = {}
-        self._watermark = Watermark(path.with_suffix(".seq"))
+        self._version = 0
+        self._watermark = Watermark(path.with_suffix(".mark"))
         self._prepare_schema(path)
         self._adopt_file(path)
 
@@ -83,34 +86,55 @@ class SqliteState:
         highest one ever given, so that a permit from before still has the lower fencing number.
         """
         inode = path.stat().st_ino
-        row = self._db.execute("SELECT epoch, inode, seq FROM meta").fetchone()
-        highest = self._watermark.read()
+        row = self._db.execute("SELECT epoch, inode, seq, now FROM meta").fetchone()
+        mark = self._watermark.read()
+        seq, now = mark or (0, 0)
         if row is None:
-            self._db.execute("INSERT INTO meta VALUES (1, ?, ?, ?, 0)", (_new_epoch(), inode, highest or 0))
-        elif row[1] != inode or highest is None or row[2] < highest:
-            new = (_new_epoch(), inode, max(row[2], highest or 0))
+            self._db.execute("INSERT INTO meta VALUES (1, ?, ?, ?, ?)", (_new_epoch(), inode, seq, now))
+        elif row[1] != inode or mark is None or row[2] < seq:
+            new = (_new_epoch(), inode, max(row[2], seq))
             self._db.execute("UPDATE meta SET epoch = ?, inode = ?, seq = ?", new)
-        self.epoch, self.now, self.seq = read_meta(self._db)
-        self._watermark.write(self.seq)
+        self._read_meta()
+        self.now = max(self.now, now)
+        self._watermark.write(self.seq, self.now)
+
+    def _read_meta(self) -> None:
+        """Take over what the file says, and forget what was known of its records."""
+        self._known.clear()
+        self.epoch, now, self.seq = read_meta(self._db)
+        self.now = max(self.now, now)
+        (self._version,) = self._db.execute("PRAGMA data_version").fetchone()
 
     def renew_epoch(self, epoch: str | None) -> None:
         """End everything issued so far."""
         self._db.execute("UPDATE meta SET epoch = ?", (epoch or _new_epoch(),))
-        self.epoch, _, _ = read_meta(self._db)
+        self._read_meta()
 
-    def look_at(self, clock: int) -> int:
-        """Tell the time, which from then on does not go back: somebody may have been told what it implies."""
-        self.behind_ms = max(0, self.now - clock)
-        self.now = max(self.now, clock)
+    def tell_time(self, clock: int) -> int:
+        """Tell the time, which from then on does not go back: somebody acts by what it implies."""
+        self._look_at(clock)
+        self._mark()
         return self.now
 
-    def transact(self, clock: int, calls: Sequence[tuple[Callable[[Any, Any], Any], Any]]) -> list[Any]:
-        """Decide calls in order and make all of it durable, or none of it."""
+    def _look_at(self, clock: int) -> None:
+        self.behind_ms = max(0, self.now - clock)
+        self.now = max(self.now, clock)
+
+    def _mark(self) -> None:
+        with contextlib.suppress(OSError):  # what is decided is decided; the mark may fall behind
+            self._watermark.write(self.seq, self.now)
+
+    def transact(self, clock: int, calls: Sequence[Call], keep_refusals: bool = True) -> list[Any]:
+        """Decide calls in order and make all of it durable, or none of it.
+
+        Without `keep_refusals` a refusal leaves no trace: on the disk's last reserve it must not use it up.
+        """
         before = (self.now, self.seq)
-        self.look_at(clock)
+        self._look_at(clock)
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            answers = [self._decide(rule, command) for rule, command in calls]
+            self._see_others()
+            answers = [self._decide(rule, command, keep_refusals) for rule, command in calls]
             self._db.execute("UPDATE meta SET seq = ?, now = ?", (self.seq, self.now))
             self._db.execute("COMMIT")
         except BaseException:
@@ -119,11 +143,16 @@ class SqliteState:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
-        with contextlib.suppress(OSError):  # what is decided is decided; the mark may fall behind
-            self._watermark.write(self.seq)
+        self._mark()
         return answers
 
-    def _decide(self, rule: Callable[[Any, Any], Any], command: Any) -> Any:
+    def _see_others(self) -> None:
+        """Notice that somebody else wrote to the file: the lock forbids it, and locks can be removed."""
+        (version,) = self._db.execute("PRAGMA data_version").fetchone()
+        if version != self._version:
+            self._read_meta()
+
+    def _decide(self, rule: Rule, command: Any, keep_refusals: bool) -> Any:
         seq = self.seq
         self._db.execute("SAVEPOINT call")
         try:
@@ -131,10 +160,11 @@ class SqliteState:
         except sqlite3.Error:
             raise
         except Exception as defect:
+            answer = defect
+        if isinstance(answer, Exception) or (isinstance(answer, Refusal) and not keep_refusals):
             self._db.execute("ROLLBACK TO call")
             self._known.clear()
             self.seq = seq
-            answer = defect
         self._db.execute("RELEASE call")
         return answer
 

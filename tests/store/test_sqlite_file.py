@@ -1,13 +1,14 @@
 """The embedded store's file: what a restart keeps, what a restored copy ends, who can read it."""
 
 import shutil
+import sqlite3
 import stat
 from pathlib import Path
 
 import pytest
 
 from grant_service.core import verbs
-from grant_service.core.action import Intent
+from grant_service.core.action import ActionState, Intent
 from grant_service.core.errors import ErrorReason, Refusal, StoreFailed
 from grant_service.core.grant import GrantRef
 from grant_service.core.run import StopReason
@@ -78,7 +79,7 @@ async def test_a_lost_watermark_ends_what_was_issued(path: Path, text: str) -> N
     """Nobody knows whether the file is the newest, so its grants are over."""
     store = await _with_a_grant(path)
     await store.close()
-    path.with_suffix(".seq").write_text(text)
+    path.with_suffix(".mark").write_text(text)
 
     again = await SqliteStore.start(path)
     try:
@@ -116,7 +117,7 @@ async def test_nobody_else_can_read_the_files(path: Path) -> None:
     finally:
         await store.close()
 
-    assert {"countermand.db", "countermand.db-wal", "countermand.db-shm", "countermand.seq"} <= set(modes)
+    assert {"countermand.db", "countermand.db-wal", "countermand.db-shm", "countermand.mark"} <= set(modes)
     assert set(modes.values()) == {0o600}
 
 
@@ -130,3 +131,86 @@ async def test_a_damaged_file_is_refused_by_name(path: Path) -> None:
 
     assert failed.value.refusal.reason is ErrorReason.STORE_UNFIT
     assert "countermand.db is damaged" in failed.value.refusal.details["cause"]
+
+
+async def test_a_time_that_was_told_survives_a_crash(path: Path) -> None:
+    """After a crash, and with the clock set back, the store's time goes on from what somebody acted by."""
+    ahead = 2_000_000_000_000
+    store = await SqliteStore.start(path, lambda: ahead)
+    told = (await store.standing()).now
+    crashed = path.parent.parent / "crashed"
+    shutil.copytree(path.parent, crashed)
+    await store.close()
+    for name in ("countermand.db", "countermand.mark"):  # what a process that is killed leaves behind
+        shutil.copyfile(crashed / name, path.parent / name)
+
+    again = await SqliteStore.start(path, lambda: ahead - 60_000)
+    try:
+        assert (await again.standing()).now == told == ahead
+    finally:
+        await again.close()
+
+
+async def test_a_second_writer_is_seen_though_the_lock_was_removed(path: Path) -> None:
+    """A cancel by a process that should not be there is honoured: no record is trusted that another wrote."""
+    one = await _with_a_grant(path)
+    assert isinstance(await _perform(one, "o-1"), verbs.Permitted)
+    (path.parent / "lock").unlink()
+
+    other = await SqliteStore.start(path)
+    try:
+        await other.cancel(verbs.Cancel("r-1", StopReason.USER_STOP))
+        refusal = await _perform(one, "o-2")
+    finally:
+        await other.close()
+        await one.close()
+
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason is ErrorReason.REVOKED
+
+
+async def test_refused_calls_do_not_use_up_the_reserve(path: Path) -> None:
+    """While the store lives on its reserve a refusal leaves no trace, so that a cancel still fits."""
+    store = await _with_a_grant(path)
+    await _perform(store, "o-1")
+    settle = verbs.Settle(REF, "tool", "nothing-known", ActionState.SUCCEEDED)
+    try:
+        await store.settle(settle)
+        before = await store.journal("r-1", 0, 100)
+        store._headroom.release()
+        refusal = await store.settle(settle)
+        after = await store.journal("r-1", 0, 100)
+        settled = await store.settle(verbs.Settle(REF, "tool", "o-1", ActionState.SUCCEEDED))
+    finally:
+        await store.close()
+
+    assert isinstance(refusal, Refusal)
+    assert refusal.reason is ErrorReason.ACTION_UNKNOWN
+    assert before[-1].kind == "REFUSED"
+    assert after == before
+    assert isinstance(settled, verbs.Settled)
+    assert settled.seq == before[-1].seq + 1
+
+
+async def test_a_spent_quota_gives_up_the_reserve_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite calls it an input/output error; the cancel is tried again with the reserve's room."""
+    store = await _with_a_grant(path)
+    transact, calls = store._state.transact, 0
+
+    def spent(*args: object, **options: object) -> object:
+        nonlocal calls
+        calls += 1
+        if store._headroom._path.exists():
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_IOERR, "SQLITE_IOERR_WRITE"
+            raise error
+        return transact(*args, **options)
+
+    monkeypatch.setattr(store._state, "transact", spent)
+    try:
+        cancelled = await store.cancel(verbs.Cancel("r-1", StopReason.USER_STOP))
+    finally:
+        await store.close()
+
+    assert cancelled.known
+    assert calls == 2
