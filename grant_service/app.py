@@ -127,10 +127,10 @@ class Sidecar:
         return _Listening(server, slots, address)
 
     def _bind(self, server: grpc.aio.Server, path: Path, offset: int) -> str:
-        listener.bind(server, path)
-        if not self.settings.insecure_dev_tcp:
-            return f"unix:{path}"
-        return f"unix:{path} and {listener.bind_tcp(server, self.settings.insecure_dev_tcp, offset)}"
+        address = listener.bind(server, path)
+        if self.settings.insecure_dev_tcp:
+            address += f" and {listener.bind_tcp(server, self.settings.insecure_dev_tcp, offset)}"
+        return address
 
     @property
     def addresses(self) -> dict[str, str]:

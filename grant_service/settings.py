@@ -107,6 +107,13 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What is logged. No level logs a token."""
 
+    @field_validator("home", mode="before")
+    @classmethod
+    def _said_in_full(cls, value: object) -> object:
+        if str(value).startswith("~") or not str(value):
+            raise ValueError("must be a path; nothing expands ~ here, and an empty one is a mistake")
+        return value
+
     @field_validator("store")
     @classmethod
     def _known_store(cls, value: str) -> str:

@@ -92,7 +92,8 @@ class Guard:
 
         async def handle(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
             try:
-                timeout = min(longest, context.time_remaining() or longest)  # None: no deadline was set
+                remaining: float | None = context.time_remaining()
+                timeout = longest if remaining is None else min(longest, remaining)
                 answer = await self._decide(method(_parsed(request_type, request)), timeout)
                 return answer.SerializeToString()
             except Refused as refused:

@@ -6,6 +6,7 @@ import shlex
 import socket
 import stat
 from pathlib import Path
+from urllib.parse import quote
 
 import grpc
 
@@ -32,6 +33,8 @@ def socket_path(directory: Path, role: Role) -> Path:
 def prepare_directory(home: Path) -> Path:
     """Make the directory of the sockets, which only we can enter, or refuse one that others could."""
     directory = home / "run"
+    if "," in str(home):
+        raise Unlistenable(f"{home} holds a comma, at which gRPC ends an address", _ELSEWHERE)
     for role in Role:
         path = os.fsencode(socket_path(directory, role))
         if len(path) > _MAX_SOCKET_PATH:
@@ -68,8 +71,9 @@ def _open_to_others(cause: str, directory: Path) -> Unlistenable:
     return Unlistenable(cause, f"run: chmod 700 {shlex.quote(str(directory))}")
 
 
-def bind(server: grpc.aio.Server, path: Path) -> None:
+def bind(server: grpc.aio.Server, path: Path) -> str:
     """Listen on a socket; one left behind by a process that died is removed, a live one is respected."""
+    target = f"unix:{quote(str(path))}"  # gRPC reads it as a URI: it would decode what looks encoded
     if path.is_symlink() or (path.exists() and not path.is_socket()):
         raise Unlistenable(f"{path} exists and is no socket", f"remove it, or {_ELSEWHERE}")
     if path.exists():
@@ -79,11 +83,12 @@ def bind(server: grpc.aio.Server, path: Path) -> None:
     # The socket gets its mode from the umask at bind: readable by nobody else from its first moment.
     before = os.umask(0o177)
     try:
-        server.add_insecure_port(f"unix:{path}")
+        server.add_insecure_port(target)
     except RuntimeError as error:
         raise Unlistenable(f"cannot listen on {path}", "see whether the directory is writable") from error
     finally:
         os.umask(before)
+    return target
 
 
 def bind_tcp(server: grpc.aio.Server, address: str, offset: int) -> str:

@@ -73,6 +73,35 @@ async def test_operators_have_a_cap_of_their_own() -> None:
         assert [entry.kind for entry in await running.journal()][-1] == "CANCELLED"
 
 
+async def test_an_owner_has_the_operators_time_for_a_cancel() -> None:
+    """The report takes as long for whoever asks; its own decisions keep the short cap."""
+    store, gate = ObstructedStore(), asyncio.Event()
+    async with served(store, decision_timeout=0.05, operator_timeout=20) as running:
+        await running.grant()
+        store.before["journal"] = store.before["open"] = gate.wait
+        call = asyncio.ensure_future(running.issuer("CancelRun", **cancel()))
+        assert (await running.issuer.refused("OpenRun", run_id="r-2")).reason == "TIMED_OUT"
+        await asyncio.sleep(0.1)
+        assert not call.done()
+        gate.set()
+        assert (await call).known
+
+
+async def test_the_operator_has_as_many_slots_as_were_set() -> None:
+    """Its own number, which another listener's calls do not touch."""
+    store, gate = ObstructedStore(), asyncio.Event()
+    async with served(store, max_operator_calls=2, max_calls=100) as running:
+        await running.grant()
+        store.before["cancel"] = gate.wait
+        held = [asyncio.ensure_future(running.cancel()) for _ in range(2)]
+        await store.wait_for("cancel", 2)
+        assert (await running.operator.refused("CancelRun", **cancel())).reason == "OVERLOADED"
+        # The auditor's are its own again.
+        assert (await running.auditor("GetRun", run_id="r-1")).run.run_id == "r-1"
+        gate.set()
+        assert sorted(answer.replayed for answer in await asyncio.gather(*held)) == [False, True]
+
+
 async def test_calls_over_the_slots_are_refused_at_once_and_cancel_goes_through() -> None:
     """No queue: a queue would only age. The operator's listener has slots of its own."""
     store, gate = ObstructedStore(), asyncio.Event()

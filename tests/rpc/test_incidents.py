@@ -5,6 +5,7 @@ from typing import Any
 import grpc
 import pytest
 
+from grant_service.core.errors import ErrorReason, StoreFailed
 from tests.rpc.stores import VERBS, ObstructedStore, raising
 from tests.rpc.support import Served, cancel, commit, intent, served
 
@@ -80,3 +81,20 @@ async def test_a_timeout_inside_is_told_as_one() -> None:
     store.before["open"] = raising(TimeoutError())
     async with served(store) as running:
         assert (await running.issuer.refused("OpenRun")).reason == "TIMED_OUT"
+
+
+async def test_an_internal_failure_of_the_store_has_its_number_and_its_trace(
+    logs: list[dict[str, Any]],
+) -> None:
+    """What it hangs on is in the log only; in front of the caller stand our own words."""
+    failed = StoreFailed(ErrorReason.INTERNAL, cause="Redis answered with an error")
+    failed.__cause__ = RuntimeError(SECRET)
+    store = ObstructedStore()
+    store.before["open"] = raising(failed)
+    async with served(store) as running:
+        refused = await running.issuer.refused("OpenRun")
+    assert refused.reason == "INTERNAL"
+    assert SECRET not in str(refused)
+    logged = [event for event in logs if event["event"] == "failed"]
+    assert [event["incident"] for event in logged] == [refused.metadata["incident"]]
+    assert str(logged[0]["exc_info"].__cause__) == SECRET

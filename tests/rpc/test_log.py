@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import structlog
 
-from grant_service.log import configure, redact
+from grant_service.log import configure, pass_on, redact
 from tests.tokens.support import token
 
 TOKEN = token()
@@ -126,6 +126,31 @@ def test_a_machine_gets_one_json_object_a_line(monkeypatch: pytest.MonkeyPatch) 
     assert [line["event"] for line in lines] == ["x", "y"]
     assert stream.getvalue().isascii()
     assert "\x1b" not in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "leak", [in_the_event, in_a_value, deep_in_a_value, in_an_error], ids=lambda one: one.__name__
+)
+def test_no_token_gets_into_the_log_of_a_host(leak: Callable[[], None]) -> None:
+    """A sidecar inside another program logs by that program's ways; it blots first."""
+    stream = io.StringIO()
+    logging.getLogger().handlers[:] = [logging.StreamHandler(stream)]
+    logging.getLogger().setLevel(logging.DEBUG)
+    pass_on()
+    leak()
+    assert "[token]" in stream.getvalue()
+    assert not any(part in stream.getvalue() for part in (TOKEN, *TOKEN.split(".")))
+
+
+def test_a_trace_for_people_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No variables of its frames, which hold requests; and no complaint of the logger's own about it."""
+    stream = listen(Terminal(), monkeypatch, "debug")
+    in_an_error()
+    said = stream.getvalue()
+    assert "Traceback (most recent call last)" in said
+    assert "ValueError: cannot read [token]" in said
+    assert "format_exc_info" not in said
+    assert "\u2502" not in said  # the frame of a pretty one
 
 
 def test_the_level_counts_for_us_and_libraries_are_heard_from_warnings_on(

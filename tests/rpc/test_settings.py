@@ -43,6 +43,8 @@ OTHER: dict[str, tuple[str, Any]] = {
 }
 
 BAD = [
+    ("home", ""),
+    ("home", "~/countermand"),
     ("store", "postgres://x"),
     ("accept_durability", "MOSTLY"),
     ("insecure_dev_tcp", "0.0.0.0:7420"),

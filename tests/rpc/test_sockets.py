@@ -4,9 +4,10 @@ import os
 import socket
 import stat
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 import pytest
@@ -27,9 +28,22 @@ def home() -> Iterator[Path]:
         yield parent / "h"
 
 
+_STARTED: list[Sidecar] = []
+
+
+@pytest.fixture(autouse=True)
+async def nothing_goes_on() -> AsyncIterator[None]:
+    """Stop what a failed test left: a server that is not stopped holds its process."""
+    yield
+    while _STARTED:
+        await _STARTED.pop().stop()
+
+
 async def start(home: Path, **settings: Any) -> Sidecar:
     """Start a sidecar that forgets."""
-    return await Sidecar.start(Settings(home=home, store="memory", **settings))
+    sidecar = await Sidecar.start(Settings(home=home, store="memory", **settings))
+    _STARTED.append(sidecar)
+    return sidecar
 
 
 async def unlistenable(home: Path, **settings: Any) -> str:
@@ -307,6 +321,31 @@ async def test_a_home_can_be_used_again_at_once_many_times(home: Path) -> None:
     for _ in range(20):
         await works(await start(home), home)
         assert [path.name for path in (home / "run").iterdir()] == ["lock"]
+
+
+@pytest.mark.parametrize(
+    "name", ["a b", "a%41", "100%", "a%2Fb", "a#b", "a?b", "a:b", "\u00e4", "a'b", "$HOME"]
+)
+async def test_sockets_are_where_the_home_is_whatever_its_name(home: Path, name: str) -> None:
+    """gRPC reads an address as a URI and decodes it: never into another directory than was checked."""
+    place = home / name
+    sidecar = await start(place)
+    assert [path.name for path in home.iterdir()] == [name]
+    for role in Role:
+        assert sidecar.addresses[role.value] == f"unix:{quote(str(place))}/run/{role.value}.sock"
+        assert (place / "run" / f"{role.value}.sock").is_socket()
+        caller = Caller(sidecar.addresses[role.value], [("grpc.use_local_subchannel_pool", 1)])
+        assert (await caller.refused("LiftFence")).reason in ("VERB_NOT_SERVED", "ROLE_NOT_ALLOWED")
+        await caller.channel.close()
+    await sidecar.stop()
+
+
+async def test_a_home_that_no_client_could_reach_is_refused(home: Path) -> None:
+    """gRPC takes a comma, however it is written, for the end of an address."""
+    place = home / "a,b"
+    said = await unlistenable(place)
+    assert said == f"{place} holds a comma, at which gRPC ends an address; choose another COUNTERMAND_HOME"
+    assert not list(home.parent.iterdir())
 
 
 async def test_a_path_too_long_for_a_socket_is_refused_with_its_length() -> None:
