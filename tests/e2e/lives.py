@@ -77,8 +77,10 @@ class Callers:
         """Open a run, ask for permits, settle one, perhaps cancel, as far as the sidecar lets it get."""
         await _ask(self.grants.OpenRun, say.open_run(story.run))
         story.token = (await _ask(self.grants.IssueGrant, say.issue(story.run))).grant_token
-        together = [self._prepare(story, f"c-{number}") for number in range(3)]
-        await asyncio.gather(*together)
+        # Each notes its own loss; nobody goes away before all have.
+        await asyncio.gather(*(self._prepare(story, f"c-{number}") for number in range(3)))
+        if story.attempts:
+            raise Lost
         asked = [self.permit(story, "commit", f"c-{number}") for number in range(2)]
         asked += [self.permit(story, "perform", f"p-{number}") for number in range(2)]
         await asyncio.gather(*asked, *([self.cancel(story)] if stopped else []))
@@ -92,8 +94,8 @@ class Callers:
             await _ask(self.tools.PrepareAction, say.prepare(story.token, op, ttl=600))
         except Lost:
             story.attempts.append(Attempt(op, "prepare", invoke, math.inf, LOST))
-            raise
-        story.prepared.add(op)
+        else:
+            story.prepared.add(op)
 
     async def permit(self, story: Story, verb: str, op: str) -> None:
         """Ask for a permit and note the answer."""
