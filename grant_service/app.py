@@ -113,7 +113,7 @@ class Sidecar:
         servicers: dict[str, object] = {
             "GrantService": GrantServicer(store, decode, partial(_mint, keyring)),
             "ActionService": ActionServicer(store, decode),
-            "ControlService": ControlServicer(store, decode),
+            "ControlService": ControlServicer(store, decode, settings.operator_timeout),
             "JournalService": JournalServicer(store),
         }
         guard = Guard(role, slots, settings.decision_timeout, settings.operator_timeout)

@@ -1,11 +1,12 @@
 """Compiling a report: read the run, the runs above it and the runs below it, and tell their stories."""
 
+import asyncio
 from collections.abc import Iterable
 
 from grant_service.core.errors import ErrorReason, Refusal
 from grant_service.core.journal import MAX_REFUSALS_KEPT, Entry
 from grant_service.core.report import Report, RunStory, tell
-from grant_service.core.run import End, Run, end_of
+from grant_service.core.run import Run, end_of, may_lack_entries
 from grant_service.core.store import Standing, Store
 
 _PAGE = 1000
@@ -46,20 +47,25 @@ async def _story(store: Store, run_id: str, runs: dict[str, Run | None], standin
         page = await store.journal(run_id, entries[-1].seq if entries else 0, _PAGE)
         entries.extend(page)
         if len(page) < _PAGE:
-            return tell(entries, standing_end(run_id, runs, standing), standing.now)
+            break
+    ids, path = _path(run_id, runs)
+    end = end_of(path, ids, standing.epoch, standing.now)
+    facts = (entries, end, standing.now, may_lack_entries(path, standing.epoch))
+    # A long story is told in a thread: decisions go on meanwhile.
+    return await asyncio.to_thread(tell, *facts) if len(entries) >= _PAGE else tell(*facts)
 
 
-def standing_end(run_id: str, runs: dict[str, Run | None], standing: Standing) -> End | None:
-    """Tell how a run stands ended, by itself or from above."""
+def _path(run_id: str, runs: dict[str, Run | None]) -> tuple[tuple[str, ...], list[Run | None]]:
     run = runs[run_id]
     ids = run.path if run else (run_id,)
-    return end_of([runs.get(one) for one in ids], ids, standing.epoch, standing.now)
+    return ids, [runs.get(one) for one in ids]
 
 
 def _report(
     run: Run, runs: dict[str, Run | None], stories: dict[str, RunStory], standing: Standing
 ) -> Report:
-    end = standing_end(run.run_id, runs, standing)
+    ids, path = _path(run.run_id, runs)
+    end = end_of(path, ids, standing.epoch, standing.now)
     late = sorted((a for story in stories.values() for a in story.late_attempts), key=lambda a: a.seq)
     uncounted = sum(_uncounted(runs[one], story) for one, story in stories.items()) if end else 0
     gaps = [gap for one, story in stories.items() for gap in _gaps(one, runs[one], story, standing)]
@@ -72,6 +78,7 @@ def _report(
         epoch=standing.epoch,
         durability=standing.durability,
         gaps=tuple(gaps),
+        may_lack=any(may_lack_entries(_path(one, runs)[1], standing.epoch) for one in stories),
         actions=tuple(action for story in stories.values() for action in story.actions),
         late_attempts=tuple(late),
         late_attempt_count=len(late) + uncounted,
@@ -97,7 +104,7 @@ def _gaps(run_id: str, run: Run | None, story: RunStory, standing: Standing) -> 
     if run.was_opened and run.epoch != standing.epoch:
         yield (
             f"run {run_id} belongs to store epoch {run.epoch}, the store is in {standing.epoch}: "
-            "what happened just before the change may be missing here"
+            "what happened just before the change may be missing here, and what is unknown may have happened"
         )
     if story.refusals >= MAX_REFUSALS_KEPT < run.refusals:
         yield f"run {run_id} had {run.refusals} refused calls; the first {MAX_REFUSALS_KEPT} are listed"

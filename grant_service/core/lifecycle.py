@@ -260,6 +260,7 @@ def cancel(state: State, command: verbs.Cancel) -> verbs.Cancelled:
             end_tag=command.tag,
             end_time=state.now,
             end_seq=seq,
+            end_epoch=state.epoch,
         )
     )
     return verbs.Cancelled(
@@ -285,6 +286,7 @@ def finish(state: State, command: verbs.Finish) -> verbs.Finished | Refusal:
         end_note=command.note,
         end_time=state.now,
         end_seq=seq,
+        end_epoch=state.epoch,
     )
     state.put(finished)
     return verbs.Finished(finished, replayed=False)

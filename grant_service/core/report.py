@@ -97,6 +97,8 @@ class Report:
     epoch: str
     durability: Durability
     gaps: tuple[str, ...]
+    #: Entries of a run in this report may be lost, and a permit with them.
+    may_lack: bool
     actions: tuple[ReportedAction, ...]
     late_attempts: tuple[LateAttempt, ...]
     late_attempt_count: int
@@ -113,12 +115,15 @@ class Report:
 
     @property
     def quiesced(self) -> bool:
-        """True if no permit can be used any more and none can be given."""
-        return self.end is not None and not self.in_state(ActionState.PERMITTED)
+        """True if no permit can be used any more and none can be given, as far as is known for sure."""
+        return self.end is not None and not self.may_lack and not self.in_state(ActionState.PERMITTED)
 
 
-def tell(entries: Iterable[Entry], end: End | None, now: int) -> RunStory:
-    """Fold a run's journal into its story, as of a time of the store's clock."""
+def tell(entries: Iterable[Entry], end: End | None, now: int, may_lack: bool = False) -> RunStory:
+    """Fold a run's journal into its story, as of a time of the store's clock.
+
+    Where entries may be lost, an action without a permit on record may have had one.
+    """
     actions: dict[str, ReportedAction] = {}
     late: list[LateAttempt] = []
     children: list[str] = []
@@ -138,7 +143,7 @@ def tell(entries: Iterable[Entry], end: End | None, now: int) -> RunStory:
                 refusals += 1
                 if _is_late(entry):
                     late.append(_late(entry))
-    settled = tuple(_as_of(action, end, now) for action in actions.values())
+    settled = tuple(_as_of(action, end, now, may_lack) for action in actions.values())
     return RunStory(settled, tuple(late), tuple(children), refusals, opened, last_seq)
 
 
@@ -177,12 +182,14 @@ def _moved(action: ReportedAction, entry: Entry, end: End | None) -> ReportedAct
     )
 
 
-def _as_of(action: ReportedAction, end: End | None, now: int) -> ReportedAction:
+def _as_of(action: ReportedAction, end: End | None, now: int, may_lack: bool) -> ReportedAction:
     """Apply what follows from time: a lapsed prepare, a stop, a lapsed permit."""
     if action.state is ActionState.PERMITTED and now >= action.use_by:
         return replace(action, state=ActionState.UNKNOWN)
     if action.state is not ActionState.PREPARED:
         return action
+    if may_lack:
+        return replace(action, state=ActionState.UNKNOWN)
     if end is None:
         return replace(action, state=ActionState.EXPIRED) if now >= action.expire_time else action
     lapsed_first = end.time >= action.expire_time

@@ -60,6 +60,8 @@ class Run:
     end_tag: str = ""
     end_time: int = 0
     end_seq: int = 0
+    #: The store epoch it was ended in: of another one than its own, entries may be missing in between.
+    end_epoch: str = ""
     #: How many actions were prepared, and how many calls refused, in it.
     actions: int = 0
     refusals: int = 0
@@ -100,6 +102,19 @@ def end_of(path: Sequence[Run | None], ids: tuple[str, ...], epoch: str, now: in
     """Tell how a run stands ended: by what came first on its path, or None while it is active."""
     ends = [end for run, run_id in zip(path, ids, strict=True) for end in _ends(run, run_id, epoch, now)]
     return min(ends, key=_moment, default=None)
+
+
+def may_lack_entries(path: Sequence[Run | None], epoch: str) -> bool:
+    """Say whether entries of this run may be lost: an epoch ended while it was active.
+
+    What is lost is the last that was written. A run that was ended in its own epoch, or a run above it that
+    was, has the entry of that end, and so everything from before it.
+    """
+    known = [run for run in path if run]
+    if len(known) < len(path):
+        return True
+    ended_first = any(run.state is not RunState.ACTIVE and run.end_epoch == run.epoch for run in known)
+    return not ended_first and any(run.epoch != epoch for run in known)
 
 
 def _moment(end: End) -> tuple[float, int]:

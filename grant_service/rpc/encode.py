@@ -159,8 +159,8 @@ def _reported(told: core.ReportedAction) -> journal_pb.ReportedAction:
 
 
 def _undo(told: core.ReportedAction) -> journal_pb.Undo | None:
-    """Say how an effect can be undone; what never got a permit has none."""
-    if not told.fence:
+    """Say how an effect can be undone; what certainly never got a permit has none."""
+    if not told.fence and told.state is not ActionState.UNKNOWN:
         return None
     why_not = told.why_not_undoable
     return journal_pb.Undo(

@@ -1,5 +1,7 @@
 """JournalService: what an auditor may ask. It changes nothing."""
 
+import asyncio
+
 from countermand.v1 import grant_service_pb2 as grant_pb
 from countermand.v1 import journal_service_pb2 as pb
 from grant_service.core.compile import compile_report
@@ -18,6 +20,8 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_REPORT_BYTES = MAX_ANSWER_BYTES - 1024
 
 _MAX_PAGE = 1000
+_LONG = 1000
+_REPORTS_AT_ONCE = 2
 _DEFAULT_PAGE = 100
 
 
@@ -26,11 +30,15 @@ class JournalServicer:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        # Long reports take memory and time; a cancel does not wait in this line.
+        self._reports = asyncio.Semaphore(_REPORTS_AT_ONCE)
 
     async def GetReport(self, request: pb.GetReportRequest) -> pb.GetReportResponse:
         """Tell what became of every action of a run."""
         run_id = limits.identifier("run_id", request.run_id)
-        return pb.GetReportResponse(report=report_message(granted(await compile_report(self._store, run_id))))
+        async with self._reports:
+            report = granted(await compile_report(self._store, run_id))
+            return pb.GetReportResponse(report=await report_message(report))
 
     async def GetRun(self, request: pb.GetRunRequest) -> pb.GetRunResponse:
         """Tell how a run stands."""
@@ -63,9 +71,10 @@ class JournalServicer:
         return pb.ListEntriesResponse(entries=[encode.entry(one) for one in entries[:size]], more=more)
 
 
-def report_message(report: Report) -> pb.Report:
-    """Write a report, unless it is larger than an answer may be."""
-    message = encode.report(report)
+async def report_message(report: Report) -> pb.Report:
+    """Write a report, unless it is larger than an answer may be; a long one in a thread."""
+    long = len(report.actions) + len(report.late_attempts) >= _LONG
+    message = await asyncio.to_thread(encode.report, report) if long else encode.report(report)
     size = message.ByteSize()
     if size > MAX_REPORT_BYTES:
         told = {"run": report.run.run_id, "size": str(size), "limit": str(MAX_REPORT_BYTES)}

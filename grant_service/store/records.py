@@ -35,6 +35,7 @@ def run_fields(run: Run) -> dict[str, str]:
         "end_tag": run.end_tag,
         "end_time": str(run.end_time),
         "end_seq": str(run.end_seq),
+        "end_epoch": run.end_epoch,
         "actions": str(run.actions),
         "refusals": str(run.refusals),
     }
@@ -63,6 +64,7 @@ def run_from(fields: Fields) -> Run:
         end_tag=fields["end_tag"],
         end_time=int(fields["end_time"]),
         end_seq=int(fields["end_seq"]),
+        end_epoch=fields["end_epoch"],
         actions=int(fields["actions"]),
         refusals=int(fields["refusals"]),
     )

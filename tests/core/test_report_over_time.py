@@ -29,8 +29,8 @@ LATER = {
     "not_done": {"not_done"},
     "interrupted": {"interrupted"},
 }
-#: Nobody knows when an epoch began: whether an action lapsed or was interrupted may be told either way.
-NEVER_HAPPENED = {"interrupted", "not_done"}
+#: When facts may have been lost since, less is known than before: what had no permit may have had one.
+WITHOUT_PERMIT = {"interrupted", "not_done", "unknown"}
 
 Told = dict[tuple[str, str], ReportedAction]
 
@@ -58,8 +58,8 @@ def assert_more_certain(before: Report, after: Report, same_epoch: bool) -> None
     for key, was in earlier.items():
         now = later[key]
         allowed = LATER[part(was)]
-        if not same_epoch and part(was) in NEVER_HAPPENED:
-            allowed = NEVER_HAPPENED
+        if not same_epoch and not was.fence and part(was) != "pending":
+            allowed = WITHOUT_PERMIT
         assert part(now) in allowed, f"{key} was {was.state}, is {now.state}"
         assert not was.fence or (now.fence, now.use_by) == (was.fence, was.use_by)
         assert now.receipt or not was.receipt
@@ -88,9 +88,9 @@ def assert_true(report: Report, store: MemoryStore) -> None:
         for op in prepared:
             action = listed[run, op]
             assert (op in permitted) == (action.fence > 0)
-            assert (op in permitted) == (
-                part(action) in ("done", "in_flight", "unknown") or action.state == "FAILED"
-            )
+            if action.fence or not report.may_lack:
+                happened = part(action) in ("done", "in_flight", "unknown") or action.state == "FAILED"
+                assert (op in permitted) == happened
             if op in outcomes:
                 assert action.state == outcomes[op]
             elif op in permitted:
@@ -127,15 +127,14 @@ def test_a_later_report_only_becomes_more_certain(sequence: list[Step]) -> None:
     asyncio.run(tell_along(sequence))
 
 
-def _lapses_after_the_stop(action: ReportedAction, end: End | None, now: int) -> ReportedAction:
+def _lapses_after_the_stop(action: ReportedAction, end: End | None, now: int, lack: bool) -> ReportedAction:
     moved = replace(action, state=ActionState.EXPIRED)
-    return (
-        moved if action.state == "PREPARED" and now >= action.expire_time else RIGHT_AS_OF(action, end, now)
-    )
+    lapsed = action.state == "PREPARED" and now >= action.expire_time
+    return moved if lapsed else RIGHT_AS_OF(action, end, now, lack)
 
 
-def _permits_never_lapse(action: ReportedAction, end: End | None, now: int) -> ReportedAction:
-    return RIGHT_AS_OF(action, end, min(now, action.use_by - 1) if action.use_by else now)
+def _permits_never_lapse(action: ReportedAction, end: End | None, now: int, lack: bool) -> ReportedAction:
+    return RIGHT_AS_OF(action, end, min(now, action.use_by - 1) if action.use_by else now, lack)
 
 
 def _forgets_late_outcomes(action: ReportedAction, entry: Entry, end: End | None) -> ReportedAction:

@@ -5,7 +5,8 @@ local function put_run(key, run_id, given)
   local fields = {
     run = run_id, parent = '', ancestors = '', subject = '', agent = '', tenant = '', labels = '', state = 'ACTIVE',
     epoch = EPOCH, open_time = '0', open_seq = '0', ttl_ms = '0', deadline = '0', keep_until = '0', end_reason = '',
-    end_actor = '', end_note = '', end_tag = '', end_time = '0', end_seq = '0', actions = '0', refusals = '0',
+    end_actor = '', end_note = '', end_tag = '', end_time = '0', end_seq = '0', end_epoch = '',
+    actions = '0', refusals = '0',
   }
   for name, value in pairs(given) do fields[name] = value end
   redis.call('HSET', key, unpack(flatten(fields)))

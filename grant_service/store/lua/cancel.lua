@@ -17,7 +17,7 @@ end
 local number, time = take_seq(), text(NOW)
 if not run then put_run(RUN, RUN_ID, {}) end
 redis.call('HSET', RUN, 'state', 'CANCELLED', 'end_reason', REASON, 'end_actor', ACTOR, 'end_note', NOTE,
-  'end_tag', TAG, 'end_time', time, 'end_seq', number)
+  'end_tag', TAG, 'end_time', time, 'end_seq', number, 'end_epoch', EPOCH)
 redis.call('PERSIST', RUN)
 local words = entry(number, 'CANCELLED', 'reason', REASON, 'actor', ACTOR, 'note', NOTE, 'tag', TAG)
 if not redis.call('XADD', JOURNAL, 'NOMKSTREAM', unpack(words)) then

@@ -15,6 +15,7 @@ if run.state == 'FINISHED' then return answer('FINISHED', '1', unpack(flatten(ru
 local number = append(JOURNAL, 'FINISHED', 'actor', ACTOR, 'note', NOTE)
 local ending = {
   state = 'FINISHED', end_reason = 'RUN_FINISHED', end_actor = ACTOR, end_note = NOTE, end_time = text(NOW), end_seq = number,
+  end_epoch = EPOCH,
 }
 redis.call('HSET', RUN, unpack(flatten(ending)))
 for name, value in pairs(ending) do run[name] = value end
