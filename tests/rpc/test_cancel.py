@@ -232,3 +232,29 @@ async def test_a_refused_report_is_never_a_refused_stop() -> None:
             assert refused.reason == reason
             assert "run r-1 is cancelled since entry 3" in refused.message
             assert "a cause" in refused.message
+
+
+async def _too_long() -> None:
+    await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize(
+    ("obstacle", "reason"),
+    [(_too_long, ErrorReason.STORE_UNAVAILABLE), (raising(RuntimeError("a defect")), ErrorReason.INTERNAL)],
+)
+async def test_a_stop_whose_report_is_late_or_broken_still_says_that_it_stopped(
+    obstacle: Any, reason: ErrorReason
+) -> None:
+    """Whatever becomes of the report, the caller learns that the run is stopped, and since which entry."""
+    store = ObstructedStore()
+    async with served(store, operator_timeout=0.5) as running:
+        await running.grant()
+        store.before["journal"] = obstacle
+
+        refused = await running.operator.refused("CancelRun", **cancel())
+
+        assert (refused.reason, refused.metadata["run"]) == (reason, "r-1")
+        assert int(refused.metadata["seq"]) > 0
+        del store.before["journal"]
+        answer = await running.cancel()
+        assert (answer.replayed, answer.report.cut_seq) == (True, int(refused.metadata["seq"]))
