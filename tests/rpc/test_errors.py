@@ -10,9 +10,10 @@ from countermand.v1 import action_service_pb2, errors_pb2, grant_service_pb2, jo
 from grant_service.core.action import ActionState
 from grant_service.core.errors import _EXPLANATIONS, ErrorReason, Refusal, Refused
 from grant_service.core.run import RunState, StopReason
-from grant_service.core.scope import Reversibility
+from grant_service.core.scope import MAX_ACTION, MAX_RESOURCE, Reversibility
 from grant_service.core.store import Durability
 from grant_service.rpc.errors import ALARMS, CODES
+from grant_service.rpc.limits import MAX_NAME, MAX_NOTE
 from grant_service.rpc.roles import Role
 from tests.rpc.stores import ObstructedStore, raising
 from tests.rpc.support import Served, commit, intent, served
@@ -88,13 +89,13 @@ async def test_a_store_that_fails_is_told_by_its_own_reason() -> None:
 async def test_the_longest_texts_fit_in_the_metadata_of_every_client(sidecar: Served) -> None:
     """A refusal that carries all texts at their longest, four bytes a letter, arrives whole in 8 KiB."""
     run, child, request_id, op_id = ("r" * 64, "c" * 64, "g" * 64, "o" * 64)
-    action, resource = "a" * 128, "m:" + "x" * 510
+    action, resource = "a" * MAX_ACTION, "m:" + "x" * (MAX_RESOURCE - 2)
     await sidecar.issuer("OpenRun", run_id=run)
     await sidecar.issuer("OpenRun", run_id=child, parent_run_id=run)
     issued = await sidecar.issuer("IssueGrant", run_id=child, request_id=request_id, scopes=[{"action": "*"}])
     token = issued.grant_token
     await sidecar.tool("PerformAction", grant_token=token, intent=intent(op_id, action, resource))
-    texts = {"actor": WIDE * 128, "note": WIDE * 300, "tag": WIDE * 128}
+    texts = {"actor": WIDE * MAX_NAME, "note": WIDE * MAX_NOTE, "tag": WIDE * MAX_NAME}
     await sidecar.cancel(run, **texts)
     tool = sidecar.caller(Role.TOOL, **STRICT)
     for method, fields in (
