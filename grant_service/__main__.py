@@ -1,6 +1,8 @@
 """Run the sidecar: `countermand serve`, or `python -m grant_service`."""
 
 import asyncio
+import contextlib
+import resource
 import signal
 import sys
 
@@ -14,6 +16,18 @@ from grant_service.rpc.listener import Unlistenable
 from grant_service.settings import Settings, variable
 from grant_service.tokens.private_dir import KeysUnfit
 from grant_service.welcome import welcome
+
+#: Far above what the slots need, so that connections nobody uses do not keep anybody out.
+_DESCRIPTORS = 65_536
+
+
+def take_descriptors() -> None:
+    """Raise the number of open files to what the system allows this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        with contextlib.suppress(OSError, ValueError):  # some systems allow less than they say
+            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
 
 
 async def serve(settings: Settings) -> None:
@@ -38,6 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"countermand serve: {name}: {fault['msg']}", file=sys.stderr)
         return 2
     configure(settings.log_level)
+    take_descriptors()
     try:
         asyncio.run(serve(settings))
     except Refused as refused:

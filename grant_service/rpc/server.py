@@ -24,6 +24,10 @@ _OPTIONS = (
     # For each connection. Above the slots of a listener (512), so that a flood meets a refusal with a reason
     # and not a queue; not far above, because a stream that is left open costs some 40 KB.
     ("grpc.max_concurrent_streams", 640),
+    # A connection costs a file descriptor, and those are shared by all listeners: one that says nothing, or
+    # has had nothing to say for long, is let go, so that an operator can always come in.
+    ("grpc.server_handshake_timeout_ms", 2_000),
+    ("grpc.max_connection_idle_ms", 300_000),
     ("grpc.so_reuseport", 0),
     # Clients ping every 30 s at the most; the default of 300 s would hang up on them.
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
