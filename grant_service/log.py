@@ -3,32 +3,40 @@
 import logging
 import re
 import sys
-from collections.abc import Mapping, MutableMapping
-from typing import Any
+from collections.abc import Mapping, MutableMapping, Sequence
+from functools import partial
+from typing import Any, TextIO
 
 import structlog
+
+from grant_service.log_sink import Sink, writer
 
 _TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_.-]*")
 
 
-def configure(level: str) -> None:
+def configure(level: str) -> Sink:
     """Set up logging for the process; standard error only, standard output belongs to people."""
     threshold = logging.getLevelNamesMapping()[level.upper()]
+    processors = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        redact,
+        _renderer(),
+    ]
+    # Everything goes through it: a write by the event loop to a pipe nobody reads would stop every call.
+    sink = Sink(writer(sys.stderr), partial(_dropped_line, processors))
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            redact,
-            _renderer(),
-        ],
+        processors=processors,
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: _Lines(sink),
         cache_logger_on_first_use=False,
     )
     # What libraries say goes the same way, or it would go around `redact`. Their chatter is not ours to tell.
     logging.basicConfig(handlers=[_Libraries()], level=max(threshold, logging.WARNING), force=True)
     logging.captureWarnings(True)
+    sys.unraisablehook = _unraisable
+    return sink
 
 
 def pass_on() -> None:
@@ -47,10 +55,40 @@ def pass_on() -> None:
 
 
 def _renderer() -> Any:
-    if not sys.stderr.isatty():
+    if not _for_people(sys.stderr):
         return structlog.processors.JSONRenderer()
     # Plain, because the pretty one shows the variables of each frame: requests, and the tokens in them.
     return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+
+
+def _for_people(stream: TextIO | None) -> bool:
+    try:
+        return stream is not None and stream.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def _dropped_line(processors: Sequence[Any], count: int) -> str:
+    """Word it as any other line, at no level that could be below the threshold."""
+    logger = structlog.wrap_logger(
+        structlog.ReturnLogger(),
+        processors=processors,
+        wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
+    )
+    return str(logger.warning("log lines dropped", count=count))
+
+
+class _Lines:
+    """The end of the chain: hands each finished line to the sink."""
+
+    def __init__(self, sink: Sink) -> None:
+        self.msg = sink.put
+        self.log = self.debug = self.info = self.warning = self.error = self.critical = sink.put
+
+
+def _unraisable(what: "sys.UnraisableHookArgs") -> None:
+    """Log what nobody can catch, such as an error in a finalizer, instead of printing it."""
+    structlog.get_logger().error(what.err_msg or "exception ignored", exc_info=what.exc_value)
 
 
 class _Libraries(logging.Handler):

@@ -1,6 +1,7 @@
 """Health: `` for the sidecar and `store` for the store, by the standard protocol, on every listener."""
 
 import asyncio
+from contextlib import suppress
 
 import structlog
 from grpc_health.v1.health import aio as grpc_health
@@ -28,9 +29,13 @@ class Health:
         self.servicer = grpc_health.HealthServicer()
 
     async def watch(self) -> None:
-        """Keep looking until cancelled."""
+        """Keep looking until cancelled: whoever stopped looking would go on telling what it saw last."""
         while True:
-            await self.look()
+            try:
+                await self.look()
+            except Exception as defect:
+                with suppress(Exception):
+                    _log.error("health", exc_info=defect)
             await asyncio.sleep(_INTERVAL_S)
 
     async def look(self) -> None:
@@ -40,6 +45,10 @@ class Health:
                 trouble = (await self._store.standing()).trouble
         except TimeoutError:
             await self._tell(False, f"the store did not answer in {_PATIENCE_S:g} s")
+        except asyncio.CancelledError:
+            if _is_cancelled():
+                raise
+            await self._tell(False, "the store gave up")
         except Refused as refused:
             await self._tell(False, explain(refused.refusal))
         except Exception as defect:
@@ -53,13 +62,19 @@ class Health:
         await self._set()
 
     async def _tell(self, well: bool, why: str) -> None:
-        if well == self._well:
-            return
-        self._well = well
-        (_log.info if well else _log.error)("store", well=well, why=why)
+        changed, self._well = well != self._well, well
+        # Before it is logged, and whether or not it changed: a setting that failed is made up for.
         await self._set()
+        if changed:
+            (_log.info if well else _log.error)("store", well=well, why=why)
 
     async def _set(self) -> None:
         store = _SERVING if self._well else _NOT_SERVING
         await self.servicer.set("store", store)
         await self.servicer.set("", _NOT_SERVING if self._draining else store)
+
+
+def _is_cancelled() -> bool:
+    """Say whether this task is to end; the store may also cancel something of its own that we wait for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

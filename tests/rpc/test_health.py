@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -79,6 +80,40 @@ async def test_a_failing_store_makes_the_sidecar_not_ready_until_it_is_back(
 async def test_a_store_that_fell_silent_is_not_well(running: Served) -> None:
     """It neither answers nor fails: waiting for it would look like health."""
     running.store.before["standing"] = asyncio.Event().wait
+    await become(running, "NOT_SERVING")
+    del running.store.before["standing"]
+    await become(running, "SERVING")
+
+
+async def test_a_store_that_gives_up_is_not_well_and_is_asked_again(running: Served) -> None:
+    """It cancels what it waits for itself: that must not end the looking, which would look like health."""
+
+    async def given_up() -> None:
+        raise asyncio.CancelledError
+
+    running.store.before["standing"] = given_up
+    await become(running, "NOT_SERVING")
+    del running.store.before["standing"]
+    await become(running, "SERVING")
+
+
+@pytest.mark.parametrize("what", ["logging", "telling"])
+async def test_nothing_that_fails_ends_the_looking(
+    running: Served, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """Neither a log nor the health servicer: what is told is true again as soon as it can be."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    running.store.before["standing"] = raising(GONE)
+    with monkeypatch.context() as broken:
+        if what == "logging":
+            broken.setattr(health_module, "_log", SimpleNamespace(info=fail, error=fail))
+            await become(running, "NOT_SERVING")
+        else:
+            broken.setattr(running.sidecar._health.servicer, "set", fail)
+            await asyncio.sleep(0.1)
     await become(running, "NOT_SERVING")
     del running.store.before["standing"]
     await become(running, "SERVING")

@@ -12,6 +12,7 @@ import pytest
 import structlog
 
 from grant_service.log import configure, pass_on, redact
+from grant_service.log_sink import Sink
 from tests.tokens.support import token
 
 TOKEN = token()
@@ -20,12 +21,12 @@ TOKEN = token()
 @pytest.fixture
 def logs() -> Iterator[None]:
     """Not captured here: the configuration itself is under test. What was there before comes back."""
-    root, show = logging.getLogger(), warnings.showwarning
+    root, show, unraisable = logging.getLogger(), warnings.showwarning, sys.unraisablehook
     handlers, level = root.handlers[:], root.level
     yield
     structlog.reset_defaults()
     logging.captureWarnings(False)
-    root.handlers[:], warnings.showwarning = handlers, show
+    root.handlers[:], warnings.showwarning, sys.unraisablehook = handlers, show, unraisable
     root.setLevel(level)
 
 
@@ -37,10 +38,29 @@ class Terminal(io.StringIO):
         return True
 
 
-def listen(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch, level: str) -> io.StringIO:
+class Heard(io.StringIO):
+    """Standard error of a reader who waits for all that was logged."""
+
+    def __init__(self, *, people: bool) -> None:
+        super().__init__()
+        self._people = people
+        self.sinks: list[Sink] = []
+
+    def isatty(self) -> bool:
+        """A terminal, if people read it."""
+        return self._people
+
+    def getvalue(self) -> str:
+        """All that was logged before."""
+        assert all(sink.flush(5) for sink in self.sinks)
+        return super().getvalue()
+
+
+def listen(like: io.StringIO, monkeypatch: pytest.MonkeyPatch, level: str) -> Heard:
     """Configure logging for a standard error; called in the test itself, or pytest puts its own there."""
+    stream = Heard(people=like.isatty())
     monkeypatch.setattr(sys, "stderr", stream)
-    configure(level)
+    stream.sinks.append(configure(level))
     return stream
 
 
@@ -94,9 +114,22 @@ def in_a_warning() -> None:
     warnings.warn(f"no {TOKEN}", RuntimeWarning, stacklevel=1)
 
 
+class _Unhappy:
+    """Cannot be let go of."""
+
+    def __del__(self) -> None:
+        raise ValueError(f"kept {TOKEN}")
+
+
+def in_a_finalizer() -> None:
+    """In an error nobody can catch: Python itself would print it."""
+    unhappy = _Unhappy()
+    del unhappy
+
+
 WAYS = [
     *(in_the_event, in_a_value, deep_in_a_value, in_an_error, in_the_cause_of_an_error),
-    *(by_a_library, by_a_library_that_cannot_format, in_a_warning),
+    *(by_a_library, by_a_library_that_cannot_format, in_a_warning, in_a_finalizer),
 ]
 
 
@@ -161,7 +194,8 @@ def test_the_level_counts_for_us_and_libraries_are_heard_from_warnings_on(
     structlog.get_logger().debug("ours")
     logging.getLogger("asyncio").info("theirs")
     logging.getLogger("asyncio").warning("their warning")
-    configure("error")
+    stream.getvalue()  # the lines of before are written before
+    stream.sinks.append(configure("error"))
     structlog.get_logger().warning("too little")
     logging.getLogger("asyncio").warning("too little")
     logging.getLogger("asyncio").error("enough")
