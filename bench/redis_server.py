@@ -1,4 +1,4 @@
-"""A redis-server of the bench's own: durable, on a unix socket, gone afterwards."""
+"""A redis-server of the bench's own: on a unix socket, gone afterwards."""
 
 import os
 import shutil
@@ -9,24 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_DURABLE = (
-    "--appendonly",
-    "yes",
-    "--appendfsync",
-    "always",
-    "--save",
-    "",
-    "--maxmemory-policy",
-    "noeviction",
-)
+_SETTINGS = ("--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction")
 
 
 @contextmanager
-def durable_redis() -> Iterator[Path]:
-    """Run a Redis that syncs every write before it answers; yield the path of its socket."""
+def redis_server(sync: str) -> Iterator[Path]:
+    """Run a Redis that syncs its writes `always` or `everysec`; yield the path of its socket."""
     directory = Path(tempfile.mkdtemp(prefix="cm-bench-redis-"))
     socket = directory / "redis.sock"
-    command = [_server(), "--port", "0", "--unixsocket", str(socket), "--dir", str(directory), *_DURABLE]
+    place = ("--port", "0", "--unixsocket", str(socket), "--dir", str(directory))
+    command = [_server(), *place, *_SETTINGS, "--appendfsync", sync]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 10

@@ -110,6 +110,7 @@ async def rig(name: str, store: str) -> AsyncIterator[Rig]:
     environment = os.environ | {
         "COUNTERMAND_HOME": str(home),
         "COUNTERMAND_STORE": store,
+        "COUNTERMAND_ACCEPT_DURABILITY": "EVERY_SECOND",
         "COUNTERMAND_LOG_LEVEL": "error",
     }
     process = _start(environment)
