@@ -117,12 +117,12 @@ def _pretend_and_serve() -> None:
     data = Path(os.environ["COUNTERMAND_HOME"], "data")
     transact, usage = SqliteState.transact, shutil.disk_usage
 
-    def within_limit(self: SqliteState, *calls: object) -> object:
+    def within_limit(self: SqliteState, *told: object, **more: object) -> object:
         most = _UNLIMITED
         if (data / _LIMIT).exists():
             most = _room(data / _LIMIT, self)
         self._db.execute(f"PRAGMA max_page_count = {most}")
-        return transact(self, *calls)  # type: ignore[arg-type]
+        return transact(self, *told, **more)  # type: ignore[arg-type]
 
     def _room(limit: Path, state: SqliteState) -> int:
         """The pages of the file when the limit was first met, those left then, those of a freed reserve."""

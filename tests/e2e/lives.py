@@ -149,8 +149,9 @@ async def _ask(call: Call, request: Any) -> Any:
         raise
 
 
-async def close_story(callers: Callers, story: Story) -> Round:
+async def close_story(callers: Callers, story: Story, new_epoch: bool = False) -> Round:
     """Cancel a run for certain after a crash, and read what is told of it."""
+    in_doubt = new_epoch and not story.cancels
     await callers.cancel(story)
     report = await callers.report(story)
     lost = story.settled - {action.op_id for action in report.done}
@@ -162,6 +163,7 @@ async def close_story(callers: Callers, story: Story) -> Round:
         tuple(story.cancels),
         telling(report),
         tuple(story.lost_cancels),
+        in_doubt,
     )
 
 

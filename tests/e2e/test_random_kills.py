@@ -99,7 +99,8 @@ async def test_what_was_answered_survives_every_kill_of_redis(tmp_path: Path) ->
             server.start()
             sidecar.wait_health("SERVING")
             async with Callers(sidecar) as callers:
-                told = [(story, await close_story(callers, story)) for story in stories if story.token]
+                issued = [story for story in stories if story.token]
+                told = [(story, await close_story(callers, story, new_epoch=True)) for story in issued]
                 for story, _ in told:
                     (gap,) = (await callers.report(story)).gaps
                     assert "what happened just before the change may be missing here" in gap

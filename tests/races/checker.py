@@ -35,6 +35,8 @@ class Telling:
     #: What it lists as in flight, done or unknown, with the fencing numbers; and what as interrupted.
     permitted: Mapping[str, int]
     stopped: frozenset[str] = frozenset()
+    #: What it lists as unknown though no permit is on record: facts may have been lost.
+    doubtful: frozenset[str] = frozenset()
     #: What it lists in any other part.
     elsewhere: frozenset[str] = frozenset()
     #: How often each action is among the late attempts.
@@ -62,6 +64,8 @@ class Round:
     final: Telling
     #: When cancels were made whose answer never came.
     lost_cancels: tuple[float, ...] = ()
+    #: The store had lost its memory of whether it lost something: what was prepared may be told as unknown.
+    in_doubt: bool = False
 
 
 def faults(history: Iterable[Round]) -> list[str]:
@@ -131,11 +135,13 @@ def _of_report(one: Round, report: Telling) -> Iterator[str]:
             yield f"GHOST: {op} was never permitted and the report says it was"
         if not fence < report.cut:
             yield f"AFTER THE CUT: {op} has number {fence}, the cut {report.cut}"
-    for op in one.prepared - given.keys() - lost - report.stopped:
+    doubtful = report.doubtful if one.in_doubt else frozenset()
+    for op in one.prepared - given.keys() - lost - report.stopped - doubtful:
         yield f"NOT STOPPED: {op} was prepared, never permitted, and the report does not call it interrupted"
     for op in report.stopped & (report.permitted.keys() | (given.keys())):
         yield f"STOPPED: {op} was permitted and the report calls it interrupted"
-    for op in (report.stopped - one.prepared - lost) | report.elsewhere:
+    stray = (report.stopped | report.doubtful) - one.prepared - lost
+    for op in stray | report.elsewhere | (report.doubtful - doubtful):
         yield f"STRAY: {op} is in a part of the report where it has no business"
 
 

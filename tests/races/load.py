@@ -207,9 +207,11 @@ def _refused(verb: str, op: str, invoke: int, back: int, error: grpc.aio.AioRpcE
 
 def telling(report: journal_pb.Report) -> Telling:
     """Take from a report what the checker looks at."""
+    permitted = {op: told.fence for op, told in say.listed(report, *say.PERMITTED_PARTS).items()}
     return Telling(
         cut=report.cut_seq,
-        permitted={op: told.fence for op, told in say.listed(report, *say.PERMITTED_PARTS).items()},
+        permitted={op: fence for op, fence in permitted.items() if fence},
+        doubtful=frozenset(op for op, fence in permitted.items() if not fence),
         stopped=frozenset(say.listed(report, "interrupted")),
         elsewhere=frozenset(say.listed(report, *say.OTHER_PARTS)),
         late=Counter(attempt.op_id for attempt in report.late_attempts),

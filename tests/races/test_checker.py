@@ -41,6 +41,8 @@ def history(
     return Round(run, prepared, attempts, (Cancel(100, 200, told),), replace(told, late=late or {}))
 
 
+DOUBT = Telling(CUT, {}, doubtful=frozenset("a"))
+
 GOOD = {
     "nothing was tried": history(),
     "a permit before the cancel": history(permitted("a", BEFORE, 7), permitted={"a": 7}),
@@ -65,6 +67,13 @@ GOOD = {
     "prepared and never tried": history(stopped="a"),
     "a perform that was refused leaves nothing to stop": replace(
         history(Attempt("a", "perform", *DURING, REVOKED), late={"a": 1}), prepared=frozenset()
+    ),
+    "in doubt, and told so": replace(
+        history(run="r"),
+        prepared=frozenset("a"),
+        final=DOUBT,
+        cancels=(Cancel(100, 200, DOUBT),),
+        in_doubt=True,
     ),
     "refused by a cancel whose answer was lost": replace(
         history(revoked("a", (50, 60)), stopped="a", late={"a": 1}),
@@ -130,6 +139,18 @@ BAD = {
     "revoked before anybody cancelled, in vain or not": (
         "EARLY",
         replace(history(revoked("a", BEFORE), stopped="a", late={"a": 1}), lost_cancels=(40,)),
+    ),
+    "in doubt without reason": (
+        "STRAY",
+        replace(history(), prepared=frozenset("a"), final=DOUBT, cancels=(Cancel(100, 200, DOUBT),)),
+    ),
+    "in doubt about what nobody prepared": (
+        "STRAY",
+        replace(history(), final=DOUBT, cancels=(Cancel(100, 200, DOUBT),), in_doubt=True),
+    ),
+    "permitted, and told as doubtful": (
+        "UNLISTED",
+        replace(history(permitted("a", DURING, 7), permitted={"a": 7}), final=DOUBT, in_doubt=True),
     ),
     "nobody made the cut": ("CUT", replace(history(), cancels=(Cancel(100, 200, TOLD, replayed=True),))),
     "the cut moved": ("CUT", replace(history(), final=Telling(CUT + 1, {}))),
