@@ -19,7 +19,7 @@ import pytest
 from grant_service import log_sink
 from grant_service.log_sink import Sink, writer
 from tests.rpc.support import Caller, cancel, read_error
-from tests.support.sidecar import SidecarProcess, sidecar_running
+from tests.support.sidecar import ROOT, SidecarProcess, sidecar_running
 
 #: Starts what comes after it with another standard error, as whoever starts a sidecar may.
 _BECOME = "os.execv(sys.executable, [sys.executable, *{what!r}])"
@@ -176,6 +176,19 @@ async def test_without_a_standard_error_the_sidecar_works_and_keeps_its_number_f
         assert os.readlink(f"/proc/{sidecar.pid}/fd/2") == os.devnull
         assert await asyncio.to_thread(sidecar.terminate) == 0
     assert "refused" not in sidecar.out
+
+
+def test_the_last_lines_of_a_process_are_not_lost() -> None:
+    """More than a pipe takes at once, of a process that ends at once; its reader is a little late."""
+    log = "from grant_service.log import configure; import structlog; configure('info')\n"
+    log += "for n in range(1500): structlog.get_logger().info('told', n=n)"
+    with subprocess.Popen([sys.executable, "-c", log], cwd=ROOT, stderr=subprocess.PIPE) as process:
+        assert process.stderr
+        first = process.stderr.read(1)
+        time.sleep(0.2)
+        said = first + process.stderr.read()
+    assert process.returncode == 0
+    assert [json.loads(line)["n"] for line in said.splitlines()] == list(range(1500))
 
 
 class Stream:
