@@ -297,3 +297,118 @@ async def test_no_frame_of_a_failed_call_holds_the_token(proxy: Proxy) -> None:
     assert "SecretToken(redacted)" in shown
     assert token.reveal() not in shown
     assert token.reveal().split(".")[1] not in shown
+
+
+#: With the guard taken out, the permit reaches the worker after all: what the tests below can see.
+NOT_GUARDED = {True: None, False: lambda act, permit: setattr(act, "permit", permit) or True}
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+@pytest.mark.parametrize("op_id", [None, "mail-1"])
+async def test_a_permit_that_comes_after_its_block_was_left_reaches_no_task(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch, guarded: bool, op_id: str | None
+) -> None:
+    """Whoever leaves the block says that it did not happen, so another task that waits must not act."""
+    if not guarded:
+        monkeypatch.setattr(countermand.Action, "_hand_over", NOT_GUARDED[guarded])
+    permitted, go_on, bodies = asyncio.Event(), threading.Event(), []
+    loop = asyncio.get_running_loop()
+    proxy.plan("CommitAction", then(lambda: (loop.call_soon_threadsafe(permitted.set), go_on.wait(10))))
+
+    async def send(act: countermand.Action) -> None:
+        async with act.commit():
+            bodies.append(act.op_id)
+
+    async with countermand.connect(proxy.home) as cm, cm.open_run(agent="mailer") as run:
+        with run.grant(scopes=["*"]):
+            with pytest.raises(ValueError, match="left"):
+                async with countermand.action("email.send", op_id=op_id) as act:
+                    worker = asyncio.create_task(send(act))
+                    await permitted.wait()
+                    raise ValueError("left")
+            go_on.set()
+            [outcome] = await asyncio.gather(worker, return_exceptions=True)
+
+        if guarded:
+            assert isinstance(outcome, countermand.AlreadyPermitted)
+            assert "its block was left" in str(outcome)
+            assert (bodies, act.permit, act.unsettled) == ([], None, None)
+            assert await states(run) == [(State.FAILED, "the permit did not reach the tool")]
+        else:
+            assert (len(bodies), outcome) == (1, None)
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_permit_that_comes_after_its_block_was_left_reaches_no_thread(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch, guarded: bool
+) -> None:
+    """The same for threads."""
+    if not guarded:
+        monkeypatch.setattr(countermand.sync.Action, "_hand_over", NOT_GUARDED[guarded])
+    permitted, go_on, bodies, refused = threading.Event(), threading.Event(), [], []
+    proxy.plan("CommitAction", then(lambda: (permitted.set(), go_on.wait(10))))
+
+    def send(act: countermand.sync.Action) -> None:
+        try:
+            with act.commit():
+                bodies.append(act.op_id)
+        except countermand.AlreadyPermitted as error:
+            refused.append(str(error))
+
+    with countermand.sync.connect(proxy.home) as cm, cm.open_run(agent="mailer") as run:
+        with run.grant(scopes=["*"]):
+            with countermand.sync.action("email.send") as act:
+                worker = threading.Thread(target=send, args=(act,))
+                worker.start()
+                assert permitted.wait(10)
+            go_on.set()
+            worker.join(10)
+        report = run.report()
+
+    assert (len(bodies), len(refused)) == ((0, 1) if guarded else (1, 0))
+    [failed] = report.not_done
+    assert (failed.state, failed.note) == (State.FAILED, "the permit did not reach the tool")
+
+
+async def test_a_block_left_while_another_task_acts_leaves_the_outcome_to_it(real: Sidecar) -> None:
+    """The permit was handed over: only who has it can tell."""
+    inside, go_on = asyncio.Event(), asyncio.Event()
+
+    async def send(act: countermand.Action) -> None:
+        async with act.commit():
+            inside.set()
+            await go_on.wait()
+
+    async with countermand.connect(real.home) as cm, cm.open_run(agent="mailer") as run:
+        with run.grant(scopes=["*"]):
+            async with countermand.action("email.send") as act:
+                worker = asyncio.create_task(send(act))
+                await inside.wait()
+            assert await states(run) == [(State.PERMITTED, "")]
+            go_on.set()
+            await worker
+
+        assert await states(run) == [(State.SUCCEEDED, "")]
+
+
+async def test_a_refused_second_task_does_not_hide_that_the_first_one_asks(proxy: Proxy) -> None:
+    """Its refusal says nothing of the action, which is still settled when the block is left."""
+    permitted, go_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+    proxy.plan("CommitAction", then(lambda: (loop.call_soon_threadsafe(permitted.set), go_on.wait(10))))
+
+    async def send(act: countermand.Action) -> None:
+        async with act.commit():
+            pytest.fail("acted after the block was left")
+
+    async with countermand.connect(proxy.home) as cm, cm.open_run(agent="mailer") as run:
+        with run.grant(scopes=["*"]):
+            async with countermand.action("email.send") as act:
+                first = asyncio.create_task(send(act))
+                await permitted.wait()
+                with pytest.raises(countermand.AlreadyPermitted, match="is asking"):
+                    await send(act)
+            assert await states(run) == [(State.FAILED, "the permit did not reach the tool")]
+            go_on.set()
+            with pytest.raises(countermand.AlreadyPermitted, match="block was left"):
+                await first

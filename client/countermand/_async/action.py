@@ -104,6 +104,7 @@ class Action(Effect):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._keep_back()  # another task or thread may be waiting for the permit still
         if not self._over and not isinstance(error, RunEnded):
             await self._give_up(error)
 
@@ -123,24 +124,23 @@ class Commit:
         self._use_within = use_within
 
     async def __aenter__(self) -> Permit:
-        action = self._action
-        try:
-            return await action._ask(self._question)
-        except _NOTHING_LEFT:
-            action._over = True
-            raise
+        return await self._action._ask(self._question)
 
     async def _question(self) -> Permit:
         """Ask with the digest of the arguments as they are now."""
         action = self._action
         token = await action._grant.token()
-        return await action._grant.tool.commit(
-            token,
-            action.op_id,
-            digest(action.args),
-            use_within=self._use_within,
-            timeout=action._timeout,
-        )
+        try:
+            return await action._grant.tool.commit(
+                token,
+                action.op_id,
+                digest(action.args),
+                use_within=self._use_within,
+                timeout=action._timeout,
+            )
+        except _NOTHING_LEFT:
+            action._over = True
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -105,6 +105,7 @@ class Action(Effect):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._keep_back()  # another task or thread may be waiting for the permit still
         if not self._over and not isinstance(error, RunEnded):
             self._give_up(error)
 
@@ -124,24 +125,23 @@ class Commit:
         self._use_within = use_within
 
     def __enter__(self) -> Permit:
-        action = self._action
-        try:
-            return action._ask(self._question)
-        except _NOTHING_LEFT:
-            action._over = True
-            raise
+        return self._action._ask(self._question)
 
     def _question(self) -> Permit:
         """Ask with the digest of the arguments as they are now."""
         action = self._action
         token = action._grant.token()
-        return action._grant.tool.commit(
-            token,
-            action.op_id,
-            digest(action.args),
-            use_within=self._use_within,
-            timeout=action._timeout,
-        )
+        try:
+            return action._grant.tool.commit(
+                token,
+                action.op_id,
+                digest(action.args),
+                use_within=self._use_within,
+                timeout=action._timeout,
+            )
+        except _NOTHING_LEFT:
+            action._over = True
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

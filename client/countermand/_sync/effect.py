@@ -6,12 +6,22 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from countermand._effect import Word
-from countermand._errors import AlreadyPermitted, CountermandError, PermitLapsed, RunEnded, TryAgain
+from countermand._errors import (
+    AlreadyPermitted,
+    CountermandError,
+    NotSent,
+    PermitLapsed,
+    RunEnded,
+    TryAgain,
+)
 from countermand._models.actions import Intent, Permit, Settled
 from countermand._sync.grant import CurrentGrant
 from countermand._text import kind_of
 from countermand._words import ActionState, Outcome
 from countermand._world import log
+
+#: True whenever it is put on record: a permit is either handed to the tool or given up, never both.
+_NOT_REACHED = "the permit did not reach the tool"
 
 
 class Effect:
@@ -41,7 +51,11 @@ class Effect:
         # Under an op_id made here nobody else can have asked; under one that was given, somebody may have.
         self._ours = own_op_id
         self._asked = False
-        self._turn = threading.Lock()  # only ever tried: whoever comes second is refused, nobody waits
+        # What is said of an effect whose permit another task or thread is about to get must stay true. So
+        # the permit is handed over, or given up for good, under this lock; it is never held across a wait.
+        self._deciding = threading.Lock()
+        self._asking = False
+        self._given_up = False
         self._over = False
 
     @property
@@ -71,22 +85,31 @@ class Effect:
 
     def _ask(self, question: Callable[[], Any]) -> Permit:
         """Ask for the permit, and take it only if it is this call's own and can still be used."""
-        if not self._turn.acquire(blocking=False):
-            raise self._doubt("is asking for its permit, which is for one effect; intend a new action")
+        asked_before = self._begin()
         try:
+            return self._take(question, asked_before)
+        finally:
+            self._asking = False
+
+    def _begin(self) -> bool:
+        """Let one ask at a time, whoever comes second is refused; answer whether it was asked before."""
+        with self._deciding:
             if self.permit is not None:
                 raise self._doubt("had its permit, which is for one effect; intend a new action")
-            return self._take(question)
-        finally:
-            self._turn.release()
+            if self._given_up:
+                raise self._doubt("was given up when its block was left: do not act; intend a new action")
+            if self._asking:
+                raise self._doubt("is asking for its permit, which is for one effect; intend a new action")
+            self._asking = True
+            asked_before, self._asked = self._asked, True
+            return asked_before
 
-    def _take(self, question: Callable[[], Any]) -> Permit:
-        asked_before, self._asked = self._asked, True
+    def _take(self, question: Callable[[], Any], asked_before: bool) -> Permit:
         try:
             permit: Permit = question()
         except RunEnded as ended:
             if self._ours and ended.prior_decision is ActionState.PERMITTED:
-                self._not_started("the permit did not reach the tool")
+                self._not_started(_NOT_REACHED)
             raise
         self._over = True
         if permit.replayed and not (self._ours and (asked_before or permit.asked_before)):
@@ -98,8 +121,23 @@ class Effect:
                 "do it again as a new action",
                 metadata={"op": self.op_id},
             )
-        self.permit = permit
+        if not self._hand_over(permit):
+            self._not_started(_NOT_REACHED)
+            raise self._doubt("was given up when its block was left, before its permit came: do not act")
         return permit
+
+    def _hand_over(self, permit: Permit) -> bool:
+        """Let the tool have the permit, unless it was given up meanwhile."""
+        with self._deciding:
+            if not self._given_up:
+                self.permit = permit
+            return not self._given_up
+
+    def _keep_back(self) -> bool:
+        """Hand over no permit from now on. Answers whether none was: then the body never runs."""
+        with self._deciding:
+            self._given_up = True
+            return self.permit is None
 
     def _doubt(self, what: str) -> AlreadyPermitted:
         return AlreadyPermitted(f"action {self.op_id} {what}", metadata={"op": self.op_id})
@@ -110,11 +148,18 @@ class Effect:
 
     def _leave(self, error: BaseException | None) -> None:
         """Put on record what became of it. Never raises: the tool's own exception is the one to see."""
+        if self._word.outcome is None and isinstance(error, NotSent) and not self._is_about_this(error):
+            self.unknown("left by NotSent, raised for another action")
         self._finish(self._settle, *self._word.last(error), None)
         if self.unsettled is not None and error is not None:
             error.add_note(
                 f"countermand: the outcome of action {self.op_id} is not on record: {self.unsettled}"
             )
+
+    def _is_about_this(self, error: NotSent) -> bool:
+        """Say whether it was raised here; one that left another action's block before speaks of that one."""
+        here = (self.op_id, id(self))  # an op_id alone is for one run only, and blocks of two may be nested
+        return bool(vars(error).setdefault("_raised_for", here) == here)
 
     def _settle(self, outcome: Outcome, receipt: str, note: str, timeout: float | None) -> None:
         """Tell the sidecar, within a deadline of its own."""
@@ -128,7 +173,9 @@ class Effect:
             log.warning("the outcome %s of action %s is not on record: %s", outcome, self.op_id, error)
 
     def _give_up(self, error: BaseException | None) -> None:
-        """Leave nothing behind of an action whose body did not run."""
+        """Leave nothing behind of an action whose body did not run; whoever has its permit settles it."""
+        if not self._keep_back():
+            return
         note = f"left by {kind_of(error)}" if error else ""
         # A sidecar that just did not answer gets one short chance: the next caller should not have to wait.
         self._finish(self._abandon, note, 0.2 if isinstance(error, TryAgain) else None)
@@ -138,8 +185,8 @@ class Effect:
             token = self._grant.token()
             self._grant.tool.abandon(token, self.op_id, note=note, timeout=timeout)
         except AlreadyPermitted as permitted:
-            if self._ours and self._asked:  # then it is our own permit, whose answer was lost
-                self._settle(Outcome.FAILED, "", "the permit did not reach the tool", timeout)
+            if self._ours and self._asked:  # then it is our own permit: lost, or kept back when it comes
+                self._settle(Outcome.FAILED, "", _NOT_REACHED, timeout)
             else:
                 log.info("action %s is another attempt's: %s", self.op_id, permitted)
         except CountermandError as failure:

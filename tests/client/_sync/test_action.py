@@ -300,6 +300,31 @@ def test_a_tool_that_sent_nothing_says_so(real: Sidecar) -> None:
         assert (found.state, found.note) == (State.FAILED, "not sent: ConnectionRefusedError")
 
 
+def test_what_one_tool_did_not_send_says_nothing_of_another_action(real: Sidecar) -> None:
+    """NotSent that comes out of an inner block is about the inner action: the outer one may have happened."""
+    with agent(real) as run:
+        with pytest.raises(countermand.NotSent):
+            with countermand.perform("order.place") as outer:
+                with countermand.perform("email.send") as inner:
+                    raise countermand.NotSent
+
+        one, other = reported(run, outer.op_id), reported(run, inner.op_id)
+        assert (one.state, one.note) == (State.UNKNOWN, "left by NotSent, raised for another action")
+        assert (other.state, other.note) == (State.FAILED, "not sent")
+
+
+def test_an_action_whose_block_was_left_gets_no_permit(proxy: Proxy) -> None:
+    """A commit after the block is refused here, before anything is asked."""
+    with agent(proxy):
+        with countermand.action("email.send") as act:
+            pass
+        with pytest.raises(countermand.AlreadyPermitted, match="its block was left"):
+            with act.commit():
+                pytest.fail("acted after it was given up")
+
+    assert "CommitAction" not in proxy.calls
+
+
 def test_the_tools_own_word_counts_however_the_body_is_left(real: Sidecar) -> None:
     """`failed` and `unknown` say what an exception, or none, cannot."""
     with agent(real) as run:
