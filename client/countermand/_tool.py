@@ -1,14 +1,22 @@
 """The decorator for tools that need nothing but a permit around their call, async and sync alike."""
 
+import asyncio
+import concurrent.futures
+import dis
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import _AsyncGeneratorContextManager, _GeneratorContextManager, suppress
 from dataclasses import dataclass
+from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, ParamSpec, TypeVar
 
 from countermand._async.action import perform as perform_async
+from countermand._async.effect import Effect as AsyncEffect
 from countermand._span import Span
 from countermand._sync.action import perform as perform_sync
+from countermand._sync.effect import Effect
 from countermand._words import Reversibility
 
 P = ParamSpec("P")
@@ -32,15 +40,16 @@ def tool(
     they act on. The permit is for these very arguments, `self` left out; where one has no spelling in
     JSON, `args` gets the same arguments and answers what stands for them. `receipt` picks the world's own id
     from the result.
+
+    The work must be done when the function returns: a coroutine, generator or future for a result is stopped
+    and refused with a TypeError, because what it does would come after the permit, and after a stop.
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         call = _Call(inspect.signature(function), name, resource, args, reversibility, compensation)
         options: dict[str, Any] = {"use_within": use_within, "timeout": timeout}
         if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
-            raise TypeError(
-                f"{function.__qualname__} is a generator; use 'with countermand.perform(...)' inside"
-            )
+            raise TypeError(f"{_name(function)} is a generator; use 'with countermand.perform(...)' inside")
         if inspect.iscoroutinefunction(function):
             return _async_tool(function, call, receipt, options)
         return _sync_tool(function, call, receipt, options)
@@ -88,6 +97,7 @@ def _async_tool(
     async def guarded(*positional: Any, **named: Any) -> Any:
         async with perform_async(**call.intent(positional, named), **options) as act:
             result = await function(*positional, **named)
+            _refuse_work_to_do(function, result, act)
             act.receipt = receipt(result) if receipt else None
             return result
 
@@ -104,7 +114,78 @@ def _sync_tool(
     def guarded(*positional: Any, **named: Any) -> Any:
         with perform_sync(**call.intent(positional, named), **options) as act:
             result = function(*positional, **named)
+            _refuse_work_to_do(function, result, act)
             act.receipt = receipt(result) if receipt else None
             return result
 
     return guarded
+
+
+def _refuse_work_to_do(function: Callable[..., Any], result: object, act: AsyncEffect | Effect) -> None:
+    """Raise if the result is work that is still to be done: the permit does not reach that far."""
+    work = _work_to_do(result)
+    if work is None:
+        return
+    kind = type(work).__qualname__
+    if _has_begun(work):
+        _stop(work)
+        act.unknown(f"answered a {kind}, which may have begun")
+        came_to = "It was told to stop, but may have begun"
+    else:
+        _close(work)
+        act.failed(f"answered a {kind}, closed before it began")
+        came_to = "It was closed before it began"
+    raise TypeError(
+        f"{_name(function)} answered a {kind}: what that does would come after the permit. {came_to}. "
+        "Decorate an 'async def' that awaits it, or use 'with countermand.perform(...)' around the work"
+    )
+
+
+def _work_to_do(result: object) -> object | None:
+    """Answer what of the result is still to be run or waited for, if anything is."""
+    if isinstance(result, _GeneratorContextManager | _AsyncGeneratorContextManager):
+        return result.gen
+    if isinstance(result, GeneratorType | AsyncGeneratorType | concurrent.futures.Future):
+        return result
+    return result if inspect.isawaitable(result) else None
+
+
+def _has_begun(work: object) -> bool:
+    """Say no only if not a line of it can have run. Tasks, futures and remote calls run by themselves."""
+    if isinstance(work, CoroutineType):
+        return inspect.getcoroutinestate(work) != inspect.CORO_CREATED
+    if isinstance(work, GeneratorType):
+        return inspect.getgeneratorstate(work) != inspect.GEN_CREATED
+    if isinstance(work, AsyncGeneratorType):
+        if sys.version_info >= (3, 12):
+            return inspect.getasyncgenstate(work) != inspect.AGEN_CREATED
+        else:  # Python 3.11 tells its state by the instruction it stands at only
+            frame = work.ag_frame
+            return frame is None or dis.opname[frame.f_code.co_code[frame.f_lasti]] != "RETURN_GENERATOR"
+    return True
+
+
+def _close(work: Any) -> None:
+    """Make sure that what has not begun never will, whoever else holds it."""
+    if isinstance(work, AsyncGeneratorType):
+        with suppress(StopIteration):
+            work.aclose().send(None)  # nothing of it has run, so there is nothing to wait for
+    else:
+        work.close()
+
+
+def _stop(work: Any) -> None:
+    """Ask what may have begun to stop; whether it does is not known, and an error of it tells nothing."""
+    with suppress(Exception):
+        if isinstance(work, asyncio.Future) and work.get_loop() is not asyncio._get_running_loop():
+            work.get_loop().call_soon_threadsafe(work.cancel)  # it belongs to another thread
+        elif isinstance(work, CoroutineType | GeneratorType) or not hasattr(work, "cancel"):
+            work.close()
+        else:
+            work.cancel()
+
+
+def _name(function: Callable[..., Any]) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
+    return getattr(function, "__qualname__", type(function).__qualname__)

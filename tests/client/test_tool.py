@@ -1,7 +1,12 @@
 """The decorator: a function that runs only under a permit for its call."""
 
 import asyncio
+import concurrent.futures
+import contextlib
+import functools
 import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from typing import Any
 
 import pytest
 
@@ -21,6 +26,9 @@ from tests.client.support import Proxy
 async def send(to: str, body: str = "hi") -> dict[str, str]:
     """Send mail."""
     return {"id": f"m-{to}-{body}"}
+
+
+State = countermand.ActionState
 
 
 @countermand.tool("ticket.close", resource="ticket:1")
@@ -177,3 +185,188 @@ def test_generators_are_refused_where_they_are_decorated() -> None:
         @countermand.tool("a.b")
         def stream() -> object:
             yield 1
+
+    with pytest.raises(TypeError, match="rows is a generator"):
+        countermand.tool("a.b")(functools.partial(rows, []))
+
+
+async def wait(sent: list[str]) -> None:
+    """Have an effect, when it is awaited."""
+    await asyncio.sleep(0)
+    sent.append("coroutine")
+
+
+def rows(sent: list[str]) -> Iterator[int]:
+    """Have an effect, when it is iterated."""
+    sent.append("generator")
+    yield 1
+    sent.append("generator, the rest")
+
+
+async def pages(sent: list[str]) -> AsyncIterator[int]:
+    """Have an effect, when it is iterated by async code."""
+    sent.append("async generator")
+    yield 1
+
+
+async def begun_pages(sent: list[str]) -> AsyncIterator[int]:
+    """An async generator somebody has taken the first value of."""
+    generator = pages(sent)
+    await anext(generator)
+    return generator
+
+
+class Request:
+    """Like a remote call of a library: it is on its way when it is made, and can be awaited and cancelled."""
+
+    def __init__(self, sent: list[str]) -> None:
+        self.cancelled = False
+
+    def __await__(self) -> Generator[None]:
+        yield
+
+    def cancel(self) -> None:
+        """Ask it to stop."""
+        self.cancelled = True
+
+
+def begun(sent: list[str]) -> Iterator[int]:
+    """A generator somebody has taken the first value of."""
+    generator = rows(sent)
+    next(generator)
+    return generator
+
+
+NOT_BEGUN: list[Callable[[list[str]], Any]] = [
+    wait,
+    rows,
+    pages,
+    contextlib.contextmanager(rows),
+    contextlib.asynccontextmanager(pages),
+]
+MAY_HAVE_BEGUN: list[Callable[[list[str]], Any]] = [
+    begun,
+    Request,
+    lambda sent: asyncio.ensure_future(wait(sent)),
+    lambda sent: asyncio.get_running_loop().create_future(),
+    lambda sent: concurrent.futures.Future(),
+]
+
+
+def blocking(make: Callable[[list[str]], Any], answered: list[Any]) -> Callable[[list[str]], Any]:
+    """A tool that is a plain function and answers work to do."""
+
+    @countermand.tool("a.b", args=lambda sent: {})
+    def act(sent: list[str]) -> Any:
+        answered.append(make(sent))
+        return answered[-1]
+
+    return act
+
+
+def awaited(make: Callable[[list[str]], Any], answered: list[Any]) -> Callable[[list[str]], Awaitable[Any]]:
+    """The same as an async one that forgets to await it."""
+
+    @countermand.tool("a.b", args=lambda sent: {})
+    async def act(sent: list[str]) -> Any:
+        answered.append(make(sent))
+        return answered[-1]
+
+    return act
+
+
+async def refused(
+    real: Sidecar, tool: Callable[[list[str]], Any]
+) -> tuple[countermand.Report, list[str], str]:
+    """Call a tool that is to be refused; answer the report, what it sent in the end, and the message."""
+    sent: list[str] = []
+    async with countermand.connect(real.home) as cm, cm.open_run(agent="clerk") as run:
+        with run.grant(scopes=["*"]), pytest.raises(TypeError, match=r"act answered a .*async def") as caught:
+            answer = tool(sent)
+            await answer
+        report = await run.cancel()
+    await asyncio.sleep(0.01)  # time for what was not stopped
+    return report, sent, str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [blocking, awaited])
+@pytest.mark.parametrize("make", NOT_BEGUN)
+async def test_work_that_has_not_begun_never_will(
+    real: Sidecar, kind: Callable[..., Any], make: Callable[..., Any]
+) -> None:
+    """A coroutine or generator for a result is closed before its first line, and settled as not done."""
+    answered: list[Any] = []
+    report, sent, message = await refused(real, kind(make, answered))
+
+    [failed] = report.not_done
+    assert failed.state is State.FAILED
+    assert "closed before it began" in failed.note
+    assert "closed before it began" in message
+    assert (report.done, report.unknown, report.in_flight) == ((), (), ())
+    with contextlib.suppress(RuntimeError, StopIteration, StopAsyncIteration):
+        await finished(answered[0])
+    assert sent == []
+
+
+async def finished(work: Any) -> None:
+    """Do the work, the way its kind is done."""
+    work = getattr(work, "gen", work)
+    if inspect.iscoroutine(work):
+        await work
+    elif inspect.isasyncgen(work):
+        await anext(work)
+    else:
+        next(work)
+
+
+@pytest.mark.parametrize("kind", [blocking, awaited])
+@pytest.mark.parametrize("make", MAY_HAVE_BEGUN)
+async def test_work_that_may_have_begun_is_stopped_and_called_unknown(
+    real: Sidecar, kind: Callable[..., Any], make: Callable[..., Any]
+) -> None:
+    """Futures, tasks and remote calls run by themselves: nothing certain can be said of their effect."""
+    answered: list[Any] = []
+    report, sent, message = await refused(real, kind(make, answered))
+
+    [unknown] = report.unknown
+    assert "may have begun" in unknown.note
+    assert "may have begun" in message
+    assert (report.done, report.not_done, report.in_flight) == ((), (), ())
+    [work] = answered
+    if inspect.isgenerator(work):
+        assert (next(work, "closed"), sent) == ("closed", ["generator"])
+    else:
+        assert work.cancelled is True or work.cancelled()
+        assert sent == []
+
+
+async def test_an_async_generator_that_has_begun_is_called_unknown(real: Sidecar) -> None:
+    """Its first value was taken before it was handed on, so something of it has happened."""
+    started = await begun_pages([])
+    report, _, message = await refused(real, blocking(lambda sent: started, []))
+
+    assert len(report.unknown) == 1
+    assert "may have begun" in message
+    await started.aclose()
+
+
+def test_a_coroutine_for_a_result_is_refused_under_the_blocking_client_too(real: Sidecar) -> None:
+    """There it could not even be awaited."""
+    sent: list[str] = []
+    with countermand.sync.connect(real.home) as cm, cm.open_run(agent="clerk") as run:
+        with run.grant(scopes=["*"]), pytest.raises(TypeError, match="answered a coroutine"):
+            blocking(wait, [])(sent)
+        [failed] = run.report().not_done
+
+    assert (failed.state, sent) == (State.FAILED, [])
+
+
+async def test_a_task_of_another_thread_is_stopped_in_its_own(real: Sidecar) -> None:
+    """A blocking tool in a thread may hand back what it started on the agent's loop."""
+    task = asyncio.ensure_future(asyncio.sleep(60))
+    async with countermand.connect(real.home) as cm, cm.open_run(agent="clerk") as run:
+        with run.grant(scopes=["*"]), pytest.raises(TypeError, match="answered a Task"):
+            await asyncio.to_thread(blocking(lambda sent: task, []), [])
+        assert len((await run.report()).unknown) == 1
+    with pytest.raises(asyncio.CancelledError):
+        await task
