@@ -157,12 +157,20 @@ def _has_begun(work: object) -> bool:
     if isinstance(work, GeneratorType):
         return inspect.getgeneratorstate(work) != inspect.GEN_CREATED
     if isinstance(work, AsyncGeneratorType):
-        if sys.version_info >= (3, 12):
-            return inspect.getasyncgenstate(work) != inspect.AGEN_CREATED
-        else:  # Python 3.11 tells its state by the instruction it stands at only
-            frame = work.ag_frame
-            return frame is None or dis.opname[frame.f_code.co_code[frame.f_lasti]] != "RETURN_GENERATOR"
+        return _async_generator_has_begun(work)
     return True
+
+
+if sys.version_info >= (3, 12):
+
+    def _async_generator_has_begun(work: AsyncGeneratorType[Any, Any]) -> bool:
+        return inspect.getasyncgenstate(work) != inspect.AGEN_CREATED
+
+else:
+
+    def _async_generator_has_begun(work: AsyncGeneratorType[Any, Any]) -> bool:
+        frame = work.ag_frame  # its state can be told only by the instruction it stands at
+        return frame is None or dis.opname[frame.f_code.co_code[frame.f_lasti]] != "RETURN_GENERATOR"
 
 
 def _close(work: Any) -> None:
