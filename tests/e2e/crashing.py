@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from grant_service.__main__ import main
 from grant_service.store.sqlite import SqliteStore
+from tests.support.standby import live_again_and_again
 
 TRACE, _LAST = "steps:", "answered"
 
@@ -86,4 +86,4 @@ if __name__ == "__main__":
         SqliteStore, "_decide", lambda rule, command: (_steps.begin(command), _steps.meet("taken")), _nothing
     )
     _wrap(SqliteStore, "_answer", lambda *_: _steps.meet("answer"), lambda: _steps.meet(_LAST))
-    sys.exit(main([]))
+    sys.exit(live_again_and_again())

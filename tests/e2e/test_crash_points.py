@@ -13,7 +13,7 @@ from countermand.v1 import journal_service_pb2 as journal_pb
 from tests.e2e.crashing import TRACE
 from tests.support.caller import Caller, refused
 from tests.support.messages import PERMITTED_PARTS, listed
-from tests.support.sidecar import start_sidecar
+from tests.support.standby import Lives, lives_of_a_sidecar
 
 DURABLE = "commit"
 
@@ -50,15 +50,14 @@ class Story:
 class Crashes:
     """A sidecar that is crashed again and again on the same data."""
 
-    def __init__(self) -> None:
-        self.sidecar = start_sidecar(None, ("-m", "tests.e2e.crashing"))
-        self.caller = Caller(self.sidecar)
+    def __init__(self, lives: Lives) -> None:
+        self._lives, self.caller = lives, Caller(lives.sidecar)
 
     def steps(self, verb: str) -> list[str]:
         """The steps of a verb, as they are taken when nobody crashes."""
-        before = len(self.sidecar.err)
+        before = len(self._lives.sidecar.err)
         _call(self.caller, verb, Story(self.caller, verb, "all"))
-        (line,) = [line for line in self.sidecar.err[before:].splitlines() if line.startswith(TRACE)]
+        (line,) = [line for line in self._lives.sidecar.err[before:].splitlines() if line.startswith(TRACE)]
         return line.split()[1:]
 
     def crash(self, verb: str, step: int) -> Story:
@@ -67,20 +66,22 @@ class Crashes:
         with refused("") as told:
             _call(self.caller, verb, story)
         assert told.code == "UNAVAILABLE"
-        assert self.sidecar.wait() == -9
-        self.again()
+        self._again()
         return story
 
-    def again(self) -> None:
-        """Start it again, and call it anew."""
-        self.caller.close()
-        self.sidecar.restart()
-        self.caller = Caller(self.sidecar)
+    def answer(self, verb: str, step: int) -> Story:
+        """Let a decision of a verb be answered, and crash then."""
+        story = Story(self.caller, verb, step)
+        _call(self.caller, verb, story)
+        self._lives.kill()
+        self._again()
+        return story
 
-    def close(self) -> None:
-        """End it."""
+    def _again(self) -> None:
+        """Wait for its next life, and call it anew."""
         self.caller.close()
-        self.sidecar.close()
+        self._lives.wait_for_next()
+        self.caller = Caller(self._lives.sidecar)
 
 
 def _call(caller: Caller, verb: str, story: Story) -> None:
@@ -98,9 +99,10 @@ def _call(caller: Caller, verb: str, story: Story) -> None:
 @pytest.fixture(scope="module")
 def crashes() -> Iterator[Crashes]:
     """The sidecar of this module, on whose data everything happens."""
-    crashes = Crashes()
-    yield crashes
-    crashes.close()
+    with lives_of_a_sidecar(("-m", "tests.e2e.crashing")) as lives:
+        crashes = Crashes(lives)
+        yield crashes
+        crashes.caller.close()
 
 
 def every_crash(crashes: Crashes, verb: str, *, at_least: int) -> Iterator[tuple[Story, bool, bool]]:
@@ -110,10 +112,7 @@ def every_crash(crashes: Crashes, verb: str, *, at_least: int) -> Iterator[tuple
     durable = steps.index(DURABLE)
     for step in range(len(steps)):
         yield crashes.crash(verb, step), step > durable, step % 2 == 0
-    story = Story(crashes.caller, verb, len(steps))
-    _call(crashes.caller, verb, story)
-    crashes.again()
-    yield story, True, False
+    yield crashes.answer(verb, len(steps)), True, False
     require_every_number_once(crashes.caller)
 
 

@@ -4,9 +4,7 @@ After each crash everything that was acknowledged is there, what got no answer i
 history is held against the rules of the races.
 """
 
-import os
 import random
-import signal
 from collections import Counter
 from pathlib import Path
 
@@ -15,24 +13,20 @@ from tests.races.checker import LOST, PERMITTED, Round, faults
 from tests.races.load import telling
 from tests.support.redis_server import redis_running
 from tests.support.sidecar import SidecarProcess, sidecar_running
+from tests.support.standby import Lives, lives_of_a_sidecar
 
-KILLS, REDIS_KILLS = 30, 6
+KILLS, REDIS_KILLS = 100, 10
 #: How long the load lasts before the kill, in seconds.
-LIFE = (0.03, 0.2)
+LIFE = (0.02, 0.1)
 
 History = list[tuple[Story, Round]]
 
 
-async def _crash(sidecar: SidecarProcess, dice: random.Random, life: int) -> tuple[History, list[str]]:
+async def _crash(lives: Lives, dice: random.Random, life: int) -> tuple[History, list[str]]:
     """Work, die, come back, ask again; answer what happened and what is wrong with it."""
-
-    def kill() -> None:
-        os.kill(sidecar.pid, signal.SIGKILL)
-
-    stories = await work_until(kill, dice.uniform(*LIFE), sidecar, f"k-{life}")
-    assert sidecar.wait() == -signal.SIGKILL
-    sidecar.start()
-    async with Callers(sidecar) as callers:
+    stories = await work_until(lives.kill, dice.uniform(*LIFE), lives.sidecar, f"k-{life}")
+    lives.wait_for_next()
+    async with Callers(lives.sidecar) as callers:
         told = [(story, await _ask_again(callers, story)) for story in stories if story.token]
     return told, _wrong(told)
 
@@ -50,14 +44,14 @@ def _wrong(told: History) -> list[str]:
 
 
 async def test_what_was_answered_survives_every_kill() -> None:
-    """At least thirty kills under load: every acknowledged decision is there after the restart, and stays."""
+    """A hundred kills under load: every acknowledged decision is there after the restart, and stays."""
     dice, history = random.Random(7), History()
-    with sidecar_running() as sidecar:
+    with lives_of_a_sidecar() as lives:
         for life in range(KILLS):
-            told, found = await _crash(sidecar, dice, life)
+            told, found = await _crash(lives, dice, life)
             assert not found, found[:10]
             history += told
-        await _require_it_stays(sidecar, history)
+        await _require_it_stays(lives.sidecar, history)
     _require_a_real_load(history, KILLS)
 
 
@@ -82,9 +76,9 @@ def _require_a_real_load(history: History, kills: int) -> None:
 async def test_a_sidecar_that_answers_before_it_writes_is_found_out() -> None:
     """The control: the same kills show that something was forgotten, if something was."""
     dice = random.Random(7)
-    with sidecar_running(None, ("-m", "tests.races.sabotage", "answered_before_it_is_durable")) as sidecar:
+    with lives_of_a_sidecar(("-m", "tests.races.sabotage", "answered_before_it_is_durable")) as lives:
         for life in range(KILLS):
-            _, found = await _crash(sidecar, dice, life)
+            _, found = await _crash(lives, dice, life)
             if found:
                 return
     raise AssertionError("it got away with it")

@@ -14,7 +14,6 @@ from typing import Any
 
 from countermand.v1 import control_service_pb2 as pb
 from grant_service import app
-from grant_service.__main__ import main
 from grant_service.core import lifecycle, verbs
 from grant_service.core.compile import compile_report
 from grant_service.core.errors import granted
@@ -25,6 +24,7 @@ from grant_service.rpc.control import ControlServicer
 from grant_service.rpc.journal import report_message
 from grant_service.store import redis, sqlite
 from grant_service.store.scripts import Script, scripts
+from tests.support.standby import live_again_and_again
 
 _PERMITTING = ("commit", "perform")
 _LOOK = "local reason, details = ended(PATH, 5, RUN_ID)"
@@ -161,4 +161,4 @@ DEFECTS: dict[Callable[[], None], tuple[str, ...]] = {
 
 if __name__ == "__main__":
     {defect.__name__: defect for defect in (*DEFECTS, answered_before_it_is_durable)}[sys.argv.pop(1)]()
-    sys.exit(main())
+    sys.exit(live_again_and_again())

@@ -17,6 +17,7 @@ from tests.races.checker import PERMITTED, REVOKED, Round, faults, overlaps
 from tests.races.load import RACERS, Load
 from tests.support.redis_server import RedisServer
 from tests.support.sidecar import SidecarProcess, sidecar_running, twin_running
+from tests.support.standby import lives_of_a_sidecar
 
 RACES = int(os.environ.get("COUNTERMAND_RACES", "20000"))
 
@@ -52,8 +53,8 @@ async def test_a_planted_defect_is_found(
     """The same load and the same checker find a sidecar out that lacks one of its guards."""
     program = ("-m", "tests.races.sabotage", defect.__name__)
     store = "sqlite" if defect.__name__.endswith("sqlite") else fresh_redis.url
-    with sidecar_running(None, program, store=store) as sidecar:
-        played, found = await _hunt(sidecar)
+    with lives_of_a_sidecar(program, store=store) as lives:
+        played, found = await _hunt(lives.sidecar)
     assert found, f"{defect.__name__} got away with {len(played)} rounds"
     rules = {fault.partition(":")[0] for fault in found}
     assert rules & set(sabotage.DEFECTS[defect]), found[:10]
