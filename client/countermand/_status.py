@@ -14,6 +14,8 @@ DOMAIN = "countermand"
 #: What a status without a reason of ours means: it comes from the transport, not from the sidecar.
 _TRANSPORT: dict[grpc.StatusCode, type[CountermandError]] = {
     grpc.StatusCode.UNAVAILABLE: Unavailable,
+    # What a server that goes away makes of the calls it had not begun.
+    grpc.StatusCode.CANCELLED: Unavailable,
     grpc.StatusCode.DEADLINE_EXCEEDED: TimedOut,
 }
 

@@ -133,7 +133,8 @@ def _refuse_work_to_do(function: Callable[..., Any], result: object, act: AsyncE
         came_to = "It was told to stop, but may have begun"
     else:
         _close(work)
-        act.failed(f"answered a {kind}, closed before it began")
+        # Unknown all the same: nobody sees what the function itself did before it answered.
+        act.unknown(f"answered a {kind}, closed before it began")
         came_to = "It was closed before it began"
     raise TypeError(
         f"{_name(function)} answered a {kind}: what that does would come after the permit. {came_to}. "

@@ -68,16 +68,19 @@ class Decoder:
         return verbs.Finish(limits.identifier("run_id", request.run_id), self.role.value, note)
 
     def cancel(self, request: control_pb.CancelRunRequest) -> verbs.Cancel:
-        """Decode CancelRun. The actor is what the caller says, behind what the listener knows."""
+        """Decode CancelRun. The actor is what the caller says, behind what the listener knows.
+
+        Its texts are cleaned, not refused: no emoji in a note may keep a run from being stopped.
+        """
         if request.reason == errors_pb2.STOP_REASON_UNSPECIFIED:
             raise invalid("reason", "must be given, such as USER_STOP or INCIDENT")
-        actor = limits.text("actor", request.actor)
+        actor = limits.cleaned(request.actor)
         return verbs.Cancel(
             run_id=limits.identifier("run_id", request.run_id),
             reason=_stop_reason(request.reason),
             actor=f"{self.role.value}:{actor}" if actor else self.role.value,
-            note=limits.text("note", request.note, limits.MAX_NOTE),
-            tag=limits.text("tag", request.tag),
+            note=limits.cleaned(request.note, limits.MAX_NOTE),
+            tag=limits.cleaned(request.tag),
         )
 
     def prepare(self, request: action_pb.PrepareActionRequest) -> verbs.Prepare:

@@ -43,9 +43,18 @@ def text(field: str, value: str, limit: int = MAX_NAME) -> str:
     """Take one line of text: no control characters, so that it cannot forge lines in a log or a terminal."""
     if len(value) > limit:
         raise invalid(field, f"must have at most {limit} characters")
-    if any(unicodedata.category(letter) in ("Cc", "Cf", "Zl", "Zp", "Cs") for letter in value):
+    if not all(map(_is_plain, value)):
         raise invalid(field, "must be one line without control or invisible characters")
     return value
+
+
+def cleaned(value: str, limit: int = MAX_NAME) -> str:
+    """Take what can be taken of a text, for a call that no text may stop: plain, one line, cut to length."""
+    return "".join(letter if _is_plain(letter) else " " for letter in value[:limit])
+
+
+def _is_plain(letter: str) -> bool:
+    return unicodedata.category(letter) not in ("Cc", "Cf", "Zl", "Zp", "Cs")
 
 
 def labels(field: str, value: Mapping[str, str]) -> dict[str, str]:

@@ -294,15 +294,14 @@ async def refused(
 async def test_work_that_has_not_begun_never_will(
     real: Sidecar, kind: Callable[..., Any], make: Callable[..., Any]
 ) -> None:
-    """A coroutine or generator for a result is closed before its first line, and settled as not done."""
+    """A coroutine or generator for a result is closed before its first line; the rest is unknown."""
     answered: list[Any] = []
     report, sent, message = await refused(real, kind(make, answered))
 
-    [failed] = report.not_done
-    assert failed.state is State.FAILED
-    assert "closed before it began" in failed.note
+    [unknown] = report.unknown
+    assert "closed before it began" in unknown.note
     assert "closed before it began" in message
-    assert (report.done, report.unknown, report.in_flight) == ((), (), ())
+    assert (report.done, report.not_done, report.in_flight) == ((), (), ())
     with contextlib.suppress(RuntimeError, StopIteration, StopAsyncIteration):
         await finished(answered[0])
     assert sent == []
@@ -356,9 +355,9 @@ def test_a_coroutine_for_a_result_is_refused_under_the_blocking_client_too(real:
     with countermand.sync.connect(real.home) as cm, cm.open_run(agent="clerk") as run:
         with run.grant(scopes=["*"]), pytest.raises(TypeError, match="answered a coroutine"):
             blocking(wait, [])(sent)
-        [failed] = run.report().not_done
+        [unknown] = run.report().unknown
 
-    assert (failed.state, sent) == (State.FAILED, [])
+    assert (unknown.state, sent) == (State.UNKNOWN, [])
 
 
 async def test_a_task_of_another_thread_is_stopped_in_its_own(real: Sidecar) -> None:

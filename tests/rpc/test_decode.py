@@ -1,5 +1,6 @@
 """What a request may say: every field is checked once, and the refusal names the field and its rule."""
 
+import unicodedata
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,7 +10,7 @@ from google.protobuf.duration_pb2 import Duration
 from countermand.v1 import action_service_pb2 as action_pb
 from grant_service.core.scope import MAX_SCOPES
 from grant_service.rpc.limits import MAX_LABELS, MAX_NAME, MAX_NOTE, MAX_SEQ
-from tests.rpc.support import METHODS, Error, Served, cancel, commit, digest, intent, served
+from tests.rpc.support import METHODS, Error, Served, commit, digest, intent, served
 
 #: Texts that would forge a line, colour a terminal, hide letters or turn their order around.
 UNCLEAN = {
@@ -152,9 +153,6 @@ TEXTS = [
     ("OpenRun", "agent", MAX_NAME, {}),
     ("OpenRun", "tenant", MAX_NAME, {}),
     ("FinishRun", "note", MAX_NOTE, {"run_id": "r-1"}),
-    ("CancelRun", "actor", MAX_NAME, cancel()),
-    ("CancelRun", "note", MAX_NOTE, cancel()),
-    ("CancelRun", "tag", MAX_NAME, cancel()),
     ("SettleAction", "receipt", MAX_NOTE, {"op_id": "o-1", "outcome": 1}),
     ("SettleAction", "note", MAX_NOTE, {"op_id": "o-1", "outcome": 1}),
     ("AbandonAction", "note", MAX_NOTE, {"op_id": "o-1"}),
@@ -175,6 +173,20 @@ async def test_a_text_is_one_visible_line(
         assert "one line" in error.metadata["rule"]
     error = await refused(ready, method, fields | {field: "x" * (limit + 1)})
     assert error.metadata == {"field": field, "rule": f"must have at most {limit} characters"}
+
+
+@pytest.mark.parametrize("bad", UNCLEAN.values(), ids=UNCLEAN.keys())
+async def test_no_text_keeps_a_run_from_being_stopped(sidecar: Served, bad: str) -> None:
+    """A cancel's texts are cleaned and cut, so that they can forge nothing, and the run is stopped."""
+    await sidecar.grant()
+    told = {"actor": bad + "a" * MAX_NAME, "note": bad + "n" * MAX_NOTE, "tag": bad + "t" * MAX_NAME}
+
+    end = (await sidecar.cancel(**told)).report.run.end
+
+    told_back = end.actor + end.note + end.tag
+    assert all(letter == " " or unicodedata.category(letter)[0] not in "CZ" for letter in told_back)
+    assert (len(end.note), len(end.tag)) == (MAX_NOTE, MAX_NAME)
+    assert end.note.endswith("nnn")
 
 
 async def test_the_longest_clean_texts_are_taken_whatever_their_bytes(sidecar: Served) -> None:
