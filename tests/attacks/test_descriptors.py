@@ -4,6 +4,7 @@ import contextlib
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -69,7 +70,16 @@ def test_without_the_defence_they_do() -> None:
     with (
         _sidecar(PATIENT) as sidecar,
         _silent_connections(sidecar, 600),
-        countermand.connect(sidecar.home, control_timeout=5) as cm,
-        pytest.raises(countermand.TryAgain),
+        countermand.connect(sidecar.home, control_timeout=3) as cm,
     ):
-        cm.operator.cancel("r-1", reason="USER_STOP")
+        _wait_until_full(sidecar, 256)
+        with pytest.raises(countermand.TryAgain):
+            cm.operator.cancel("r-1", reason="USER_STOP")
+
+
+def _wait_until_full(sidecar: SidecarProcess, limit: int) -> None:
+    """Wait until the sidecar has taken as many connections as it has descriptors for."""
+    end = time.monotonic() + 10
+    while len(list(Path(f"/proc/{sidecar.pid}/fd").iterdir())) < limit:
+        assert time.monotonic() < end, "the listener did not take the connections"
+        time.sleep(0.05)
