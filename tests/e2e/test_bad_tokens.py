@@ -135,6 +135,7 @@ def test_no_token_shows_in_what_the_sidecar_says(sidecar: SidecarProcess, caller
     caller.perform(token, "op-1")
     with refused("ACTION_UNKNOWN") as told:
         caller.commit(token, "op-2")
+    sidecar.wait_said("ACTION_UNKNOWN", run)
     said = [sidecar.out, sidecar.err, told.message, *told.details.values()]
     said += [f"{entry}" for entry in caller.entries(run)] + [f"{caller.report(run)}"]
     for part in token.split("."):

@@ -135,8 +135,8 @@ def test_records_that_vanish_from_a_running_redis_refuse(
         assert "do not act" in told.message or reason.endswith("_UNKNOWN"), told.message
     incident = told.details["incident"]
     assert told.message == f"the sidecar failed: do not act; see its log (incident {incident})"
-    (logged,) = [line for line in sidecar.err.splitlines() if incident in line and "failed" in line]
-    assert f"journal:{one} is gone" in logged, "the log says what the caller is not told"
+    # The log says what the caller is not told.
+    sidecar.wait_said(incident, "failed", f"journal:{one} is gone")
     assert caller.perform(caller.begin(f"n-{run}"), "op-1").fence
 
 

@@ -142,6 +142,16 @@ class SidecarProcess:
         _running.discard(self)
         return code
 
+    def wait_said(self, *words: str, seconds: float = 5.0) -> str:
+        """Wait for a line of its log with all these words, and answer it: it writes in its own time."""
+        end = time.monotonic() + seconds
+        while True:
+            for line in self.err.splitlines():
+                if all(word in line for word in words):
+                    return line
+            assert time.monotonic() < end, f"it never said {words}: {self.err}"
+            time.sleep(0.02)
+
     def kill(self) -> None:
         """End it as a crash would (SIGKILL)."""
         self._signal(signal.SIGKILL)

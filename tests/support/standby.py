@@ -1,8 +1,8 @@
 """A sidecar that is there again a moment after it died: `python -m tests.support.standby`.
 
 A process that has everything imported stands by and forks the next life as soon as one is killed, so that a
-test can crash it a hundred times. It ends when a life ends by itself, or when it is told to (SIGTERM); the life
-under way ends first then.
+test can crash it a hundred times. It ends when a life ends by itself, or when it is told to (SIGTERM);
+then the life under way ends first.
 """
 
 import os
