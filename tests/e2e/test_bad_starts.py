@@ -27,14 +27,14 @@ def fresh() -> Iterator[SidecarProcess]:
 
 
 def refuses_to_start(sidecar: SidecarProcess, seconds: float = 10.0, **settings: object) -> str:
-    """Require that it ends with code 1 and one line for people, after its log; and answer the line."""
+    """Require that it ends with code 1 and one line for people beside its log, and answer the line."""
     before, start = sidecar.err, time.monotonic()
     sidecar.launch(**settings)
     assert sidecar.wait() == 1, sidecar.err
     assert time.monotonic() - start < seconds
-    *log, said = sidecar.err.removeprefix(before).splitlines()
-    assert said.startswith("countermand serve: ")
-    assert not [line for line in log if line.startswith(("countermand", "Traceback"))]
+    lines = sidecar.err.removeprefix(before).splitlines()
+    (said,) = [line for line in lines if line.startswith("countermand serve: ")]
+    assert not [line for line in lines if line.startswith("Traceback")]
     return said
 
 
