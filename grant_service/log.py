@@ -109,6 +109,9 @@ def redact(_: Any, __: str, event: MutableMapping[str, Any]) -> Mapping[str, Any
 
 
 def _blot(value: Any) -> Any:
-    if isinstance(value, str):
-        return _TOKEN.sub("[token]", value)
-    return value if isinstance(value, int | float | bool | None) else _TOKEN.sub("[token]", repr(value))
+    return value if isinstance(value, int | float | bool | None) else without_tokens(str(value))
+
+
+def without_tokens(text: str) -> str:
+    """Blot out whatever looks like a token."""
+    return _TOKEN.sub("[token]", text)

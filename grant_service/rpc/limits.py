@@ -8,6 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from grant_service.core.errors import ErrorReason, Refused
+from grant_service.log import without_tokens
 
 #: The longest texts, in characters. They keep an error's metadata within gRPC's 8 KiB, and a report readable.
 MAX_NAME = 128
@@ -49,8 +50,9 @@ def text(field: str, value: str, limit: int = MAX_NAME) -> str:
 
 
 def cleaned(value: str, limit: int = MAX_NAME) -> str:
-    """Take what can be taken of a text, for a call that no text may stop: plain, one line, cut to length."""
-    return "".join(letter if _is_plain(letter) else " " for letter in value[:limit])
+    """Take what can be taken of a text, for a call that no text may stop: plain, no token, cut to length."""
+    plain = "".join(letter if _is_plain(letter) else " " for letter in value)
+    return without_tokens(plain)[:limit]
 
 
 def _is_plain(letter: str) -> bool:

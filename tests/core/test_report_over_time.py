@@ -159,7 +159,7 @@ def some_sequences() -> list[list[Step]]:
     """Sequences that are the same in every run, so that the controls do not depend on luck."""
     made: list[list[Step]] = []
 
-    @settings(max_examples=400, derandomize=True, database=None, deadline=None, phases=[Phase.generate])
+    @settings(max_examples=1500, derandomize=True, database=None, deadline=None, phases=[Phase.generate])
     @given(sequences())
     def draw(sequence: list[Step]) -> None:
         made.append(sequence)

@@ -85,7 +85,7 @@ def some_cases() -> list[Case]:
     """Cases that are the same in every run."""
     made: list[Case] = []
 
-    @settings(max_examples=100, derandomize=True, database=None, deadline=None, phases=[Phase.generate])
+    @settings(max_examples=500, derandomize=True, database=None, deadline=None, phases=[Phase.generate])
     @given(st.lists(case(), min_size=1, max_size=30))
     def draw(cases: list[Case]) -> None:
         made.extend(cases)
