@@ -18,7 +18,7 @@ class GrantRef:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A grant as the store holds it. `used` counts the commits taken from each scope, in order."""
+    """A grant as the store holds it. `used` counts the commits of each limited scope, in order."""
 
     grant_id: str
     run_id: str

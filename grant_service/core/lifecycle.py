@@ -194,9 +194,10 @@ def _permit(
     use_by = min(state.now + use_ms, grant.expire_time)
     data = {"op": action.intent.op_id, "use_by": str(use_by)}
     fence = state.append(action.run_id, Kind.PERMITTED, data)
-    used = list(grant.used)
-    used[action.scope] += 1
-    state.put(replace(grant, used=tuple(used)))
+    if limit:  # nothing asks how often a scope without a limit was used
+        used = list(grant.used)
+        used[action.scope] += 1
+        state.put(replace(grant, used=tuple(used)))
     state.put(replace(action, state=ActionState.PERMITTED, fence=fence, use_by=use_by))
     return verbs.Permitted(action.intent.op_id, fence, use_by, use_by - state.now, replayed=False)
 

@@ -109,11 +109,11 @@ class Guard:
     async def _decide(self, work: Any, timeout: float) -> Any:
         """Run a call's work so that a caller who hangs up does not take the decision with it."""
         task = self._slots.start(work)
-        try:
-            async with asyncio.timeout(timeout):
-                return await asyncio.shield(task)
-        except TimeoutError:
-            raise Refused(ErrorReason.TIMED_OUT) from None
+        # Waiting is cancelled with the caller; what is waited for is not.
+        await asyncio.wait((task,), timeout=timeout)
+        if not task.done():
+            raise Refused(ErrorReason.TIMED_OUT)
+        return task.result()
 
     async def _abort(self, rpc: str, context: grpc.aio.ServicerContext[Any, Any], refusal: Refusal) -> None:
         tell = _log.warning if refusal.reason in ALARMS else _log.info

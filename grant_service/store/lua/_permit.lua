@@ -19,8 +19,10 @@ local function permit(grant, action, use_ms)
   local use_by = math.min(NOW + use_ms, tonumber(grant.expire_time))
   local fence = append(JOURNAL, 'PERMITTED', 'op', OP, 'use_by', text(use_by))
   local used, place = split(grant.used), tonumber(action.scope) + 1
-  used[place] = text(tonumber(used[place]) + 1)
-  redis.call('HSET', GRANT, 'used', table.concat(used, ','))
+  if cjson.decode(grant.scopes)[place][3] > 0 then -- nothing asks how often a scope without a limit was used
+    used[place] = text(tonumber(used[place]) + 1)
+    redis.call('HSET', GRANT, 'used', table.concat(used, ','))
+  end
   redis.call('HSET', ACTION, 'state', 'PERMITTED', 'fence', fence, 'use_by', text(use_by))
   return answer('PERMITTED', '0', fence, text(use_by), text(use_by - NOW))
 end
