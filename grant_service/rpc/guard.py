@@ -113,7 +113,10 @@ class Guard:
         await asyncio.wait((task,), timeout=timeout)
         if not task.done():
             raise Refused(ErrorReason.TIMED_OUT)
-        return task.result()
+        try:
+            return task.result()
+        except TimeoutError:
+            raise Refused(ErrorReason.TIMED_OUT) from None
 
     async def _abort(self, rpc: str, context: grpc.aio.ServicerContext[Any, Any], refusal: Refusal) -> None:
         tell = _log.warning if refusal.reason in ALARMS else _log.info
