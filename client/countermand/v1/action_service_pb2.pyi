@@ -4,8 +4,10 @@ isort:skip_file
 The service tools call: every side effect passes prepare and commit here."""
 
 import builtins
+import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.duration_pb2
+import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
 import google.protobuf.timestamp_pb2
@@ -64,9 +66,9 @@ class _ActionStateEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ACTION_STATE_PREPARED: _ActionState.ValueType  # 1
     """Intended, not permitted yet."""
     ACTION_STATE_AWAITING_APPROVAL: _ActionState.ValueType  # 2
-    """A person has to agree first. Not served yet."""
+    """A person has to agree first."""
     ACTION_STATE_DENIED: _ActionState.ValueType  # 3
-    """A person said no, or nobody answered in time. Not served yet."""
+    """A person said no, or nobody answered in time."""
     ACTION_STATE_PERMITTED: _ActionState.ValueType  # 4
     """Told "go"; no outcome is known and the permit's use-by has not passed: in flight."""
     ACTION_STATE_SUCCEEDED: _ActionState.ValueType  # 5
@@ -96,9 +98,9 @@ ACTION_STATE_UNSPECIFIED: ActionState.ValueType  # 0
 ACTION_STATE_PREPARED: ActionState.ValueType  # 1
 """Intended, not permitted yet."""
 ACTION_STATE_AWAITING_APPROVAL: ActionState.ValueType  # 2
-"""A person has to agree first. Not served yet."""
+"""A person has to agree first."""
 ACTION_STATE_DENIED: ActionState.ValueType  # 3
-"""A person said no, or nobody answered in time. Not served yet."""
+"""A person said no, or nobody answered in time."""
 ACTION_STATE_PERMITTED: ActionState.ValueType  # 4
 """Told "go"; no outcome is known and the permit's use-by has not passed: in flight."""
 ACTION_STATE_SUCCEEDED: ActionState.ValueType  # 5
@@ -196,12 +198,30 @@ class Intent(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class CostsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     OP_ID_FIELD_NUMBER: builtins.int
     ACTION_FIELD_NUMBER: builtins.int
     RESOURCE_FIELD_NUMBER: builtins.int
     DIGEST_FIELD_NUMBER: builtins.int
     REVERSIBILITY_FIELD_NUMBER: builtins.int
     COMPENSATION_FIELD_NUMBER: builtins.int
+    COSTS_FIELD_NUMBER: builtins.int
+    SUMMARY_FIELD_NUMBER: builtins.int
     op_id: builtins.str
     """Names this one intended effect within its run, for ever."""
     action: builtins.str
@@ -214,6 +234,14 @@ class Intent(google.protobuf.message.Message):
     """What can be done about the effect afterwards."""
     compensation: builtins.str
     """The name of the compensation registered for the tool, if there is one."""
+    summary: builtins.str
+    """One line for the person who may have to agree. No secrets: it is shown, stored and journalled."""
+    @property
+    def costs(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
+        """What it costs, by the name of the budget, in the budget's unit. Every action also costs 1 of `tool_calls`,
+        unless it says otherwise. A cost nobody set a budget for is free.
+        """
+
     def __init__(
         self,
         *,
@@ -223,10 +251,49 @@ class Intent(google.protobuf.message.Message):
         digest: builtins.bytes = ...,
         reversibility: global___Reversibility.ValueType = ...,
         compensation: builtins.str = ...,
+        costs: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
+        summary: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["action", b"action", "compensation", b"compensation", "digest", b"digest", "op_id", b"op_id", "resource", b"resource", "reversibility", b"reversibility"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "compensation", b"compensation", "costs", b"costs", "digest", b"digest", "op_id", b"op_id", "resource", b"resource", "reversibility", b"reversibility", "summary", b"summary"]) -> None: ...
 
 global___Intent = Intent
+
+@typing.final
+class Approval(google.protobuf.message.Message):
+    """Approval is what a person said about an action that had to wait for one."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ACTOR_FIELD_NUMBER: builtins.int
+    NOTE_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    AMENDMENT_FIELD_NUMBER: builtins.int
+    AMENDED_DIGEST_FIELD_NUMBER: builtins.int
+    actor: builtins.str
+    """Who."""
+    note: builtins.str
+    """One line of theirs."""
+    amendment: builtins.str
+    """Arguments to use instead, as JSON; empty if the ones prepared stand. They may only narrow those."""
+    amended_digest: builtins.bytes
+    """The digest of these arguments: the only one a commit is accepted with."""
+    @property
+    def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Until when it can be used, by the store's clock. It is used up by the commit."""
+
+    def __init__(
+        self,
+        *,
+        actor: builtins.str = ...,
+        note: builtins.str = ...,
+        expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        amendment: builtins.str = ...,
+        amended_digest: builtins.bytes = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["expire_time", b"expire_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["actor", b"actor", "amended_digest", b"amended_digest", "amendment", b"amendment", "expire_time", b"expire_time", "note", b"note"]) -> None: ...
+
+global___Approval = Approval
 
 @typing.final
 class PrepareActionRequest(google.protobuf.message.Message):
@@ -265,22 +332,48 @@ class PrepareActionResponse(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class RemainingEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     OP_ID_FIELD_NUMBER: builtins.int
     SEQ_FIELD_NUMBER: builtins.int
     EXPIRE_TIME_FIELD_NUMBER: builtins.int
     STATE_FIELD_NUMBER: builtins.int
     REPLAYED_FIELD_NUMBER: builtins.int
+    REMAINING_FIELD_NUMBER: builtins.int
+    APPROVAL_FIELD_NUMBER: builtins.int
     op_id: builtins.str
     """The action."""
     seq: builtins.int
     """The sequence number of the journal entry."""
     state: global___ActionState.ValueType
-    """PREPARED."""
+    """PREPARED, or AWAITING_APPROVAL: then ask again with the same op_id until it is PREPARED, or refused."""
     replayed: builtins.bool
     """True if the action was on record before."""
     @property
     def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """Until when it can be committed, by the store's clock."""
+
+    @property
+    def remaining(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
+        """What is left in each budget that applies, the least of all that share its name."""
+
+    @property
+    def approval(self) -> global___Approval:
+        """What a person said, if one had to be asked and agreed."""
 
     def __init__(
         self,
@@ -290,9 +383,11 @@ class PrepareActionResponse(google.protobuf.message.Message):
         expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         state: global___ActionState.ValueType = ...,
         replayed: builtins.bool = ...,
+        remaining: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
+        approval: global___Approval | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["expire_time", b"expire_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["expire_time", b"expire_time", "op_id", b"op_id", "replayed", b"replayed", "seq", b"seq", "state", b"state"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["approval", b"approval", "expire_time", b"expire_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["approval", b"approval", "expire_time", b"expire_time", "op_id", b"op_id", "remaining", b"remaining", "replayed", b"replayed", "seq", b"seq", "state", b"state"]) -> None: ...
 
 global___PrepareActionResponse = PrepareActionResponse
 
@@ -335,18 +430,40 @@ class CommitActionResponse(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class RemainingEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     PERMIT_FIELD_NUMBER: builtins.int
+    REMAINING_FIELD_NUMBER: builtins.int
     @property
     def permit(self) -> global___Permit:
         """The permit to act."""
+
+    @property
+    def remaining(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
+        """What is left in each budget that applies."""
 
     def __init__(
         self,
         *,
         permit: global___Permit | None = ...,
+        remaining: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["permit", b"permit"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["permit", b"permit"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["permit", b"permit", "remaining", b"remaining"]) -> None: ...
 
 global___CommitActionResponse = CommitActionResponse
 
@@ -387,18 +504,40 @@ class PerformActionResponse(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class RemainingEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     PERMIT_FIELD_NUMBER: builtins.int
+    REMAINING_FIELD_NUMBER: builtins.int
     @property
     def permit(self) -> global___Permit:
         """The permit to act."""
+
+    @property
+    def remaining(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
+        """What is left in each budget that applies."""
 
     def __init__(
         self,
         *,
         permit: global___Permit | None = ...,
+        remaining: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["permit", b"permit"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["permit", b"permit"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["permit", b"permit", "remaining", b"remaining"]) -> None: ...
 
 global___PerformActionResponse = PerformActionResponse
 
@@ -532,6 +671,7 @@ class SpendBudgetRequest(google.protobuf.message.Message):
     OP_ID_FIELD_NUMBER: builtins.int
     BUDGET_FIELD_NUMBER: builtins.int
     AMOUNT_FIELD_NUMBER: builtins.int
+    INCURRED_FIELD_NUMBER: builtins.int
     grant_token: builtins.str
     """The grant's token."""
     op_id: builtins.str
@@ -540,6 +680,8 @@ class SpendBudgetRequest(google.protobuf.message.Message):
     """The budget."""
     amount: builtins.int
     """How much, in the budget's unit."""
+    incurred: builtins.bool
+    """True if it was used up already: then it is taken whatever is left, and runs the budget out if that is less."""
     def __init__(
         self,
         *,
@@ -547,8 +689,9 @@ class SpendBudgetRequest(google.protobuf.message.Message):
         op_id: builtins.str = ...,
         budget: builtins.str = ...,
         amount: builtins.int = ...,
+        incurred: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["amount", b"amount", "budget", b"budget", "grant_token", b"grant_token", "op_id", b"op_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["amount", b"amount", "budget", b"budget", "grant_token", b"grant_token", "incurred", b"incurred", "op_id", b"op_id"]) -> None: ...
 
 global___SpendBudgetRequest = SpendBudgetRequest
 
@@ -558,22 +701,48 @@ class SpendBudgetResponse(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class RemainingByNameEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     OP_ID_FIELD_NUMBER: builtins.int
     REMAINING_FIELD_NUMBER: builtins.int
     REPLAYED_FIELD_NUMBER: builtins.int
+    SEQ_FIELD_NUMBER: builtins.int
+    REMAINING_BY_NAME_FIELD_NUMBER: builtins.int
     op_id: builtins.str
     """The spending."""
     remaining: builtins.int
-    """What is left in the budget."""
+    """What is left in the budget; 0 too if nobody set one of that name."""
     replayed: builtins.bool
     """True if it was taken before."""
+    seq: builtins.int
+    """The sequence number of the journal entry."""
+    @property
+    def remaining_by_name(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
+        """What is left in each budget that applies. A name that is missing has no limit."""
+
     def __init__(
         self,
         *,
         op_id: builtins.str = ...,
         remaining: builtins.int = ...,
         replayed: builtins.bool = ...,
+        seq: builtins.int = ...,
+        remaining_by_name: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["op_id", b"op_id", "remaining", b"remaining", "replayed", b"replayed"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["op_id", b"op_id", "remaining", b"remaining", "remaining_by_name", b"remaining_by_name", "replayed", b"replayed", "seq", b"seq"]) -> None: ...
 
 global___SpendBudgetResponse = SpendBudgetResponse

@@ -109,7 +109,7 @@ class ActionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def SpendBudget(self, request, context):
-        """SpendBudget takes from a budget for what is not an action, such as model tokens. Not served yet.
+        """SpendBudget takes from a budget for what is not an action, such as model tokens.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

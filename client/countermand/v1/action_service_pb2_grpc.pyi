@@ -57,7 +57,7 @@ class ActionServiceStub:
         countermand.v1.action_service_pb2.SpendBudgetRequest,
         countermand.v1.action_service_pb2.SpendBudgetResponse,
     ]
-    """SpendBudget takes from a budget for what is not an action, such as model tokens. Not served yet."""
+    """SpendBudget takes from a budget for what is not an action, such as model tokens."""
 
 class ActionServiceAsyncStub:
     """ActionService decides whether an intended side effect may happen, and keeps the record of what became
@@ -98,7 +98,7 @@ class ActionServiceAsyncStub:
         countermand.v1.action_service_pb2.SpendBudgetRequest,
         countermand.v1.action_service_pb2.SpendBudgetResponse,
     ]
-    """SpendBudget takes from a budget for what is not an action, such as model tokens. Not served yet."""
+    """SpendBudget takes from a budget for what is not an action, such as model tokens."""
 
 class ActionServiceServicer(metaclass=abc.ABCMeta):
     """ActionService decides whether an intended side effect may happen, and keeps the record of what became
@@ -151,6 +151,6 @@ class ActionServiceServicer(metaclass=abc.ABCMeta):
         request: countermand.v1.action_service_pb2.SpendBudgetRequest,
         context: _ServicerContext,
     ) -> typing.Union[countermand.v1.action_service_pb2.SpendBudgetResponse, collections.abc.Awaitable[countermand.v1.action_service_pb2.SpendBudgetResponse]]:
-        """SpendBudget takes from a budget for what is not an action, such as model tokens. Not served yet."""
+        """SpendBudget takes from a budget for what is not an action, such as model tokens."""
 
 def add_ActionServiceServicer_to_server(servicer: ActionServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

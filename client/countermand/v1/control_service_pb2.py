@@ -26,53 +26,48 @@ from countermand.v1 import action_service_pb2 as countermand_dot_v1_dot_action__
 from countermand.v1 import errors_pb2 as countermand_dot_v1_dot_errors__pb2
 from countermand.v1 import journal_service_pb2 as countermand_dot_v1_dot_journal__service__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$countermand/v1/control_service.proto\x12\x0e\x63ountermand.v1\x1a#countermand/v1/action_service.proto\x1a\x1b\x63ountermand/v1/errors.proto\x1a$countermand/v1/journal_service.proto\x1a\x1egoogle/protobuf/duration.proto\"x\n\x10\x43\x61ncelRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12*\n\x06reason\x18\x02 \x01(\x0e\x32\x1a.countermand.v1.StopReason\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0c\n\x04note\x18\x04 \x01(\t\x12\x0b\n\x03tag\x18\x05 \x01(\t\"\\\n\x11\x43\x61ncelRunResponse\x12&\n\x06report\x18\x01 \x01(\x0b\x32\x16.countermand.v1.Report\x12\x10\n\x08replayed\x18\x02 \x01(\x08\x12\r\n\x05known\x18\x03 \x01(\x08\"\xcc\x01\n\x08Selector\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12\x0e\n\x06tenant\x18\x04 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x05 \x01(\t\x12\x34\n\x06labels\x18\x06 \x03(\x0b\x32$.countermand.v1.Selector.LabelsEntry\x12\x0b\n\x03\x61ll\x18\x07 \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xb5\x01\n\x13RevokeGrantsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12*\n\x08selector\x18\x02 \x01(\x0b\x32\x18.countermand.v1.Selector\x12*\n\x06reason\x18\x03 \x01(\x0e\x32\x1a.countermand.v1.StopReason\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x0c\n\x04note\x18\x05 \x01(\t\x12\x15\n\rvalidate_only\x18\x06 \x01(\x08\";\n\x14RevokeGrantsResponse\x12\x10\n\x08\x66\x65nce_id\x18\x01 \x01(\t\x12\x11\n\trun_count\x18\x02 \x01(\x04\"\xdd\x01\n\x13\x46reezeGrantsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12*\n\x08selector\x18\x02 \x01(\x0b\x32\x18.countermand.v1.Selector\x12*\n\x06reason\x18\x03 \x01(\x0e\x32\x1a.countermand.v1.StopReason\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x0c\n\x04note\x18\x05 \x01(\t\x12&\n\x03ttl\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rvalidate_only\x18\x07 \x01(\x08\";\n\x14\x46reezeGrantsResponse\x12\x10\n\x08\x66\x65nce_id\x18\x01 \x01(\t\x12\x11\n\trun_count\x18\x02 \x01(\x04\"A\n\x10LiftFenceRequest\x12\x10\n\x08\x66\x65nce_id\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0c\n\x04note\x18\x03 \x01(\t\"%\n\x11LiftFenceResponse\x12\x10\n\x08replayed\x18\x01 \x01(\x08\"b\n\x14\x41pproveActionRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05op_id\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x0c\n\x04note\x18\x05 \x01(\t\"C\n\x15\x41pproveActionResponse\x12*\n\x05state\x18\x01 \x01(\x0e\x32\x1b.countermand.v1.ActionState\"O\n\x11\x44\x65nyActionRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05op_id\x18\x02 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0c\n\x04note\x18\x04 \x01(\t\"@\n\x12\x44\x65nyActionResponse\x12*\n\x05state\x18\x01 \x01(\x0e\x32\x1b.countermand.v1.ActionState\"\x80\x01\n\x14ResolveActionRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05op_id\x18\x02 \x01(\t\x12(\n\x07outcome\x18\x03 \x01(\x0e\x32\x17.countermand.v1.Outcome\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x10\n\x08\x65vidence\x18\x05 \x01(\t\"C\n\x15ResolveActionResponse\x12*\n\x05state\x18\x01 \x01(\x0e\x32\x1b.countermand.v1.ActionState\"d\n\x0eUndoRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0e\n\x06op_ids\x18\x02 \x03(\t\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0c\n\x04note\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"!\n\x0fUndoRunResponse\x12\x0e\n\x06op_ids\x18\x01 \x03(\t2\xc7\x05\n\x0e\x43ontrolService\x12P\n\tCancelRun\x12 .countermand.v1.CancelRunRequest\x1a!.countermand.v1.CancelRunResponse\x12Y\n\x0cRevokeGrants\x12#.countermand.v1.RevokeGrantsRequest\x1a$.countermand.v1.RevokeGrantsResponse\x12Y\n\x0c\x46reezeGrants\x12#.countermand.v1.FreezeGrantsRequest\x1a$.countermand.v1.FreezeGrantsResponse\x12P\n\tLiftFence\x12 .countermand.v1.LiftFenceRequest\x1a!.countermand.v1.LiftFenceResponse\x12\\\n\rApproveAction\x12$.countermand.v1.ApproveActionRequest\x1a%.countermand.v1.ApproveActionResponse\x12S\n\nDenyAction\x12!.countermand.v1.DenyActionRequest\x1a\".countermand.v1.DenyActionResponse\x12\\\n\rResolveAction\x12$.countermand.v1.ResolveActionRequest\x1a%.countermand.v1.ResolveActionResponse\x12J\n\x07UndoRun\x12\x1e.countermand.v1.UndoRunRequest\x1a\x1f.countermand.v1.UndoRunResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$countermand/v1/control_service.proto\x12\x0e\x63ountermand.v1\x1a#countermand/v1/action_service.proto\x1a\x1b\x63ountermand/v1/errors.proto\x1a$countermand/v1/journal_service.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"x\n\x10\x43\x61ncelRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12*\n\x06reason\x18\x02 \x01(\x0e\x32\x1a.countermand.v1.StopReason\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0c\n\x04note\x18\x04 \x01(\t\x12\x0b\n\x03tag\x18\x05 \x01(\t\"\\\n\x11\x43\x61ncelRunResponse\x12&\n\x06report\x18\x01 \x01(\x0b\x32\x16.countermand.v1.Report\x12\x10\n\x08replayed\x18\x02 \x01(\x08\x12\r\n\x05known\x18\x03 \x01(\x08\"\xb5\x01\n\x13RevokeGrantsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12*\n\x08selector\x18\x02 \x01(\x0b\x32\x18.countermand.v1.Selector\x12*\n\x06reason\x18\x03 \x01(\x0e\x32\x1a.countermand.v1.StopReason\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x0c\n\x04note\x18\x05 \x01(\t\x12\x15\n\rvalidate_only\x18\x06 \x01(\x08\"\x95\x01\n\x14RevokeGrantsResponse\x12\x10\n\x08\x66\x65nce_id\x18\x01 \x01(\t\x12\x11\n\trun_count\x18\x02 \x01(\x04\x12$\n\x05\x66\x65nce\x18\x03 \x01(\x0b\x32\x15.countermand.v1.Fence\x12 \n\x03hit\x18\x04 \x01(\x0b\x32\x13.countermand.v1.Hit\x12\x10\n\x08replayed\x18\x05 \x01(\x08\"\xdd\x01\n\x13\x46reezeGrantsRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12*\n\x08selector\x18\x02 \x01(\x0b\x32\x18.countermand.v1.Selector\x12*\n\x06reason\x18\x03 \x01(\x0e\x32\x1a.countermand.v1.StopReason\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x0c\n\x04note\x18\x05 \x01(\t\x12&\n\x03ttl\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rvalidate_only\x18\x07 \x01(\x08\"\x95\x01\n\x14\x46reezeGrantsResponse\x12\x10\n\x08\x66\x65nce_id\x18\x01 \x01(\t\x12\x11\n\trun_count\x18\x02 \x01(\x04\x12$\n\x05\x66\x65nce\x18\x03 \x01(\x0b\x32\x15.countermand.v1.Fence\x12 \n\x03hit\x18\x04 \x01(\x0b\x32\x13.countermand.v1.Hit\x12\x10\n\x08replayed\x18\x05 \x01(\x08\"A\n\x10LiftFenceRequest\x12\x10\n\x08\x66\x65nce_id\x18\x01 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x02 \x01(\t\x12\x0c\n\x04note\x18\x03 \x01(\t\"K\n\x11LiftFenceResponse\x12\x10\n\x08replayed\x18\x01 \x01(\x08\x12$\n\x05\x66\x65nce\x18\x02 \x01(\x0b\x32\x15.countermand.v1.Fence\"\xb5\x01\n\x14\x41pproveActionRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05op_id\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\x0c\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x0c\n\x04note\x18\x05 \x01(\t\x12&\n\x03ttl\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x11\n\tamendment\x18\x07 \x01(\t\x12\x16\n\x0e\x61mended_digest\x18\x08 \x01(\x0c\"\x93\x01\n\x15\x41pproveActionResponse\x12*\n\x05state\x18\x01 \x01(\x0e\x32\x1b.countermand.v1.ActionState\x12\x0b\n\x03seq\x18\x02 \x01(\x04\x12/\n\x0b\x65xpire_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08replayed\x18\x04 \x01(\x08\"O\n\x11\x44\x65nyActionRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05op_id\x18\x02 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0c\n\x04note\x18\x04 \x01(\t\"_\n\x12\x44\x65nyActionResponse\x12*\n\x05state\x18\x01 \x01(\x0e\x32\x1b.countermand.v1.ActionState\x12\x0b\n\x03seq\x18\x02 \x01(\x04\x12\x10\n\x08replayed\x18\x03 \x01(\x08\"\x80\x01\n\x14ResolveActionRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05op_id\x18\x02 \x01(\t\x12(\n\x07outcome\x18\x03 \x01(\x0e\x32\x17.countermand.v1.Outcome\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x10\n\x08\x65vidence\x18\x05 \x01(\t\"C\n\x15ResolveActionResponse\x12*\n\x05state\x18\x01 \x01(\x0e\x32\x1b.countermand.v1.ActionState\"d\n\x0eUndoRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0e\n\x06op_ids\x18\x02 \x03(\t\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\x0c\n\x04note\x18\x04 \x01(\t\x12\x15\n\rvalidate_only\x18\x05 \x01(\x08\"!\n\x0fUndoRunResponse\x12\x0e\n\x06op_ids\x18\x01 \x03(\t2\xc7\x05\n\x0e\x43ontrolService\x12P\n\tCancelRun\x12 .countermand.v1.CancelRunRequest\x1a!.countermand.v1.CancelRunResponse\x12Y\n\x0cRevokeGrants\x12#.countermand.v1.RevokeGrantsRequest\x1a$.countermand.v1.RevokeGrantsResponse\x12Y\n\x0c\x46reezeGrants\x12#.countermand.v1.FreezeGrantsRequest\x1a$.countermand.v1.FreezeGrantsResponse\x12P\n\tLiftFence\x12 .countermand.v1.LiftFenceRequest\x1a!.countermand.v1.LiftFenceResponse\x12\\\n\rApproveAction\x12$.countermand.v1.ApproveActionRequest\x1a%.countermand.v1.ApproveActionResponse\x12S\n\nDenyAction\x12!.countermand.v1.DenyActionRequest\x1a\".countermand.v1.DenyActionResponse\x12\\\n\rResolveAction\x12$.countermand.v1.ResolveActionRequest\x1a%.countermand.v1.ResolveActionResponse\x12J\n\x07UndoRun\x12\x1e.countermand.v1.UndoRunRequest\x1a\x1f.countermand.v1.UndoRunResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'countermand.v1.control_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SELECTOR_LABELSENTRY']._loaded_options = None
-  _globals['_SELECTOR_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_CANCELRUNREQUEST']._serialized_start=192
-  _globals['_CANCELRUNREQUEST']._serialized_end=312
-  _globals['_CANCELRUNRESPONSE']._serialized_start=314
-  _globals['_CANCELRUNRESPONSE']._serialized_end=406
-  _globals['_SELECTOR']._serialized_start=409
-  _globals['_SELECTOR']._serialized_end=613
-  _globals['_SELECTOR_LABELSENTRY']._serialized_start=568
-  _globals['_SELECTOR_LABELSENTRY']._serialized_end=613
-  _globals['_REVOKEGRANTSREQUEST']._serialized_start=616
-  _globals['_REVOKEGRANTSREQUEST']._serialized_end=797
-  _globals['_REVOKEGRANTSRESPONSE']._serialized_start=799
-  _globals['_REVOKEGRANTSRESPONSE']._serialized_end=858
-  _globals['_FREEZEGRANTSREQUEST']._serialized_start=861
-  _globals['_FREEZEGRANTSREQUEST']._serialized_end=1082
-  _globals['_FREEZEGRANTSRESPONSE']._serialized_start=1084
-  _globals['_FREEZEGRANTSRESPONSE']._serialized_end=1143
-  _globals['_LIFTFENCEREQUEST']._serialized_start=1145
-  _globals['_LIFTFENCEREQUEST']._serialized_end=1210
-  _globals['_LIFTFENCERESPONSE']._serialized_start=1212
-  _globals['_LIFTFENCERESPONSE']._serialized_end=1249
-  _globals['_APPROVEACTIONREQUEST']._serialized_start=1251
-  _globals['_APPROVEACTIONREQUEST']._serialized_end=1349
-  _globals['_APPROVEACTIONRESPONSE']._serialized_start=1351
-  _globals['_APPROVEACTIONRESPONSE']._serialized_end=1418
-  _globals['_DENYACTIONREQUEST']._serialized_start=1420
-  _globals['_DENYACTIONREQUEST']._serialized_end=1499
-  _globals['_DENYACTIONRESPONSE']._serialized_start=1501
-  _globals['_DENYACTIONRESPONSE']._serialized_end=1565
-  _globals['_RESOLVEACTIONREQUEST']._serialized_start=1568
-  _globals['_RESOLVEACTIONREQUEST']._serialized_end=1696
-  _globals['_RESOLVEACTIONRESPONSE']._serialized_start=1698
-  _globals['_RESOLVEACTIONRESPONSE']._serialized_end=1765
-  _globals['_UNDORUNREQUEST']._serialized_start=1767
-  _globals['_UNDORUNREQUEST']._serialized_end=1867
-  _globals['_UNDORUNRESPONSE']._serialized_start=1869
-  _globals['_UNDORUNRESPONSE']._serialized_end=1902
-  _globals['_CONTROLSERVICE']._serialized_start=1905
-  _globals['_CONTROLSERVICE']._serialized_end=2616
+  _globals['_CANCELRUNREQUEST']._serialized_start=225
+  _globals['_CANCELRUNREQUEST']._serialized_end=345
+  _globals['_CANCELRUNRESPONSE']._serialized_start=347
+  _globals['_CANCELRUNRESPONSE']._serialized_end=439
+  _globals['_REVOKEGRANTSREQUEST']._serialized_start=442
+  _globals['_REVOKEGRANTSREQUEST']._serialized_end=623
+  _globals['_REVOKEGRANTSRESPONSE']._serialized_start=626
+  _globals['_REVOKEGRANTSRESPONSE']._serialized_end=775
+  _globals['_FREEZEGRANTSREQUEST']._serialized_start=778
+  _globals['_FREEZEGRANTSREQUEST']._serialized_end=999
+  _globals['_FREEZEGRANTSRESPONSE']._serialized_start=1002
+  _globals['_FREEZEGRANTSRESPONSE']._serialized_end=1151
+  _globals['_LIFTFENCEREQUEST']._serialized_start=1153
+  _globals['_LIFTFENCEREQUEST']._serialized_end=1218
+  _globals['_LIFTFENCERESPONSE']._serialized_start=1220
+  _globals['_LIFTFENCERESPONSE']._serialized_end=1295
+  _globals['_APPROVEACTIONREQUEST']._serialized_start=1298
+  _globals['_APPROVEACTIONREQUEST']._serialized_end=1479
+  _globals['_APPROVEACTIONRESPONSE']._serialized_start=1482
+  _globals['_APPROVEACTIONRESPONSE']._serialized_end=1629
+  _globals['_DENYACTIONREQUEST']._serialized_start=1631
+  _globals['_DENYACTIONREQUEST']._serialized_end=1710
+  _globals['_DENYACTIONRESPONSE']._serialized_start=1712
+  _globals['_DENYACTIONRESPONSE']._serialized_end=1807
+  _globals['_RESOLVEACTIONREQUEST']._serialized_start=1810
+  _globals['_RESOLVEACTIONREQUEST']._serialized_end=1938
+  _globals['_RESOLVEACTIONRESPONSE']._serialized_start=1940
+  _globals['_RESOLVEACTIONRESPONSE']._serialized_end=2007
+  _globals['_UNDORUNREQUEST']._serialized_start=2009
+  _globals['_UNDORUNREQUEST']._serialized_end=2109
+  _globals['_UNDORUNRESPONSE']._serialized_start=2111
+  _globals['_UNDORUNRESPONSE']._serialized_end=2144
+  _globals['_CONTROLSERVICE']._serialized_start=2147
+  _globals['_CONTROLSERVICE']._serialized_end=2858
 # @@protoc_insertion_point(module_scope)

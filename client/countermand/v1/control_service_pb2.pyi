@@ -12,6 +12,7 @@ import google.protobuf.descriptor
 import google.protobuf.duration_pb2
 import google.protobuf.internal.containers
 import google.protobuf.message
+import google.protobuf.timestamp_pb2
 import typing
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
@@ -80,66 +81,6 @@ class CancelRunResponse(google.protobuf.message.Message):
 global___CancelRunResponse = CancelRunResponse
 
 @typing.final
-class Selector(google.protobuf.message.Message):
-    """Selector says what a fence stands over. All fields that are set must match."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    @typing.final
-    class LabelsEntry(google.protobuf.message.Message):
-        DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: builtins.int
-        VALUE_FIELD_NUMBER: builtins.int
-        key: builtins.str
-        value: builtins.str
-        def __init__(
-            self,
-            *,
-            key: builtins.str = ...,
-            value: builtins.str = ...,
-        ) -> None: ...
-        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
-
-    RUN_ID_FIELD_NUMBER: builtins.int
-    SUBJECT_FIELD_NUMBER: builtins.int
-    AGENT_FIELD_NUMBER: builtins.int
-    TENANT_FIELD_NUMBER: builtins.int
-    ACTION_FIELD_NUMBER: builtins.int
-    LABELS_FIELD_NUMBER: builtins.int
-    ALL_FIELD_NUMBER: builtins.int
-    run_id: builtins.str
-    """A run and the runs below it."""
-    subject: builtins.str
-    """All runs of a subject."""
-    agent: builtins.str
-    """All runs of an agent."""
-    tenant: builtins.str
-    """All runs of a tenant."""
-    action: builtins.str
-    """All actions of a pattern."""
-    all: builtins.bool
-    """Everything."""
-    @property
-    def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
-        """All runs with these labels."""
-
-    def __init__(
-        self,
-        *,
-        run_id: builtins.str = ...,
-        subject: builtins.str = ...,
-        agent: builtins.str = ...,
-        tenant: builtins.str = ...,
-        action: builtins.str = ...,
-        labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
-        all: builtins.bool = ...,
-    ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["action", b"action", "agent", b"agent", "all", b"all", "labels", b"labels", "run_id", b"run_id", "subject", b"subject", "tenant", b"tenant"]) -> None: ...
-
-global___Selector = Selector
-
-@typing.final
 class RevokeGrantsRequest(google.protobuf.message.Message):
     """RevokeGrantsRequest kills what was issued before."""
 
@@ -162,14 +103,14 @@ class RevokeGrantsRequest(google.protobuf.message.Message):
     validate_only: builtins.bool
     """Only tell what would be hit."""
     @property
-    def selector(self) -> global___Selector:
+    def selector(self) -> countermand.v1.journal_service_pb2.Selector:
         """What it hits."""
 
     def __init__(
         self,
         *,
         request_id: builtins.str = ...,
-        selector: global___Selector | None = ...,
+        selector: countermand.v1.journal_service_pb2.Selector | None = ...,
         reason: countermand.v1.errors_pb2.StopReason.ValueType = ...,
         actor: builtins.str = ...,
         note: builtins.str = ...,
@@ -188,17 +129,34 @@ class RevokeGrantsResponse(google.protobuf.message.Message):
 
     FENCE_ID_FIELD_NUMBER: builtins.int
     RUN_COUNT_FIELD_NUMBER: builtins.int
+    FENCE_FIELD_NUMBER: builtins.int
+    HIT_FIELD_NUMBER: builtins.int
+    REPLAYED_FIELD_NUMBER: builtins.int
     fence_id: builtins.str
-    """The fence that stands from now on."""
+    """The fence that stands from now on; empty for a dry run."""
     run_count: builtins.int
     """How many active runs it hit."""
+    replayed: builtins.bool
+    """True if it stood before."""
+    @property
+    def fence(self) -> countermand.v1.journal_service_pb2.Fence:
+        """The fence; absent for a dry run."""
+
+    @property
+    def hit(self) -> countermand.v1.journal_service_pb2.Hit:
+        """What it stands over, counted after it stood; what it would stand over, for a dry run."""
+
     def __init__(
         self,
         *,
         fence_id: builtins.str = ...,
         run_count: builtins.int = ...,
+        fence: countermand.v1.journal_service_pb2.Fence | None = ...,
+        hit: countermand.v1.journal_service_pb2.Hit | None = ...,
+        replayed: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["fence_id", b"fence_id", "run_count", b"run_count"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["fence", b"fence", "hit", b"hit"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["fence", b"fence", "fence_id", b"fence_id", "hit", b"hit", "replayed", b"replayed", "run_count", b"run_count"]) -> None: ...
 
 global___RevokeGrantsResponse = RevokeGrantsResponse
 
@@ -226,7 +184,7 @@ class FreezeGrantsRequest(google.protobuf.message.Message):
     validate_only: builtins.bool
     """Only tell what would be hit."""
     @property
-    def selector(self) -> global___Selector:
+    def selector(self) -> countermand.v1.journal_service_pb2.Selector:
         """What it hits."""
 
     @property
@@ -237,7 +195,7 @@ class FreezeGrantsRequest(google.protobuf.message.Message):
         self,
         *,
         request_id: builtins.str = ...,
-        selector: global___Selector | None = ...,
+        selector: countermand.v1.journal_service_pb2.Selector | None = ...,
         reason: countermand.v1.errors_pb2.StopReason.ValueType = ...,
         actor: builtins.str = ...,
         note: builtins.str = ...,
@@ -257,17 +215,34 @@ class FreezeGrantsResponse(google.protobuf.message.Message):
 
     FENCE_ID_FIELD_NUMBER: builtins.int
     RUN_COUNT_FIELD_NUMBER: builtins.int
+    FENCE_FIELD_NUMBER: builtins.int
+    HIT_FIELD_NUMBER: builtins.int
+    REPLAYED_FIELD_NUMBER: builtins.int
     fence_id: builtins.str
-    """The fence that stands from now on."""
+    """The fence that stands from now on; empty for a dry run."""
     run_count: builtins.int
     """How many active runs it hit."""
+    replayed: builtins.bool
+    """True if it stood before."""
+    @property
+    def fence(self) -> countermand.v1.journal_service_pb2.Fence:
+        """The fence; absent for a dry run."""
+
+    @property
+    def hit(self) -> countermand.v1.journal_service_pb2.Hit:
+        """What it stands over, counted after it stood; what it would stand over, for a dry run."""
+
     def __init__(
         self,
         *,
         fence_id: builtins.str = ...,
         run_count: builtins.int = ...,
+        fence: countermand.v1.journal_service_pb2.Fence | None = ...,
+        hit: countermand.v1.journal_service_pb2.Hit | None = ...,
+        replayed: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["fence_id", b"fence_id", "run_count", b"run_count"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["fence", b"fence", "hit", b"hit"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["fence", b"fence", "fence_id", b"fence_id", "hit", b"hit", "replayed", b"replayed", "run_count", b"run_count"]) -> None: ...
 
 global___FreezeGrantsResponse = FreezeGrantsResponse
 
@@ -304,14 +279,21 @@ class LiftFenceResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     REPLAYED_FIELD_NUMBER: builtins.int
+    FENCE_FIELD_NUMBER: builtins.int
     replayed: builtins.bool
     """True if it had been lifted before."""
+    @property
+    def fence(self) -> countermand.v1.journal_service_pb2.Fence:
+        """The fence as it is now."""
+
     def __init__(
         self,
         *,
         replayed: builtins.bool = ...,
+        fence: countermand.v1.journal_service_pb2.Fence | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["replayed", b"replayed"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["fence", b"fence"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["fence", b"fence", "replayed", b"replayed"]) -> None: ...
 
 global___LiftFenceResponse = LiftFenceResponse
 
@@ -326,16 +308,29 @@ class ApproveActionRequest(google.protobuf.message.Message):
     DIGEST_FIELD_NUMBER: builtins.int
     ACTOR_FIELD_NUMBER: builtins.int
     NOTE_FIELD_NUMBER: builtins.int
+    TTL_FIELD_NUMBER: builtins.int
+    AMENDMENT_FIELD_NUMBER: builtins.int
+    AMENDED_DIGEST_FIELD_NUMBER: builtins.int
     run_id: builtins.str
     """The run."""
     op_id: builtins.str
     """The action."""
     digest: builtins.bytes
-    """The digest the approval is for."""
+    """The digest the approval is for: the one the action was prepared with."""
     actor: builtins.str
     """Who agrees."""
     note: builtins.str
     """One line for people."""
+    amendment: builtins.str
+    """Arguments to use instead, as a JSON object of at most 4096 bytes; empty to leave them. They may only narrow
+    what was prepared; the tool's client refuses any that do not.
+    """
+    amended_digest: builtins.bytes
+    """The digest of these arguments. Given if and only if `amendment` is."""
+    @property
+    def ttl(self) -> google.protobuf.duration_pb2.Duration:
+        """How long the approval can be used. The service's default if absent; never past the action's own time."""
+
     def __init__(
         self,
         *,
@@ -344,8 +339,12 @@ class ApproveActionRequest(google.protobuf.message.Message):
         digest: builtins.bytes = ...,
         actor: builtins.str = ...,
         note: builtins.str = ...,
+        ttl: google.protobuf.duration_pb2.Duration | None = ...,
+        amendment: builtins.str = ...,
+        amended_digest: builtins.bytes = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["actor", b"actor", "digest", b"digest", "note", b"note", "op_id", b"op_id", "run_id", b"run_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["ttl", b"ttl"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["actor", b"actor", "amended_digest", b"amended_digest", "amendment", b"amendment", "digest", b"digest", "note", b"note", "op_id", b"op_id", "run_id", b"run_id", "ttl", b"ttl"]) -> None: ...
 
 global___ApproveActionRequest = ApproveActionRequest
 
@@ -356,14 +355,29 @@ class ApproveActionResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     STATE_FIELD_NUMBER: builtins.int
+    SEQ_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    REPLAYED_FIELD_NUMBER: builtins.int
     state: countermand.v1.action_service_pb2.ActionState.ValueType
-    """Where the action is now."""
+    """Where the action is now: PREPARED."""
+    seq: builtins.int
+    """The sequence number of the journal entry."""
+    replayed: builtins.bool
+    """True if it had been approved before, in the same way."""
+    @property
+    def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Until when the approval can be used, by the store's clock."""
+
     def __init__(
         self,
         *,
         state: countermand.v1.action_service_pb2.ActionState.ValueType = ...,
+        seq: builtins.int = ...,
+        expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        replayed: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["state", b"state"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["expire_time", b"expire_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["expire_time", b"expire_time", "replayed", b"replayed", "seq", b"seq", "state", b"state"]) -> None: ...
 
 global___ApproveActionResponse = ApproveActionResponse
 
@@ -404,14 +418,22 @@ class DenyActionResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     STATE_FIELD_NUMBER: builtins.int
+    SEQ_FIELD_NUMBER: builtins.int
+    REPLAYED_FIELD_NUMBER: builtins.int
     state: countermand.v1.action_service_pb2.ActionState.ValueType
-    """Where the action is now."""
+    """Where the action is now: DENIED."""
+    seq: builtins.int
+    """The sequence number of the journal entry."""
+    replayed: builtins.bool
+    """True if it had been denied before."""
     def __init__(
         self,
         *,
         state: countermand.v1.action_service_pb2.ActionState.ValueType = ...,
+        seq: builtins.int = ...,
+        replayed: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["state", b"state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["replayed", b"replayed", "seq", b"seq", "state", b"state"]) -> None: ...
 
 global___DenyActionResponse = DenyActionResponse
 

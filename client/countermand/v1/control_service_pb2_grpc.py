@@ -90,35 +90,35 @@ class ControlServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RevokeGrants(self, request, context):
-        """RevokeGrants kills what was issued before, by selector. Not served yet.
+        """RevokeGrants kills what was issued before, by selector.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def FreezeGrants(self, request, context):
-        """FreezeGrants revokes and also blocks what comes later, until lifted. Not served yet.
+        """FreezeGrants revokes and also blocks what comes later, until lifted.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def LiftFence(self, request, context):
-        """LiftFence ends a freeze. Not served yet.
+        """LiftFence ends a freeze.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ApproveAction(self, request, context):
-        """ApproveAction lets an action that awaits approval go on. Not served yet.
+        """ApproveAction lets an action that awaits approval go on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DenyAction(self, request, context):
-        """DenyAction refuses an action that awaits approval. Not served yet.
+        """DenyAction refuses an action that awaits approval, or withdraws an approval that was not used yet.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

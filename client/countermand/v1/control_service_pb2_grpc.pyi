@@ -33,31 +33,31 @@ class ControlServiceStub:
         countermand.v1.control_service_pb2.RevokeGrantsRequest,
         countermand.v1.control_service_pb2.RevokeGrantsResponse,
     ]
-    """RevokeGrants kills what was issued before, by selector. Not served yet."""
+    """RevokeGrants kills what was issued before, by selector."""
 
     FreezeGrants: grpc.UnaryUnaryMultiCallable[
         countermand.v1.control_service_pb2.FreezeGrantsRequest,
         countermand.v1.control_service_pb2.FreezeGrantsResponse,
     ]
-    """FreezeGrants revokes and also blocks what comes later, until lifted. Not served yet."""
+    """FreezeGrants revokes and also blocks what comes later, until lifted."""
 
     LiftFence: grpc.UnaryUnaryMultiCallable[
         countermand.v1.control_service_pb2.LiftFenceRequest,
         countermand.v1.control_service_pb2.LiftFenceResponse,
     ]
-    """LiftFence ends a freeze. Not served yet."""
+    """LiftFence ends a freeze."""
 
     ApproveAction: grpc.UnaryUnaryMultiCallable[
         countermand.v1.control_service_pb2.ApproveActionRequest,
         countermand.v1.control_service_pb2.ApproveActionResponse,
     ]
-    """ApproveAction lets an action that awaits approval go on. Not served yet."""
+    """ApproveAction lets an action that awaits approval go on."""
 
     DenyAction: grpc.UnaryUnaryMultiCallable[
         countermand.v1.control_service_pb2.DenyActionRequest,
         countermand.v1.control_service_pb2.DenyActionResponse,
     ]
-    """DenyAction refuses an action that awaits approval. Not served yet."""
+    """DenyAction refuses an action that awaits approval, or withdraws an approval that was not used yet."""
 
     ResolveAction: grpc.UnaryUnaryMultiCallable[
         countermand.v1.control_service_pb2.ResolveActionRequest,
@@ -86,31 +86,31 @@ class ControlServiceAsyncStub:
         countermand.v1.control_service_pb2.RevokeGrantsRequest,
         countermand.v1.control_service_pb2.RevokeGrantsResponse,
     ]
-    """RevokeGrants kills what was issued before, by selector. Not served yet."""
+    """RevokeGrants kills what was issued before, by selector."""
 
     FreezeGrants: grpc.aio.UnaryUnaryMultiCallable[
         countermand.v1.control_service_pb2.FreezeGrantsRequest,
         countermand.v1.control_service_pb2.FreezeGrantsResponse,
     ]
-    """FreezeGrants revokes and also blocks what comes later, until lifted. Not served yet."""
+    """FreezeGrants revokes and also blocks what comes later, until lifted."""
 
     LiftFence: grpc.aio.UnaryUnaryMultiCallable[
         countermand.v1.control_service_pb2.LiftFenceRequest,
         countermand.v1.control_service_pb2.LiftFenceResponse,
     ]
-    """LiftFence ends a freeze. Not served yet."""
+    """LiftFence ends a freeze."""
 
     ApproveAction: grpc.aio.UnaryUnaryMultiCallable[
         countermand.v1.control_service_pb2.ApproveActionRequest,
         countermand.v1.control_service_pb2.ApproveActionResponse,
     ]
-    """ApproveAction lets an action that awaits approval go on. Not served yet."""
+    """ApproveAction lets an action that awaits approval go on."""
 
     DenyAction: grpc.aio.UnaryUnaryMultiCallable[
         countermand.v1.control_service_pb2.DenyActionRequest,
         countermand.v1.control_service_pb2.DenyActionResponse,
     ]
-    """DenyAction refuses an action that awaits approval. Not served yet."""
+    """DenyAction refuses an action that awaits approval, or withdraws an approval that was not used yet."""
 
     ResolveAction: grpc.aio.UnaryUnaryMultiCallable[
         countermand.v1.control_service_pb2.ResolveActionRequest,
@@ -143,7 +143,7 @@ class ControlServiceServicer(metaclass=abc.ABCMeta):
         request: countermand.v1.control_service_pb2.RevokeGrantsRequest,
         context: _ServicerContext,
     ) -> typing.Union[countermand.v1.control_service_pb2.RevokeGrantsResponse, collections.abc.Awaitable[countermand.v1.control_service_pb2.RevokeGrantsResponse]]:
-        """RevokeGrants kills what was issued before, by selector. Not served yet."""
+        """RevokeGrants kills what was issued before, by selector."""
 
     @abc.abstractmethod
     def FreezeGrants(
@@ -151,7 +151,7 @@ class ControlServiceServicer(metaclass=abc.ABCMeta):
         request: countermand.v1.control_service_pb2.FreezeGrantsRequest,
         context: _ServicerContext,
     ) -> typing.Union[countermand.v1.control_service_pb2.FreezeGrantsResponse, collections.abc.Awaitable[countermand.v1.control_service_pb2.FreezeGrantsResponse]]:
-        """FreezeGrants revokes and also blocks what comes later, until lifted. Not served yet."""
+        """FreezeGrants revokes and also blocks what comes later, until lifted."""
 
     @abc.abstractmethod
     def LiftFence(
@@ -159,7 +159,7 @@ class ControlServiceServicer(metaclass=abc.ABCMeta):
         request: countermand.v1.control_service_pb2.LiftFenceRequest,
         context: _ServicerContext,
     ) -> typing.Union[countermand.v1.control_service_pb2.LiftFenceResponse, collections.abc.Awaitable[countermand.v1.control_service_pb2.LiftFenceResponse]]:
-        """LiftFence ends a freeze. Not served yet."""
+        """LiftFence ends a freeze."""
 
     @abc.abstractmethod
     def ApproveAction(
@@ -167,7 +167,7 @@ class ControlServiceServicer(metaclass=abc.ABCMeta):
         request: countermand.v1.control_service_pb2.ApproveActionRequest,
         context: _ServicerContext,
     ) -> typing.Union[countermand.v1.control_service_pb2.ApproveActionResponse, collections.abc.Awaitable[countermand.v1.control_service_pb2.ApproveActionResponse]]:
-        """ApproveAction lets an action that awaits approval go on. Not served yet."""
+        """ApproveAction lets an action that awaits approval go on."""
 
     @abc.abstractmethod
     def DenyAction(
@@ -175,7 +175,7 @@ class ControlServiceServicer(metaclass=abc.ABCMeta):
         request: countermand.v1.control_service_pb2.DenyActionRequest,
         context: _ServicerContext,
     ) -> typing.Union[countermand.v1.control_service_pb2.DenyActionResponse, collections.abc.Awaitable[countermand.v1.control_service_pb2.DenyActionResponse]]:
-        """DenyAction refuses an action that awaits approval. Not served yet."""
+        """DenyAction refuses an action that awaits approval, or withdraws an approval that was not used yet."""
 
     @abc.abstractmethod
     def ResolveAction(

@@ -126,6 +126,20 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """The prepared action was not committed in time. Prepare again under a new op_id."""
     ERROR_REASON_ANSWER_TOO_LARGE: _ErrorReason.ValueType  # 22
     """The report is larger than one answer may be. Fix the call."""
+    ERROR_REASON_GRANT_TOO_WIDE: _ErrorReason.ValueType  # 23
+    """What was asked of a delegation is more than the grant above has; `field` and `rule` say where. Fix the call."""
+    ERROR_REASON_GRANT_TOO_DEEP: _ErrorReason.ValueType  # 24
+    """The grant would be deeper in its chain than grants may be. Fix the call."""
+    ERROR_REASON_GRANT_SEALED: _ErrorReason.ValueType  # 25
+    """The grant was issued not to be handed on. Fix the call."""
+    ERROR_REASON_FENCE_EXISTS: _ErrorReason.ValueType  # 26
+    """A fence stands under this request id with other content. Fix the call."""
+    ERROR_REASON_FENCE_UNKNOWN: _ErrorReason.ValueType  # 27
+    """No fence of this id is known. Fix the call."""
+    ERROR_REASON_FENCE_NOT_LIFTABLE: _ErrorReason.ValueType  # 28
+    """A revoke cannot be lifted: what it killed stays dead. Fix the call."""
+    ERROR_REASON_NOT_AWAITING: _ErrorReason.ValueType  # 29
+    """The action does not wait for a person, or the digest is not the one it waits with. Fix the call."""
     ERROR_REASON_REVOKED: _ErrorReason.ValueType  # 30
     """The run, or a run above it, was cancelled. Stop the run."""
     ERROR_REASON_RUN_FINISHED: _ErrorReason.ValueType  # 31
@@ -144,6 +158,16 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """The grant's scope has no uses left. Stop, or ask the issuer for a new grant."""
     ERROR_REASON_RUN_FULL: _ErrorReason.ValueType  # 38
     """The run has as many actions as a run may have. Stop the run."""
+    ERROR_REASON_FENCED: _ErrorReason.ValueType  # 39
+    """A fence stands over the grant: a revoke came after it, or a freeze is on. Stop the run."""
+    ERROR_REASON_GRANT_ENDED: _ErrorReason.ValueType  # 40
+    """The grant, or one above it, was ended because its budget ran out. Stop, or ask the issuer for a new grant."""
+    ERROR_REASON_BUDGET_EXHAUSTED: _ErrorReason.ValueType  # 41
+    """A budget has less left than was asked for. Stop, or ask for less."""
+    ERROR_REASON_DENIED: _ErrorReason.ValueType  # 42
+    """A person said no, nobody answered in time, or the approval was not used in time. Do not act."""
+    ERROR_REASON_TREE_FULL: _ErrorReason.ValueType  # 43
+    """The tree of runs has as many delegated grants as a tree may have. Stop the run."""
     ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 50
     """The store did not answer: nothing is known of the decision. Do not act; ask again with the same op_id."""
     ERROR_REASON_TIMED_OUT: _ErrorReason.ValueType  # 51
@@ -152,6 +176,8 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """Too many calls are under way. Ask again with the same op_id."""
     ERROR_REASON_DRAINING: _ErrorReason.ValueType  # 53
     """The sidecar is shutting down. Ask again with the same op_id."""
+    ERROR_REASON_AWAITING_APPROVAL: _ErrorReason.ValueType  # 54
+    """A person has to agree first. Do not act; ask again with the same op_id."""
     ERROR_REASON_STORE_FULL: _ErrorReason.ValueType  # 70
     """The store has no room left. Ask an operator; cancel still works."""
     ERROR_REASON_CLOCK_UNSURE: _ErrorReason.ValueType  # 71
@@ -213,6 +239,20 @@ ERROR_REASON_PREPARE_EXPIRED: ErrorReason.ValueType  # 21
 """The prepared action was not committed in time. Prepare again under a new op_id."""
 ERROR_REASON_ANSWER_TOO_LARGE: ErrorReason.ValueType  # 22
 """The report is larger than one answer may be. Fix the call."""
+ERROR_REASON_GRANT_TOO_WIDE: ErrorReason.ValueType  # 23
+"""What was asked of a delegation is more than the grant above has; `field` and `rule` say where. Fix the call."""
+ERROR_REASON_GRANT_TOO_DEEP: ErrorReason.ValueType  # 24
+"""The grant would be deeper in its chain than grants may be. Fix the call."""
+ERROR_REASON_GRANT_SEALED: ErrorReason.ValueType  # 25
+"""The grant was issued not to be handed on. Fix the call."""
+ERROR_REASON_FENCE_EXISTS: ErrorReason.ValueType  # 26
+"""A fence stands under this request id with other content. Fix the call."""
+ERROR_REASON_FENCE_UNKNOWN: ErrorReason.ValueType  # 27
+"""No fence of this id is known. Fix the call."""
+ERROR_REASON_FENCE_NOT_LIFTABLE: ErrorReason.ValueType  # 28
+"""A revoke cannot be lifted: what it killed stays dead. Fix the call."""
+ERROR_REASON_NOT_AWAITING: ErrorReason.ValueType  # 29
+"""The action does not wait for a person, or the digest is not the one it waits with. Fix the call."""
 ERROR_REASON_REVOKED: ErrorReason.ValueType  # 30
 """The run, or a run above it, was cancelled. Stop the run."""
 ERROR_REASON_RUN_FINISHED: ErrorReason.ValueType  # 31
@@ -231,6 +271,16 @@ ERROR_REASON_USES_EXHAUSTED: ErrorReason.ValueType  # 37
 """The grant's scope has no uses left. Stop, or ask the issuer for a new grant."""
 ERROR_REASON_RUN_FULL: ErrorReason.ValueType  # 38
 """The run has as many actions as a run may have. Stop the run."""
+ERROR_REASON_FENCED: ErrorReason.ValueType  # 39
+"""A fence stands over the grant: a revoke came after it, or a freeze is on. Stop the run."""
+ERROR_REASON_GRANT_ENDED: ErrorReason.ValueType  # 40
+"""The grant, or one above it, was ended because its budget ran out. Stop, or ask the issuer for a new grant."""
+ERROR_REASON_BUDGET_EXHAUSTED: ErrorReason.ValueType  # 41
+"""A budget has less left than was asked for. Stop, or ask for less."""
+ERROR_REASON_DENIED: ErrorReason.ValueType  # 42
+"""A person said no, nobody answered in time, or the approval was not used in time. Do not act."""
+ERROR_REASON_TREE_FULL: ErrorReason.ValueType  # 43
+"""The tree of runs has as many delegated grants as a tree may have. Stop the run."""
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 50
 """The store did not answer: nothing is known of the decision. Do not act; ask again with the same op_id."""
 ERROR_REASON_TIMED_OUT: ErrorReason.ValueType  # 51
@@ -239,6 +289,8 @@ ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 52
 """Too many calls are under way. Ask again with the same op_id."""
 ERROR_REASON_DRAINING: ErrorReason.ValueType  # 53
 """The sidecar is shutting down. Ask again with the same op_id."""
+ERROR_REASON_AWAITING_APPROVAL: ErrorReason.ValueType  # 54
+"""A person has to agree first. Do not act; ask again with the same op_id."""
 ERROR_REASON_STORE_FULL: ErrorReason.ValueType  # 70
 """The store has no room left. Ask an operator; cancel still works."""
 ERROR_REASON_CLOCK_UNSURE: ErrorReason.ValueType  # 71

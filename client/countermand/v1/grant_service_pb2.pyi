@@ -51,6 +51,30 @@ RUN_STATE_FINISHED: RunState.ValueType  # 3
 """Ended by its owner, or a run above it was."""
 global___RunState = RunState
 
+class _Exhaustion:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _ExhaustionEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Exhaustion.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    EXHAUSTION_UNSPECIFIED: _Exhaustion.ValueType  # 0
+    """CANCEL."""
+    EXHAUSTION_CANCEL: _Exhaustion.ValueType  # 1
+    """The call is refused, and the run or grant that set the budget is ended, with reason BUDGET."""
+    EXHAUSTION_REFUSE: _Exhaustion.ValueType  # 2
+    """Only the call is refused."""
+
+class Exhaustion(_Exhaustion, metaclass=_ExhaustionEnumTypeWrapper):
+    """Exhaustion says what happens when more is asked of a budget than it has left."""
+
+EXHAUSTION_UNSPECIFIED: Exhaustion.ValueType  # 0
+"""CANCEL."""
+EXHAUSTION_CANCEL: Exhaustion.ValueType  # 1
+"""The call is refused, and the run or grant that set the budget is ended, with reason BUDGET."""
+EXHAUSTION_REFUSE: Exhaustion.ValueType  # 2
+"""Only the call is refused."""
+global___Exhaustion = Exhaustion
+
 @typing.final
 class End(google.protobuf.message.Message):
     """End says how, when and by whom a run was ended."""
@@ -132,6 +156,7 @@ class Run(google.protobuf.message.Message):
     ACTION_COUNT_FIELD_NUMBER: builtins.int
     REFUSAL_COUNT_FIELD_NUMBER: builtins.int
     STORE_EPOCH_FIELD_NUMBER: builtins.int
+    BUDGETS_FIELD_NUMBER: builtins.int
     run_id: builtins.str
     """Its id."""
     parent_run_id: builtins.str
@@ -170,6 +195,10 @@ class Run(google.protobuf.message.Message):
     def end(self) -> global___End:
         """How it ended, if it did."""
 
+    @property
+    def budgets(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___BudgetStanding]:
+        """Its own budgets, and what is left in them."""
+
     def __init__(
         self,
         *,
@@ -187,11 +216,71 @@ class Run(google.protobuf.message.Message):
         action_count: builtins.int = ...,
         refusal_count: builtins.int = ...,
         store_epoch: builtins.str = ...,
+        budgets: collections.abc.Iterable[global___BudgetStanding] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["deadline_time", b"deadline_time", "end", b"end", "open_time", b"open_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["action_count", b"action_count", "agent", b"agent", "ancestor_run_ids", b"ancestor_run_ids", "deadline_time", b"deadline_time", "end", b"end", "labels", b"labels", "open_time", b"open_time", "parent_run_id", b"parent_run_id", "refusal_count", b"refusal_count", "run_id", b"run_id", "state", b"state", "store_epoch", b"store_epoch", "subject", b"subject", "tenant", b"tenant"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["action_count", b"action_count", "agent", b"agent", "ancestor_run_ids", b"ancestor_run_ids", "budgets", b"budgets", "deadline_time", b"deadline_time", "end", b"end", "labels", b"labels", "open_time", b"open_time", "parent_run_id", b"parent_run_id", "refusal_count", b"refusal_count", "run_id", b"run_id", "state", b"state", "store_epoch", b"store_epoch", "subject", b"subject", "tenant", b"tenant"]) -> None: ...
 
 global___Run = Run
+
+@typing.final
+class Budget(google.protobuf.message.Message):
+    """Budget limits how much of something a run or grant, and everything below it, may use."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    LIMIT_FIELD_NUMBER: builtins.int
+    ON_EXHAUSTED_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Its name, such as `tool_calls`, `tokens_out` or `usd_micros`."""
+    limit: builtins.int
+    """How much there is, in whole units of its own."""
+    on_exhausted: global___Exhaustion.ValueType
+    """What happens when more is asked for than is left."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        limit: builtins.int = ...,
+        on_exhausted: global___Exhaustion.ValueType = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["limit", b"limit", "name", b"name", "on_exhausted", b"on_exhausted"]) -> None: ...
+
+global___Budget = Budget
+
+@typing.final
+class BudgetStanding(google.protobuf.message.Message):
+    """BudgetStanding is how a budget stands."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    BUDGET_FIELD_NUMBER: builtins.int
+    TAKEN_FIELD_NUMBER: builtins.int
+    RESERVED_FIELD_NUMBER: builtins.int
+    REMAINING_FIELD_NUMBER: builtins.int
+    taken: builtins.int
+    """How much has been taken, for good."""
+    reserved: builtins.int
+    """How much is held for prepared actions. It comes back if they are abandoned or expire."""
+    remaining: builtins.int
+    """How much is left."""
+    @property
+    def budget(self) -> global___Budget:
+        """The budget."""
+
+    def __init__(
+        self,
+        *,
+        budget: global___Budget | None = ...,
+        taken: builtins.int = ...,
+        reserved: builtins.int = ...,
+        remaining: builtins.int = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["budget", b"budget"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["budget", b"budget", "remaining", b"remaining", "reserved", b"reserved", "taken", b"taken"]) -> None: ...
+
+global___BudgetStanding = BudgetStanding
 
 @typing.final
 class Scope(google.protobuf.message.Message):
@@ -203,6 +292,7 @@ class Scope(google.protobuf.message.Message):
     RESOURCE_FIELD_NUMBER: builtins.int
     MAX_USES_FIELD_NUMBER: builtins.int
     CEILING_FIELD_NUMBER: builtins.int
+    APPROVAL_FROM_FIELD_NUMBER: builtins.int
     action: builtins.str
     """An action (`email.send`), all below a name (`email.*`), or all (`*`)."""
     resource: builtins.str
@@ -213,6 +303,10 @@ class Scope(google.protobuf.message.Message):
     """How many commits it allows; 0 for any number."""
     ceiling: countermand.v1.action_service_pb2.Reversibility.ValueType
     """The least reversible class of effects it allows; unspecified for any."""
+    approval_from: countermand.v1.action_service_pb2.Reversibility.ValueType
+    """From which class of effects on a person has to agree first: IRREVERSIBLE for those alone, READ_ONLY for
+    all. Unspecified for none.
+    """
     def __init__(
         self,
         *,
@@ -220,8 +314,9 @@ class Scope(google.protobuf.message.Message):
         resource: builtins.str = ...,
         max_uses: builtins.int = ...,
         ceiling: countermand.v1.action_service_pb2.Reversibility.ValueType = ...,
+        approval_from: countermand.v1.action_service_pb2.Reversibility.ValueType = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["action", b"action", "ceiling", b"ceiling", "max_uses", b"max_uses", "resource", b"resource"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "approval_from", b"approval_from", "ceiling", b"ceiling", "max_uses", b"max_uses", "resource", b"resource"]) -> None: ...
 
 global___Scope = Scope
 
@@ -237,12 +332,17 @@ class Grant(google.protobuf.message.Message):
     SCOPES_FIELD_NUMBER: builtins.int
     ISSUE_TIME_FIELD_NUMBER: builtins.int
     EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    CHAIN_GRANT_IDS_FIELD_NUMBER: builtins.int
+    SEALED_FIELD_NUMBER: builtins.int
+    BUDGETS_FIELD_NUMBER: builtins.int
     grant_id: builtins.str
     """Its id."""
     run_id: builtins.str
     """The run it is for."""
     audience: builtins.str
     """The peer that may use it."""
+    sealed: builtins.bool
+    """True if it may not be handed on."""
     @property
     def scopes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Scope]:
         """What it allows."""
@@ -255,6 +355,14 @@ class Grant(google.protobuf.message.Message):
     def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When it ends, by the store's clock."""
 
+    @property
+    def chain_grant_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The grants it was delegated from, the first one issued first; empty if it was issued."""
+
+    @property
+    def budgets(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___BudgetStanding]:
+        """Its own budgets, and what is left in them."""
+
     def __init__(
         self,
         *,
@@ -264,9 +372,12 @@ class Grant(google.protobuf.message.Message):
         scopes: collections.abc.Iterable[global___Scope] | None = ...,
         issue_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        chain_grant_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        sealed: builtins.bool = ...,
+        budgets: collections.abc.Iterable[global___BudgetStanding] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["expire_time", b"expire_time", "issue_time", b"issue_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["audience", b"audience", "expire_time", b"expire_time", "grant_id", b"grant_id", "issue_time", b"issue_time", "run_id", b"run_id", "scopes", b"scopes"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["audience", b"audience", "budgets", b"budgets", "chain_grant_ids", b"chain_grant_ids", "expire_time", b"expire_time", "grant_id", b"grant_id", "issue_time", b"issue_time", "run_id", b"run_id", "scopes", b"scopes", "sealed", b"sealed"]) -> None: ...
 
 global___Grant = Grant
 
@@ -299,6 +410,7 @@ class OpenRunRequest(google.protobuf.message.Message):
     TENANT_FIELD_NUMBER: builtins.int
     LABELS_FIELD_NUMBER: builtins.int
     TTL_FIELD_NUMBER: builtins.int
+    BUDGETS_FIELD_NUMBER: builtins.int
     run_id: builtins.str
     """Its id; the service chooses one if empty. Choose it yourself if the call may have to be repeated."""
     parent_run_id: builtins.str
@@ -317,6 +429,10 @@ class OpenRunRequest(google.protobuf.message.Message):
     def ttl(self) -> google.protobuf.duration_pb2.Duration:
         """How long it may run at the most. The service's default if absent; never past its parent's deadline."""
 
+    @property
+    def budgets(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Budget]:
+        """How much it, and every run below it, may use."""
+
     def __init__(
         self,
         *,
@@ -327,9 +443,10 @@ class OpenRunRequest(google.protobuf.message.Message):
         tenant: builtins.str = ...,
         labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         ttl: google.protobuf.duration_pb2.Duration | None = ...,
+        budgets: collections.abc.Iterable[global___Budget] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["ttl", b"ttl"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["agent", b"agent", "labels", b"labels", "parent_run_id", b"parent_run_id", "run_id", b"run_id", "subject", b"subject", "tenant", b"tenant", "ttl", b"ttl"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["agent", b"agent", "budgets", b"budgets", "labels", b"labels", "parent_run_id", b"parent_run_id", "run_id", b"run_id", "subject", b"subject", "tenant", b"tenant", "ttl", b"ttl"]) -> None: ...
 
 global___OpenRunRequest = OpenRunRequest
 
@@ -369,12 +486,16 @@ class IssueGrantRequest(google.protobuf.message.Message):
     AUDIENCE_FIELD_NUMBER: builtins.int
     SCOPES_FIELD_NUMBER: builtins.int
     TTL_FIELD_NUMBER: builtins.int
+    BUDGETS_FIELD_NUMBER: builtins.int
+    SEALED_FIELD_NUMBER: builtins.int
     run_id: builtins.str
     """The run it is for."""
     request_id: builtins.str
     """Names this request: repeated, it gets the same grant. The service chooses one if empty."""
     audience: builtins.str
     """The peer that may use it; `tool` if empty."""
+    sealed: builtins.bool
+    """True if it may not be handed on."""
     @property
     def scopes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Scope]:
         """What it allows: at least one scope."""
@@ -382,6 +503,10 @@ class IssueGrantRequest(google.protobuf.message.Message):
     @property
     def ttl(self) -> google.protobuf.duration_pb2.Duration:
         """How long it lasts. The service's default if absent; never past its run's deadline."""
+
+    @property
+    def budgets(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Budget]:
+        """How much may be used under it, and under every grant delegated from it."""
 
     def __init__(
         self,
@@ -391,9 +516,11 @@ class IssueGrantRequest(google.protobuf.message.Message):
         audience: builtins.str = ...,
         scopes: collections.abc.Iterable[global___Scope] | None = ...,
         ttl: google.protobuf.duration_pb2.Duration | None = ...,
+        budgets: collections.abc.Iterable[global___Budget] | None = ...,
+        sealed: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["ttl", b"ttl"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["audience", b"audience", "request_id", b"request_id", "run_id", b"run_id", "scopes", b"scopes", "ttl", b"ttl"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["audience", b"audience", "budgets", b"budgets", "request_id", b"request_id", "run_id", b"run_id", "scopes", b"scopes", "sealed", b"sealed", "ttl", b"ttl"]) -> None: ...
 
 global___IssueGrantRequest = IssueGrantRequest
 
@@ -436,10 +563,18 @@ class DelegateGrantRequest(google.protobuf.message.Message):
     REQUEST_ID_FIELD_NUMBER: builtins.int
     SCOPES_FIELD_NUMBER: builtins.int
     TTL_FIELD_NUMBER: builtins.int
+    AUDIENCE_FIELD_NUMBER: builtins.int
+    BUDGETS_FIELD_NUMBER: builtins.int
+    SEALED_FIELD_NUMBER: builtins.int
+    CHILD_RUN_FIELD_NUMBER: builtins.int
     grant_token: builtins.str
     """The token of the grant to narrow."""
     request_id: builtins.str
     """Names this request: repeated, it gets the same grant."""
+    audience: builtins.str
+    """The peer that may use it; the one of the grant it comes from if empty."""
+    sealed: builtins.bool
+    """True if it may not be handed on."""
     @property
     def scopes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Scope]:
         """What the new grant allows: never more than the grant it comes from."""
@@ -448,6 +583,14 @@ class DelegateGrantRequest(google.protobuf.message.Message):
     def ttl(self) -> google.protobuf.duration_pb2.Duration:
         """How long it lasts: never longer than the grant it comes from."""
 
+    @property
+    def budgets(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Budget]:
+        """How much may be used under it: never more than the grant it comes from has. All of it is drawn from there too."""
+
+    @property
+    def child_run(self) -> global___ChildRun:
+        """A new run to open for it, below the run of the grant it comes from; that run's own if absent."""
+
     def __init__(
         self,
         *,
@@ -455,11 +598,72 @@ class DelegateGrantRequest(google.protobuf.message.Message):
         request_id: builtins.str = ...,
         scopes: collections.abc.Iterable[global___Scope] | None = ...,
         ttl: google.protobuf.duration_pb2.Duration | None = ...,
+        audience: builtins.str = ...,
+        budgets: collections.abc.Iterable[global___Budget] | None = ...,
+        sealed: builtins.bool = ...,
+        child_run: global___ChildRun | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["ttl", b"ttl"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["grant_token", b"grant_token", "request_id", b"request_id", "scopes", b"scopes", "ttl", b"ttl"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["child_run", b"child_run", "ttl", b"ttl"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["audience", b"audience", "budgets", b"budgets", "child_run", b"child_run", "grant_token", b"grant_token", "request_id", b"request_id", "scopes", b"scopes", "sealed", b"sealed", "ttl", b"ttl"]) -> None: ...
 
 global___DelegateGrantRequest = DelegateGrantRequest
+
+@typing.final
+class ChildRun(google.protobuf.message.Message):
+    """ChildRun is a run for a sub-agent. Its subject and tenant are those of the run above it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class LabelsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    RUN_ID_FIELD_NUMBER: builtins.int
+    AGENT_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
+    TTL_FIELD_NUMBER: builtins.int
+    BUDGETS_FIELD_NUMBER: builtins.int
+    run_id: builtins.str
+    """Its id; the service chooses one if empty. Choose it yourself if the call may have to be repeated."""
+    agent: builtins.str
+    """Which agent runs."""
+    @property
+    def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """Marks of the owner's own."""
+
+    @property
+    def ttl(self) -> google.protobuf.duration_pb2.Duration:
+        """How long it may run at the most. As long as the run above it if absent."""
+
+    @property
+    def budgets(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Budget]:
+        """How much it, and every run below it, may use."""
+
+    def __init__(
+        self,
+        *,
+        run_id: builtins.str = ...,
+        agent: builtins.str = ...,
+        labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        ttl: google.protobuf.duration_pb2.Duration | None = ...,
+        budgets: collections.abc.Iterable[global___Budget] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["ttl", b"ttl"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["agent", b"agent", "budgets", b"budgets", "labels", b"labels", "run_id", b"run_id", "ttl", b"ttl"]) -> None: ...
+
+global___ChildRun = ChildRun
 
 @typing.final
 class DelegateGrantResponse(google.protobuf.message.Message):
@@ -470,6 +674,7 @@ class DelegateGrantResponse(google.protobuf.message.Message):
     GRANT_FIELD_NUMBER: builtins.int
     GRANT_TOKEN_FIELD_NUMBER: builtins.int
     REPLAYED_FIELD_NUMBER: builtins.int
+    RUN_FIELD_NUMBER: builtins.int
     grant_token: builtins.str
     """The token that points to it."""
     replayed: builtins.bool
@@ -478,15 +683,20 @@ class DelegateGrantResponse(google.protobuf.message.Message):
     def grant(self) -> global___Grant:
         """The grant."""
 
+    @property
+    def run(self) -> global___Run:
+        """The run that was opened for it, if one was asked for."""
+
     def __init__(
         self,
         *,
         grant: global___Grant | None = ...,
         grant_token: builtins.str = ...,
         replayed: builtins.bool = ...,
+        run: global___Run | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["grant", b"grant"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["grant", b"grant", "grant_token", b"grant_token", "replayed", b"replayed"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["grant", b"grant", "run", b"run"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["grant", b"grant", "grant_token", b"grant_token", "replayed", b"replayed", "run", b"run"]) -> None: ...
 
 global___DelegateGrantResponse = DelegateGrantResponse
 

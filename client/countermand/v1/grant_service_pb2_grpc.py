@@ -27,7 +27,7 @@ if _version_not_supported:
 
 class GrantServiceStub(object):
     """GrantService opens runs and issues short-lived, scoped grants for them. Only the role `issuer` may call
-    it. Every RPC is idempotent by run_id or request_id.
+    it, but that a tool may hand on, narrowed, what it holds. Every RPC is idempotent by run_id or request_id.
     """
 
     def __init__(self, channel):
@@ -60,7 +60,7 @@ class GrantServiceStub(object):
 
 class GrantServiceServicer(object):
     """GrantService opens runs and issues short-lived, scoped grants for them. Only the role `issuer` may call
-    it. Every RPC is idempotent by run_id or request_id.
+    it, but that a tool may hand on, narrowed, what it holds. Every RPC is idempotent by run_id or request_id.
     """
 
     def OpenRun(self, request, context):
@@ -79,7 +79,8 @@ class GrantServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def DelegateGrant(self, request, context):
-        """DelegateGrant issues a narrower grant from a grant. Not served yet.
+        """DelegateGrant hands on part of a grant: to the same run, or to a new run below it for a sub-agent. The
+        roles `issuer` and `tool` may call it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -125,7 +126,7 @@ def add_GrantServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class GrantService(object):
     """GrantService opens runs and issues short-lived, scoped grants for them. Only the role `issuer` may call
-    it. Every RPC is idempotent by run_id or request_id.
+    it, but that a tool may hand on, narrowed, what it holds. Every RPC is idempotent by run_id or request_id.
     """
 
     @staticmethod

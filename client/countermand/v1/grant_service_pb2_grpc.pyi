@@ -19,7 +19,7 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
 
 class GrantServiceStub:
     """GrantService opens runs and issues short-lived, scoped grants for them. Only the role `issuer` may call
-    it. Every RPC is idempotent by run_id or request_id.
+    it, but that a tool may hand on, narrowed, what it holds. Every RPC is idempotent by run_id or request_id.
     """
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
@@ -41,7 +41,9 @@ class GrantServiceStub:
         countermand.v1.grant_service_pb2.DelegateGrantRequest,
         countermand.v1.grant_service_pb2.DelegateGrantResponse,
     ]
-    """DelegateGrant issues a narrower grant from a grant. Not served yet."""
+    """DelegateGrant hands on part of a grant: to the same run, or to a new run below it for a sub-agent. The
+    roles `issuer` and `tool` may call it.
+    """
 
     FinishRun: grpc.UnaryUnaryMultiCallable[
         countermand.v1.grant_service_pb2.FinishRunRequest,
@@ -51,7 +53,7 @@ class GrantServiceStub:
 
 class GrantServiceAsyncStub:
     """GrantService opens runs and issues short-lived, scoped grants for them. Only the role `issuer` may call
-    it. Every RPC is idempotent by run_id or request_id.
+    it, but that a tool may hand on, narrowed, what it holds. Every RPC is idempotent by run_id or request_id.
     """
 
     OpenRun: grpc.aio.UnaryUnaryMultiCallable[
@@ -72,7 +74,9 @@ class GrantServiceAsyncStub:
         countermand.v1.grant_service_pb2.DelegateGrantRequest,
         countermand.v1.grant_service_pb2.DelegateGrantResponse,
     ]
-    """DelegateGrant issues a narrower grant from a grant. Not served yet."""
+    """DelegateGrant hands on part of a grant: to the same run, or to a new run below it for a sub-agent. The
+    roles `issuer` and `tool` may call it.
+    """
 
     FinishRun: grpc.aio.UnaryUnaryMultiCallable[
         countermand.v1.grant_service_pb2.FinishRunRequest,
@@ -82,7 +86,7 @@ class GrantServiceAsyncStub:
 
 class GrantServiceServicer(metaclass=abc.ABCMeta):
     """GrantService opens runs and issues short-lived, scoped grants for them. Only the role `issuer` may call
-    it. Every RPC is idempotent by run_id or request_id.
+    it, but that a tool may hand on, narrowed, what it holds. Every RPC is idempotent by run_id or request_id.
     """
 
     @abc.abstractmethod
@@ -109,7 +113,9 @@ class GrantServiceServicer(metaclass=abc.ABCMeta):
         request: countermand.v1.grant_service_pb2.DelegateGrantRequest,
         context: _ServicerContext,
     ) -> typing.Union[countermand.v1.grant_service_pb2.DelegateGrantResponse, collections.abc.Awaitable[countermand.v1.grant_service_pb2.DelegateGrantResponse]]:
-        """DelegateGrant issues a narrower grant from a grant. Not served yet."""
+        """DelegateGrant hands on part of a grant: to the same run, or to a new run below it for a sub-agent. The
+        roles `issuer` and `tool` may call it.
+        """
 
     @abc.abstractmethod
     def FinishRun(

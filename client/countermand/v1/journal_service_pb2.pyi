@@ -51,6 +51,58 @@ DURABILITY_VOLATILE: Durability.ValueType  # 3
 """Kept in memory only."""
 global___Durability = Durability
 
+class _FenceKind:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _FenceKindEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_FenceKind.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    FENCE_KIND_UNSPECIFIED: _FenceKind.ValueType  # 0
+    """Never stored."""
+    FENCE_KIND_REVOKE: _FenceKind.ValueType  # 1
+    """Kills what was issued before it."""
+    FENCE_KIND_FREEZE: _FenceKind.ValueType  # 2
+    """Kills what was issued before it, and blocks what comes later until it is lifted or expires."""
+
+class FenceKind(_FenceKind, metaclass=_FenceKindEnumTypeWrapper):
+    """FenceKind says what a fence does."""
+
+FENCE_KIND_UNSPECIFIED: FenceKind.ValueType  # 0
+"""Never stored."""
+FENCE_KIND_REVOKE: FenceKind.ValueType  # 1
+"""Kills what was issued before it."""
+FENCE_KIND_FREEZE: FenceKind.ValueType  # 2
+"""Kills what was issued before it, and blocks what comes later until it is lifted or expires."""
+global___FenceKind = FenceKind
+
+class _FenceState:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _FenceStateEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_FenceState.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    FENCE_STATE_UNSPECIFIED: _FenceState.ValueType  # 0
+    """Never stored."""
+    FENCE_STATE_STANDING: _FenceState.ValueType  # 1
+    """It blocks, or what it killed could otherwise still be alive."""
+    FENCE_STATE_LIFTED: _FenceState.ValueType  # 2
+    """A freeze that was lifted. What it killed stays dead."""
+    FENCE_STATE_EXPIRED: _FenceState.ValueType  # 3
+    """A freeze whose time is over, or a revoke that outlived all it killed."""
+
+class FenceState(_FenceState, metaclass=_FenceStateEnumTypeWrapper):
+    """FenceState says what a fence still does."""
+
+FENCE_STATE_UNSPECIFIED: FenceState.ValueType  # 0
+"""Never stored."""
+FENCE_STATE_STANDING: FenceState.ValueType  # 1
+"""It blocks, or what it killed could otherwise still be alive."""
+FENCE_STATE_LIFTED: FenceState.ValueType  # 2
+"""A freeze that was lifted. What it killed stays dead."""
+FENCE_STATE_EXPIRED: FenceState.ValueType  # 3
+"""A freeze whose time is over, or a revoke that outlived all it killed."""
+global___FenceState = FenceState
+
 @typing.final
 class Report(google.protobuf.message.Message):
     """Report is the stop report: what is known of every action of a run and the runs below it. Later reports
@@ -365,8 +417,8 @@ class Entry(google.protobuf.message.Message):
     run_id: builtins.str
     """The run."""
     kind: builtins.str
-    """What happened: OPENED, CHILD_OPENED, ISSUED, PREPARED, PERMITTED, SETTLED, ABANDONED, CANCELLED, FINISHED
-    or REFUSED.
+    """What happened: OPENED, CHILD_OPENED, ISSUED, DELEGATED, PREPARED, APPROVED, DENIED, PERMITTED, SETTLED,
+    ABANDONED, SPENT, EXHAUSTED, CANCELLED, FINISHED or REFUSED; of fences REVOKED, FROZEN or LIFTED.
     """
     op_id: builtins.str
     """The action, where there is one."""
@@ -392,6 +444,272 @@ class Entry(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["data", b"data", "kind", b"kind", "op_id", b"op_id", "run_id", b"run_id", "seq", b"seq", "time", b"time"]) -> None: ...
 
 global___Entry = Entry
+
+@typing.final
+class Selector(google.protobuf.message.Message):
+    """Selector says what a fence stands over. All fields that are set must match; each of them may match the run
+    itself or a run above it.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class LabelsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    RUN_ID_FIELD_NUMBER: builtins.int
+    SUBJECT_FIELD_NUMBER: builtins.int
+    AGENT_FIELD_NUMBER: builtins.int
+    TENANT_FIELD_NUMBER: builtins.int
+    ACTION_FIELD_NUMBER: builtins.int
+    LABELS_FIELD_NUMBER: builtins.int
+    ALL_FIELD_NUMBER: builtins.int
+    GRANT_ID_FIELD_NUMBER: builtins.int
+    run_id: builtins.str
+    """A run and the runs below it."""
+    subject: builtins.str
+    """All runs of a subject."""
+    agent: builtins.str
+    """All runs of an agent."""
+    tenant: builtins.str
+    """All runs of a tenant."""
+    action: builtins.str
+    """All actions of a pattern."""
+    all: builtins.bool
+    """Everything. Must be set if nothing else is, and only then."""
+    grant_id: builtins.str
+    """A grant, and every grant delegated from it."""
+    @property
+    def labels(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """All runs with these labels."""
+
+    def __init__(
+        self,
+        *,
+        run_id: builtins.str = ...,
+        subject: builtins.str = ...,
+        agent: builtins.str = ...,
+        tenant: builtins.str = ...,
+        action: builtins.str = ...,
+        labels: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        all: builtins.bool = ...,
+        grant_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "agent", b"agent", "all", b"all", "grant_id", b"grant_id", "labels", b"labels", "run_id", b"run_id", "subject", b"subject", "tenant", b"tenant"]) -> None: ...
+
+global___Selector = Selector
+
+@typing.final
+class Fence(google.protobuf.message.Message):
+    """Fence is a standing revocation over a selector."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FENCE_ID_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
+    SELECTOR_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
+    ACTOR_FIELD_NUMBER: builtins.int
+    NOTE_FIELD_NUMBER: builtins.int
+    SEQ_FIELD_NUMBER: builtins.int
+    TIME_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    LIFT_ACTOR_FIELD_NUMBER: builtins.int
+    LIFT_NOTE_FIELD_NUMBER: builtins.int
+    LIFT_TIME_FIELD_NUMBER: builtins.int
+    fence_id: builtins.str
+    """Its id: the request's."""
+    kind: global___FenceKind.ValueType
+    """What it does."""
+    reason: countermand.v1.errors_pb2.StopReason.ValueType
+    """Why."""
+    actor: builtins.str
+    """Who, as the listener and the caller named it."""
+    note: builtins.str
+    """One line for people."""
+    seq: builtins.int
+    """Its journal entry: what was issued under a lower number is dead."""
+    state: global___FenceState.ValueType
+    """What it still does."""
+    lift_actor: builtins.str
+    """Who lifted it."""
+    lift_note: builtins.str
+    """Why they did."""
+    @property
+    def selector(self) -> global___Selector:
+        """What it stands over."""
+
+    @property
+    def time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Since when, by the store's clock."""
+
+    @property
+    def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When a freeze ends by itself, if it does."""
+
+    @property
+    def lift_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When they did."""
+
+    def __init__(
+        self,
+        *,
+        fence_id: builtins.str = ...,
+        kind: global___FenceKind.ValueType = ...,
+        selector: global___Selector | None = ...,
+        reason: countermand.v1.errors_pb2.StopReason.ValueType = ...,
+        actor: builtins.str = ...,
+        note: builtins.str = ...,
+        seq: builtins.int = ...,
+        time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        state: global___FenceState.ValueType = ...,
+        lift_actor: builtins.str = ...,
+        lift_note: builtins.str = ...,
+        lift_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["expire_time", b"expire_time", "lift_time", b"lift_time", "selector", b"selector", "time", b"time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["actor", b"actor", "expire_time", b"expire_time", "fence_id", b"fence_id", "kind", b"kind", "lift_actor", b"lift_actor", "lift_note", b"lift_note", "lift_time", b"lift_time", "note", b"note", "reason", b"reason", "selector", b"selector", "seq", b"seq", "state", b"state", "time", b"time"]) -> None: ...
+
+global___Fence = Fence
+
+@typing.final
+class Hit(google.protobuf.message.Message):
+    """Hit is what a fence stands over at one moment."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RUN_COUNT_FIELD_NUMBER: builtins.int
+    GRANT_COUNT_FIELD_NUMBER: builtins.int
+    PREPARED_COUNT_FIELD_NUMBER: builtins.int
+    IN_FLIGHT_COUNT_FIELD_NUMBER: builtins.int
+    ROWS_FIELD_NUMBER: builtins.int
+    SAMPLES_FIELD_NUMBER: builtins.int
+    COMPLETE_FIELD_NUMBER: builtins.int
+    TIME_FIELD_NUMBER: builtins.int
+    run_count: builtins.int
+    """How many active runs."""
+    grant_count: builtins.int
+    """How many live grants."""
+    prepared_count: builtins.int
+    """How many actions that were prepared and have no permit; those that wait for a person included."""
+    in_flight_count: builtins.int
+    """How many actions whose permit may still be used."""
+    complete: builtins.bool
+    """False if time ran out before every run was looked at: then all counts are lower bounds."""
+    @property
+    def rows(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___HitRow]:
+        """The same by tenant and action."""
+
+    @property
+    def samples(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___HitRun]:
+        """Some of the runs, those with most in flight first."""
+
+    @property
+    def time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When, by the store's clock."""
+
+    def __init__(
+        self,
+        *,
+        run_count: builtins.int = ...,
+        grant_count: builtins.int = ...,
+        prepared_count: builtins.int = ...,
+        in_flight_count: builtins.int = ...,
+        rows: collections.abc.Iterable[global___HitRow] | None = ...,
+        samples: collections.abc.Iterable[global___HitRun] | None = ...,
+        complete: builtins.bool = ...,
+        time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["time", b"time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["complete", b"complete", "grant_count", b"grant_count", "in_flight_count", b"in_flight_count", "prepared_count", b"prepared_count", "rows", b"rows", "run_count", b"run_count", "samples", b"samples", "time", b"time"]) -> None: ...
+
+global___Hit = Hit
+
+@typing.final
+class HitRow(google.protobuf.message.Message):
+    """HitRow counts the actions of one name in one tenant."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: builtins.int
+    ACTION_FIELD_NUMBER: builtins.int
+    PREPARED_COUNT_FIELD_NUMBER: builtins.int
+    IN_FLIGHT_COUNT_FIELD_NUMBER: builtins.int
+    tenant: builtins.str
+    """The tenant; empty if the runs have none."""
+    action: builtins.str
+    """The action."""
+    prepared_count: builtins.int
+    """How many are prepared."""
+    in_flight_count: builtins.int
+    """How many are in flight."""
+    def __init__(
+        self,
+        *,
+        tenant: builtins.str = ...,
+        action: builtins.str = ...,
+        prepared_count: builtins.int = ...,
+        in_flight_count: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "in_flight_count", b"in_flight_count", "prepared_count", b"prepared_count", "tenant", b"tenant"]) -> None: ...
+
+global___HitRow = HitRow
+
+@typing.final
+class HitRun(google.protobuf.message.Message):
+    """HitRun is one run that is hit."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: builtins.int
+    SUBJECT_FIELD_NUMBER: builtins.int
+    AGENT_FIELD_NUMBER: builtins.int
+    TENANT_FIELD_NUMBER: builtins.int
+    GRANT_COUNT_FIELD_NUMBER: builtins.int
+    PREPARED_COUNT_FIELD_NUMBER: builtins.int
+    IN_FLIGHT_COUNT_FIELD_NUMBER: builtins.int
+    run_id: builtins.str
+    """The run."""
+    subject: builtins.str
+    """Its subject."""
+    agent: builtins.str
+    """Its agent."""
+    tenant: builtins.str
+    """Its tenant."""
+    grant_count: builtins.int
+    """How many live grants it has."""
+    prepared_count: builtins.int
+    """How many of its actions are prepared."""
+    in_flight_count: builtins.int
+    """How many are in flight."""
+    def __init__(
+        self,
+        *,
+        run_id: builtins.str = ...,
+        subject: builtins.str = ...,
+        agent: builtins.str = ...,
+        tenant: builtins.str = ...,
+        grant_count: builtins.int = ...,
+        prepared_count: builtins.int = ...,
+        in_flight_count: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["agent", b"agent", "grant_count", b"grant_count", "in_flight_count", b"in_flight_count", "prepared_count", b"prepared_count", "run_id", b"run_id", "subject", b"subject", "tenant", b"tenant"]) -> None: ...
+
+global___HitRun = HitRun
 
 @typing.final
 class GetReportRequest(google.protobuf.message.Message):
@@ -543,7 +861,7 @@ class ListEntriesRequest(google.protobuf.message.Message):
     AFTER_SEQ_FIELD_NUMBER: builtins.int
     PAGE_SIZE_FIELD_NUMBER: builtins.int
     run_id: builtins.str
-    """The run."""
+    """The run; `_fences` for the journal of the fences."""
     after_seq: builtins.int
     """Only entries with a higher number than this."""
     page_size: builtins.int
@@ -658,16 +976,42 @@ class ExplainRefusalResponse(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class DetailsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     REASON_FIELD_NUMBER: builtins.int
     SINCE_TIME_FIELD_NUMBER: builtins.int
     TEXT_FIELD_NUMBER: builtins.int
+    DETAILS_FIELD_NUMBER: builtins.int
+    FENCE_FIELD_NUMBER: builtins.int
     reason: countermand.v1.errors_pb2.ErrorReason.ValueType
     """Why a call would be refused now; unspecified if it would not be."""
     text: builtins.str
     """One line for people."""
     @property
     def since_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """Since when."""
+        """Since when, where that is known."""
+
+    @property
+    def details(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """Every dynamic value of the text."""
+
+    @property
+    def fence(self) -> global___Fence:
+        """The fence that refuses, if one does."""
 
     def __init__(
         self,
@@ -675,8 +1019,214 @@ class ExplainRefusalResponse(google.protobuf.message.Message):
         reason: countermand.v1.errors_pb2.ErrorReason.ValueType = ...,
         since_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         text: builtins.str = ...,
+        details: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
+        fence: global___Fence | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["since_time", b"since_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["reason", b"reason", "since_time", b"since_time", "text", b"text"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["fence", b"fence", "since_time", b"since_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["details", b"details", "fence", b"fence", "reason", b"reason", "since_time", b"since_time", "text", b"text"]) -> None: ...
 
 global___ExplainRefusalResponse = ExplainRefusalResponse
+
+@typing.final
+class ListFencesRequest(google.protobuf.message.Message):
+    """ListFencesRequest asks for fences."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STANDING_ONLY_FIELD_NUMBER: builtins.int
+    standing_only: builtins.bool
+    """Only those that still do something."""
+    def __init__(
+        self,
+        *,
+        standing_only: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["standing_only", b"standing_only"]) -> None: ...
+
+global___ListFencesRequest = ListFencesRequest
+
+@typing.final
+class ListFencesResponse(google.protobuf.message.Message):
+    """ListFencesResponse is the fences."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FENCES_FIELD_NUMBER: builtins.int
+    @property
+    def fences(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Fence]:
+        """The fences, the youngest first."""
+
+    def __init__(
+        self,
+        *,
+        fences: collections.abc.Iterable[global___Fence] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["fences", b"fences"]) -> None: ...
+
+global___ListFencesResponse = ListFencesResponse
+
+@typing.final
+class GetFenceRequest(google.protobuf.message.Message):
+    """GetFenceRequest asks how a fence stands."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FENCE_ID_FIELD_NUMBER: builtins.int
+    fence_id: builtins.str
+    """The fence."""
+    def __init__(
+        self,
+        *,
+        fence_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["fence_id", b"fence_id"]) -> None: ...
+
+global___GetFenceRequest = GetFenceRequest
+
+@typing.final
+class GetFenceResponse(google.protobuf.message.Message):
+    """GetFenceResponse is the fence."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FENCE_FIELD_NUMBER: builtins.int
+    HIT_FIELD_NUMBER: builtins.int
+    @property
+    def fence(self) -> global___Fence:
+        """The fence."""
+
+    @property
+    def hit(self) -> global___Hit:
+        """What it stands over now."""
+
+    def __init__(
+        self,
+        *,
+        fence: global___Fence | None = ...,
+        hit: global___Hit | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["fence", b"fence", "hit", b"hit"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["fence", b"fence", "hit", b"hit"]) -> None: ...
+
+global___GetFenceResponse = GetFenceResponse
+
+@typing.final
+class ListApprovalsRequest(google.protobuf.message.Message):
+    """ListApprovalsRequest asks what waits for a person."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___ListApprovalsRequest = ListApprovalsRequest
+
+@typing.final
+class ListApprovalsResponse(google.protobuf.message.Message):
+    """ListApprovalsResponse is what waits."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    APPROVALS_FIELD_NUMBER: builtins.int
+    @property
+    def approvals(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___PendingApproval]:
+        """The actions, the oldest first."""
+
+    def __init__(
+        self,
+        *,
+        approvals: collections.abc.Iterable[global___PendingApproval] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["approvals", b"approvals"]) -> None: ...
+
+global___ListApprovalsResponse = ListApprovalsResponse
+
+@typing.final
+class PendingApproval(google.protobuf.message.Message):
+    """PendingApproval is an action that waits for a person."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class CostsEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    RUN_ID_FIELD_NUMBER: builtins.int
+    OP_ID_FIELD_NUMBER: builtins.int
+    ACTION_FIELD_NUMBER: builtins.int
+    RESOURCE_FIELD_NUMBER: builtins.int
+    DIGEST_FIELD_NUMBER: builtins.int
+    REVERSIBILITY_FIELD_NUMBER: builtins.int
+    SUMMARY_FIELD_NUMBER: builtins.int
+    COSTS_FIELD_NUMBER: builtins.int
+    SUBJECT_FIELD_NUMBER: builtins.int
+    AGENT_FIELD_NUMBER: builtins.int
+    TENANT_FIELD_NUMBER: builtins.int
+    PREPARE_TIME_FIELD_NUMBER: builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: builtins.int
+    run_id: builtins.str
+    """Its run."""
+    op_id: builtins.str
+    """The action's op_id."""
+    action: builtins.str
+    """The action."""
+    resource: builtins.str
+    """What it acts on."""
+    digest: builtins.bytes
+    """The digest of its arguments."""
+    reversibility: countermand.v1.action_service_pb2.Reversibility.ValueType
+    """What can be done about the effect afterwards."""
+    summary: builtins.str
+    """One line of the tool's about it."""
+    subject: builtins.str
+    """On whose behalf."""
+    agent: builtins.str
+    """Which agent asks."""
+    tenant: builtins.str
+    """Whose data."""
+    @property
+    def costs(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
+        """What it costs."""
+
+    @property
+    def prepare_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Since when it waits, by the store's clock."""
+
+    @property
+    def expire_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Until when it can wait."""
+
+    def __init__(
+        self,
+        *,
+        run_id: builtins.str = ...,
+        op_id: builtins.str = ...,
+        action: builtins.str = ...,
+        resource: builtins.str = ...,
+        digest: builtins.bytes = ...,
+        reversibility: countermand.v1.action_service_pb2.Reversibility.ValueType = ...,
+        summary: builtins.str = ...,
+        costs: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
+        subject: builtins.str = ...,
+        agent: builtins.str = ...,
+        tenant: builtins.str = ...,
+        prepare_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        expire_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["expire_time", b"expire_time", "prepare_time", b"prepare_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "agent", b"agent", "costs", b"costs", "digest", b"digest", "expire_time", b"expire_time", "op_id", b"op_id", "prepare_time", b"prepare_time", "resource", b"resource", "reversibility", b"reversibility", "run_id", b"run_id", "subject", b"subject", "summary", b"summary", "tenant", b"tenant"]) -> None: ...
+
+global___PendingApproval = PendingApproval

@@ -66,6 +66,21 @@ class JournalServiceStub(object):
                 request_serializer=countermand_dot_v1_dot_journal__service__pb2.ExplainRefusalRequest.SerializeToString,
                 response_deserializer=countermand_dot_v1_dot_journal__service__pb2.ExplainRefusalResponse.FromString,
                 _registered_method=True)
+        self.ListFences = channel.unary_unary(
+                '/countermand.v1.JournalService/ListFences',
+                request_serializer=countermand_dot_v1_dot_journal__service__pb2.ListFencesRequest.SerializeToString,
+                response_deserializer=countermand_dot_v1_dot_journal__service__pb2.ListFencesResponse.FromString,
+                _registered_method=True)
+        self.GetFence = channel.unary_unary(
+                '/countermand.v1.JournalService/GetFence',
+                request_serializer=countermand_dot_v1_dot_journal__service__pb2.GetFenceRequest.SerializeToString,
+                response_deserializer=countermand_dot_v1_dot_journal__service__pb2.GetFenceResponse.FromString,
+                _registered_method=True)
+        self.ListApprovals = channel.unary_unary(
+                '/countermand.v1.JournalService/ListApprovals',
+                request_serializer=countermand_dot_v1_dot_journal__service__pb2.ListApprovalsRequest.SerializeToString,
+                response_deserializer=countermand_dot_v1_dot_journal__service__pb2.ListApprovalsResponse.FromString,
+                _registered_method=True)
 
 
 class JournalServiceServicer(object):
@@ -109,7 +124,28 @@ class JournalServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ExplainRefusal(self, request, context):
-        """ExplainRefusal says which rule refuses a run, grant or action, and since when. Not served yet.
+        """ExplainRefusal says which rule refuses a run, grant or action, and since when.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFences(self, request, context):
+        """ListFences lists fences, the youngest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetFence(self, request, context):
+        """GetFence tells how a fence stands, and what it stands over now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListApprovals(self, request, context):
+        """ListApprovals lists the actions that wait for a person, the oldest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -147,6 +183,21 @@ def add_JournalServiceServicer_to_server(servicer, server):
                     servicer.ExplainRefusal,
                     request_deserializer=countermand_dot_v1_dot_journal__service__pb2.ExplainRefusalRequest.FromString,
                     response_serializer=countermand_dot_v1_dot_journal__service__pb2.ExplainRefusalResponse.SerializeToString,
+            ),
+            'ListFences': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFences,
+                    request_deserializer=countermand_dot_v1_dot_journal__service__pb2.ListFencesRequest.FromString,
+                    response_serializer=countermand_dot_v1_dot_journal__service__pb2.ListFencesResponse.SerializeToString,
+            ),
+            'GetFence': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFence,
+                    request_deserializer=countermand_dot_v1_dot_journal__service__pb2.GetFenceRequest.FromString,
+                    response_serializer=countermand_dot_v1_dot_journal__service__pb2.GetFenceResponse.SerializeToString,
+            ),
+            'ListApprovals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListApprovals,
+                    request_deserializer=countermand_dot_v1_dot_journal__service__pb2.ListApprovalsRequest.FromString,
+                    response_serializer=countermand_dot_v1_dot_journal__service__pb2.ListApprovalsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -313,6 +364,87 @@ class JournalService(object):
             '/countermand.v1.JournalService/ExplainRefusal',
             countermand_dot_v1_dot_journal__service__pb2.ExplainRefusalRequest.SerializeToString,
             countermand_dot_v1_dot_journal__service__pb2.ExplainRefusalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFences(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countermand.v1.JournalService/ListFences',
+            countermand_dot_v1_dot_journal__service__pb2.ListFencesRequest.SerializeToString,
+            countermand_dot_v1_dot_journal__service__pb2.ListFencesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFence(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countermand.v1.JournalService/GetFence',
+            countermand_dot_v1_dot_journal__service__pb2.GetFenceRequest.SerializeToString,
+            countermand_dot_v1_dot_journal__service__pb2.GetFenceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListApprovals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countermand.v1.JournalService/ListApprovals',
+            countermand_dot_v1_dot_journal__service__pb2.ListApprovalsRequest.SerializeToString,
+            countermand_dot_v1_dot_journal__service__pb2.ListApprovalsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -57,7 +57,25 @@ class JournalServiceStub:
         countermand.v1.journal_service_pb2.ExplainRefusalRequest,
         countermand.v1.journal_service_pb2.ExplainRefusalResponse,
     ]
-    """ExplainRefusal says which rule refuses a run, grant or action, and since when. Not served yet."""
+    """ExplainRefusal says which rule refuses a run, grant or action, and since when."""
+
+    ListFences: grpc.UnaryUnaryMultiCallable[
+        countermand.v1.journal_service_pb2.ListFencesRequest,
+        countermand.v1.journal_service_pb2.ListFencesResponse,
+    ]
+    """ListFences lists fences, the youngest first."""
+
+    GetFence: grpc.UnaryUnaryMultiCallable[
+        countermand.v1.journal_service_pb2.GetFenceRequest,
+        countermand.v1.journal_service_pb2.GetFenceResponse,
+    ]
+    """GetFence tells how a fence stands, and what it stands over now."""
+
+    ListApprovals: grpc.UnaryUnaryMultiCallable[
+        countermand.v1.journal_service_pb2.ListApprovalsRequest,
+        countermand.v1.journal_service_pb2.ListApprovalsResponse,
+    ]
+    """ListApprovals lists the actions that wait for a person, the oldest first."""
 
 class JournalServiceAsyncStub:
     """JournalService reads. It changes nothing. The roles `auditor` and `operator` may call it; the issuer may
@@ -98,7 +116,25 @@ class JournalServiceAsyncStub:
         countermand.v1.journal_service_pb2.ExplainRefusalRequest,
         countermand.v1.journal_service_pb2.ExplainRefusalResponse,
     ]
-    """ExplainRefusal says which rule refuses a run, grant or action, and since when. Not served yet."""
+    """ExplainRefusal says which rule refuses a run, grant or action, and since when."""
+
+    ListFences: grpc.aio.UnaryUnaryMultiCallable[
+        countermand.v1.journal_service_pb2.ListFencesRequest,
+        countermand.v1.journal_service_pb2.ListFencesResponse,
+    ]
+    """ListFences lists fences, the youngest first."""
+
+    GetFence: grpc.aio.UnaryUnaryMultiCallable[
+        countermand.v1.journal_service_pb2.GetFenceRequest,
+        countermand.v1.journal_service_pb2.GetFenceResponse,
+    ]
+    """GetFence tells how a fence stands, and what it stands over now."""
+
+    ListApprovals: grpc.aio.UnaryUnaryMultiCallable[
+        countermand.v1.journal_service_pb2.ListApprovalsRequest,
+        countermand.v1.journal_service_pb2.ListApprovalsResponse,
+    ]
+    """ListApprovals lists the actions that wait for a person, the oldest first."""
 
 class JournalServiceServicer(metaclass=abc.ABCMeta):
     """JournalService reads. It changes nothing. The roles `auditor` and `operator` may call it; the issuer may
@@ -151,6 +187,30 @@ class JournalServiceServicer(metaclass=abc.ABCMeta):
         request: countermand.v1.journal_service_pb2.ExplainRefusalRequest,
         context: _ServicerContext,
     ) -> typing.Union[countermand.v1.journal_service_pb2.ExplainRefusalResponse, collections.abc.Awaitable[countermand.v1.journal_service_pb2.ExplainRefusalResponse]]:
-        """ExplainRefusal says which rule refuses a run, grant or action, and since when. Not served yet."""
+        """ExplainRefusal says which rule refuses a run, grant or action, and since when."""
+
+    @abc.abstractmethod
+    def ListFences(
+        self,
+        request: countermand.v1.journal_service_pb2.ListFencesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[countermand.v1.journal_service_pb2.ListFencesResponse, collections.abc.Awaitable[countermand.v1.journal_service_pb2.ListFencesResponse]]:
+        """ListFences lists fences, the youngest first."""
+
+    @abc.abstractmethod
+    def GetFence(
+        self,
+        request: countermand.v1.journal_service_pb2.GetFenceRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[countermand.v1.journal_service_pb2.GetFenceResponse, collections.abc.Awaitable[countermand.v1.journal_service_pb2.GetFenceResponse]]:
+        """GetFence tells how a fence stands, and what it stands over now."""
+
+    @abc.abstractmethod
+    def ListApprovals(
+        self,
+        request: countermand.v1.journal_service_pb2.ListApprovalsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[countermand.v1.journal_service_pb2.ListApprovalsResponse, collections.abc.Awaitable[countermand.v1.journal_service_pb2.ListApprovalsResponse]]:
+        """ListApprovals lists the actions that wait for a person, the oldest first."""
 
 def add_JournalServiceServicer_to_server(servicer: JournalServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
