@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from grant_service.core.budget import Costs
 from grant_service.core.scope import Reversibility
 
 
@@ -10,6 +11,8 @@ class ActionState(StrEnum):
     """Where an action is in its life. The last two are derived from time and the run's end, never stored."""
 
     PREPARED = "PREPARED"
+    AWAITING_APPROVAL = "AWAITING_APPROVAL"
+    DENIED = "DENIED"
     PERMITTED = "PERMITTED"
     SUCCEEDED = "SUCCEEDED"
     FAILED = "FAILED"
@@ -33,6 +36,37 @@ class Intent:
     digest: str
     reversibility: Reversibility
     compensation: str = ""
+    #: What it takes of budgets, and one line for whoever may have to agree.
+    costs: Costs = ()
+    summary: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """What a person said: yes until a time of the store's clock, or no, which is until 0."""
+
+    actor: str
+    note: str
+    seq: int
+    until: int = 0
+    #: How long it was asked to last.
+    ttl_ms: int = 0
+    #: The arguments agreed to instead, as JSON, and their digest; '' where the prepared ones stand.
+    amendment: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """An amount taken from budgets for what is no action."""
+
+    run_id: str
+    grant_id: str
+    op_id: str
+    budget: str
+    amount: int
+    incurred: bool
+    seq: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +88,10 @@ class Action:
     use_by: int = 0
     #: The entry that settled or abandoned it, once there is one.
     settle_seq: int = 0
+    #: What a person said about it, if one had to be asked and has answered.
+    approval: Approval | None = None
+
+    @property
+    def digest(self) -> str:
+        """The digest that a commit must come with."""
+        return (self.approval and self.approval.digest) or self.intent.digest

@@ -34,6 +34,13 @@ class ErrorReason(StrEnum):
     NEVER_PERMITTED = "NEVER_PERMITTED"
     PREPARE_EXPIRED = "PREPARE_EXPIRED"
     ANSWER_TOO_LARGE = "ANSWER_TOO_LARGE"
+    GRANT_TOO_WIDE = "GRANT_TOO_WIDE"
+    GRANT_TOO_DEEP = "GRANT_TOO_DEEP"
+    GRANT_SEALED = "GRANT_SEALED"
+    FENCE_EXISTS = "FENCE_EXISTS"
+    FENCE_UNKNOWN = "FENCE_UNKNOWN"
+    FENCE_NOT_LIFTABLE = "FENCE_NOT_LIFTABLE"
+    NOT_AWAITING = "NOT_AWAITING"
 
     REVOKED = "REVOKED"
     RUN_FINISHED = "RUN_FINISHED"
@@ -44,11 +51,17 @@ class ErrorReason(StrEnum):
     OUT_OF_SCOPE = "OUT_OF_SCOPE"
     USES_EXHAUSTED = "USES_EXHAUSTED"
     RUN_FULL = "RUN_FULL"
+    FENCED = "FENCED"
+    GRANT_ENDED = "GRANT_ENDED"
+    BUDGET_EXHAUSTED = "BUDGET_EXHAUSTED"
+    DENIED = "DENIED"
+    TREE_FULL = "TREE_FULL"
 
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
     TIMED_OUT = "TIMED_OUT"
     OVERLOADED = "OVERLOADED"
     DRAINING = "DRAINING"
+    AWAITING_APPROVAL = "AWAITING_APPROVAL"
 
     STORE_FULL = "STORE_FULL"
     CLOCK_UNSURE = "CLOCK_UNSURE"
@@ -58,7 +71,14 @@ class ErrorReason(StrEnum):
 
 #: What a run's end looks like from below: a call refused for one of these came after the stop.
 AFTER_THE_STOP = frozenset(
-    {ErrorReason.REVOKED, ErrorReason.RUN_FINISHED, ErrorReason.RUN_DEADLINE, ErrorReason.STORE_EPOCH}
+    {
+        ErrorReason.REVOKED,
+        ErrorReason.RUN_FINISHED,
+        ErrorReason.RUN_DEADLINE,
+        ErrorReason.STORE_EPOCH,
+        ErrorReason.FENCED,
+        ErrorReason.GRANT_ENDED,
+    }
 )
 
 
@@ -112,6 +132,14 @@ _EXPLANATIONS = {
     ErrorReason.NEVER_PERMITTED: "action {op} never got a permit, so it cannot be settled; find out what the tool did",
     ErrorReason.PREPARE_EXPIRED: "action {op} was not committed in time: do not act; prepare again under a new op_id",
     ErrorReason.ANSWER_TOO_LARGE: "the answer has {size} bytes, more than {limit} ({cause}); read the journal in pages",
+    ErrorReason.GRANT_TOO_WIDE: "grant {grant} has less than is asked for: {field} {rule}; ask for less",
+    ErrorReason.GRANT_TOO_DEEP: "grant {grant} would be {depth} grants deep, more than {limit}; delegate from one higher up",
+    ErrorReason.GRANT_SEALED: "grant {grant} may not be handed on; ask the run's owner to issue one",
+    ErrorReason.FENCE_EXISTS: "fence {fence} was set before with other content; choose another request id",
+    ErrorReason.FENCE_UNKNOWN: "fence {fence} is not known here; see 'countermand fences'",
+    ErrorReason.FENCE_NOT_LIFTABLE: "fence {fence} is a revoke: what it killed stays dead; issue new grants",
+    ErrorReason.NOT_AWAITING: "action {op} of run {run} does not wait for a person with this digest (it is {state}); "
+    "see 'countermand approvals'",
     ErrorReason.REVOKED: "run {run} was cancelled{cause}: do not act; see 'countermand report {run}'",
     ErrorReason.RUN_FINISHED: "run {run} has finished{cause}: do not act; open a new run for new work",
     ErrorReason.RUN_DEADLINE: "run {run} is past its deadline{cause}: do not act; open a new run for new work",
@@ -123,10 +151,20 @@ _EXPLANATIONS = {
     "ask the run's owner for a wider grant",
     ErrorReason.USES_EXHAUSTED: "grant {grant} has no uses left for {action}: do not act; ask for a new grant",
     ErrorReason.RUN_FULL: "run {run} already has {limit} actions, as many as a run may have: do not act; open a new run",
+    ErrorReason.FENCED: "fence {fence} ({selector}) stands over run {run}{cause}: do not act; see 'countermand why {run}'",
+    ErrorReason.GRANT_ENDED: "grant {ended_grant} was ended{cause}, its budget {budget} ran out: do not act; "
+    "ask for a new grant",
+    ErrorReason.BUDGET_EXHAUSTED: "budget {budget} of {owner} has {remaining} left of {limit}, {asked} were asked for: "
+    "do not act; ask for less, or for a larger budget",
+    ErrorReason.DENIED: "action {op} may not happen, {cause}: do not act",
+    ErrorReason.TREE_FULL: "the tree of run {run} already has {limit} delegated grants, as many as it may have: do not act; "
+    "use the grants there are",
     ErrorReason.STORE_UNAVAILABLE: "the store did not answer ({cause}): do not act; ask again with the same op_id",
     ErrorReason.TIMED_OUT: "the call ran out of time: do not act; ask again with the same op_id",
     ErrorReason.OVERLOADED: "too many calls are under way: do not act; ask again with the same op_id",
     ErrorReason.DRAINING: "the sidecar is shutting down: do not act; ask again with the same op_id",
+    ErrorReason.AWAITING_APPROVAL: "action {op} waits for a person to agree: do not act; ask again with the same op_id, "
+    "see 'countermand approvals'",
     ErrorReason.STORE_FULL: "the store has no room left ({cause}): do not act; make room, cancel still works",
     ErrorReason.CLOCK_UNSURE: "the store's clock is {behind_ms} ms behind what it has shown before: do not act; "
     "set the clock right, cancel still works",

@@ -11,13 +11,21 @@ class Kind(StrEnum):
     OPENED = "OPENED"
     CHILD_OPENED = "CHILD_OPENED"
     ISSUED = "ISSUED"
+    DELEGATED = "DELEGATED"
     PREPARED = "PREPARED"
+    APPROVED = "APPROVED"
+    DENIED = "DENIED"
     PERMITTED = "PERMITTED"
     SETTLED = "SETTLED"
     ABANDONED = "ABANDONED"
     CANCELLED = "CANCELLED"
     FINISHED = "FINISHED"
     REFUSED = "REFUSED"
+    SPENT = "SPENT"
+    EXHAUSTED = "EXHAUSTED"
+    REVOKED = "REVOKED"
+    FROZEN = "FROZEN"
+    LIFTED = "LIFTED"
 
 
 #: A run's refusals are journalled up to this number and only counted beyond it, so that a tool that keeps

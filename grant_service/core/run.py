@@ -1,9 +1,12 @@
 """A run: the unit of cancel."""
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from grant_service.core.budget import Budget
 
 #: How many runs a path from the root to a run may have, the run included. A commit checks each of them.
 MAX_DEPTH = 8
@@ -65,6 +68,13 @@ class Run:
     #: How many actions were prepared, and how many calls refused, in it.
     actions: int = 0
     refusals: int = 0
+    #: What fences know it by: its own marks and those of every run above it.
+    marks: tuple[str, ...] = ()
+    #: How much it, and every run below it, may use.
+    budgets: tuple[Budget, ...] = ()
+    #: How many amounts were spent in it, and, of the root, how many grants were delegated in its tree.
+    spendings: int = 0
+    delegations: int = 0
 
     @property
     def path(self) -> tuple[str, ...]:
@@ -137,3 +147,8 @@ def _ends(run: Run | None, run_id: str, epoch: str, now: int) -> Iterator[End]:
         yield End(RunState.CANCELLED, StopReason.STORE_EPOCH, "", "", "", 0, 0, run_id)
     if run.was_opened and now >= run.deadline:
         yield End(RunState.CANCELLED, StopReason.DEADLINE, "", "", "", run.deadline, 0, run_id)
+
+
+def labels_text(labels: Mapping[str, str]) -> str:
+    """Write labels in the one way all stores keep them."""
+    return json.dumps(dict(labels), sort_keys=True, separators=(",", ":")) if labels else ""

@@ -4,6 +4,7 @@ Names and patterns are compared byte for byte in a canonical ASCII form: what is
 before it is compared, so no second spelling of a name exists. Matching walks both texts once.
 """
 
+import json
 import re
 import string
 from collections.abc import Iterator
@@ -59,12 +60,16 @@ _RULES = tuple(Rule)
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """One thing a grant allows. `max_uses` 0 is any number of commits."""
+    """One thing a grant allows. `max_uses` 0 is any number of commits.
+
+    From the class `approval_from` on, a person has to agree to each; None is never.
+    """
 
     action: str
     resource: str = "*"
     max_uses: int = 0
     ceiling: Reversibility = Reversibility.IRREVERSIBLE
+    approval_from: Reversibility | None = None
 
     def forbids(self, action: str, resource: str, reversibility: Reversibility, used: int) -> Rule | None:
         """Name the first rule that forbids this, or None if the scope allows it."""
@@ -77,6 +82,27 @@ class Scope:
         if self.max_uses and used >= self.max_uses:
             return Rule.USES
         return None
+
+    def demands_approval(self, reversibility: Reversibility) -> bool:
+        """Say whether a person has to agree first."""
+        return self.approval_from is not None and reversibility.rank >= self.approval_from.rank
+
+    def narrowed(self, asked: "Scope") -> "Scope | Rule":
+        """Answer what of this scope may be handed on when `asked` is asked for, or the rule that forbids it.
+
+        More of anything that is named is refused. Of the ceilings, and of what people have to agree to, the
+        stricter holds.
+        """
+        if not action_covers(self.action, asked.action):
+            return Rule.ACTION
+        if not resource_covers(self.resource, asked.resource):
+            return Rule.RESOURCE
+        if self.max_uses and asked.max_uses > self.max_uses:
+            return Rule.USES
+        ceiling = min(self.ceiling, asked.ceiling, key=lambda one: one.rank)
+        demands = [one for one in (self.approval_from, asked.approval_from) if one]
+        approval_from = min(demands, key=lambda one: one.rank, default=None)
+        return Scope(asked.action, asked.resource, asked.max_uses or self.max_uses, ceiling, approval_from)
 
 
 def choose(
@@ -119,6 +145,49 @@ def resource_matches(pattern: str, resource: str) -> bool:
         else:
             return False
     return at == len(resource)
+
+
+def action_covers(pattern: str, other: str) -> bool:
+    """Say whether a valid pattern covers every action that another valid pattern covers."""
+    if pattern == "*":
+        return True
+    if pattern.endswith(".*"):
+        return other.startswith(pattern[:-1])
+    return other == pattern
+
+
+def resource_covers(pattern: str, other: str) -> bool:
+    """Say whether a valid pattern covers every resource that another valid pattern covers.
+
+    One walk over both. A `*` in the middle covers a segment that is written out, or one `*` in the middle;
+    only one at the end covers one at the end, which stands for any number of segments.
+    """
+    if pattern == "*":
+        return True
+    if other == "*":
+        return False  # it covers the empty resource, which no other pattern does
+    at = 0
+    for position, letter in enumerate(pattern):
+        if letter == "*":
+            if position == len(pattern) - 1:
+                return at < len(other)
+            end = _segment_end(other, at)
+            if end == at or (other[end - 1] == "*" and end == len(other)):
+                return False
+            at = end
+        elif other[at : at + 1] == letter:
+            at += 1
+        else:
+            return False
+    return at == len(other)
+
+
+def scopes_text(scopes: tuple[Scope, ...]) -> str:
+    """Write scopes in the one way all stores keep them."""
+    rows = [
+        [one.action, one.resource, one.max_uses, one.ceiling.value, one.approval_from or ""] for one in scopes
+    ]
+    return json.dumps(rows, separators=(",", ":"))
 
 
 def _segment_end(text: str, start: int) -> int:

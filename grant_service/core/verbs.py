@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from grant_service.core.action import ActionState, Intent
+from grant_service.core.action import ActionState, Approval, Intent
+from grant_service.core.budget import Budget
+from grant_service.core.fence import Fence, Selector
 from grant_service.core.grant import Grant, GrantRef
 from grant_service.core.run import Run, RunState, StopReason
 from grant_service.core.scope import Scope
@@ -21,6 +23,7 @@ class Open:
     agent: str = ""
     tenant: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    budgets: tuple[Budget, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class Issue:
     audience: str
     scopes: tuple[Scope, ...]
     ttl_ms: int
+    budgets: tuple[Budget, ...] = ()
+    sealed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,37 @@ class Issued:
 
 
 @dataclass(frozen=True, slots=True)
+class Delegate:
+    """Hand on part of a grant, to its own run or to a run opened below it, which `child` describes.
+
+    The child's parent, subject and tenant are those of the grant's run; a ttl of 0 lasts as long as that.
+    `peer` '' is one that may hand on anybody's grant.
+    """
+
+    grant: GrantRef
+    peer: str
+    grant_id: str
+    scopes: tuple[Scope, ...]
+    ttl_ms: int
+    max_delegations: int
+    #: '' for that of the grant it comes from.
+    audience: str = ""
+    budgets: tuple[Budget, ...] = ()
+    sealed: bool = False
+    child: Open | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delegated:
+    """The narrower grant is issued, and its run opened if one was asked for; the subject is the run's."""
+
+    grant: Grant
+    subject: str
+    run: Run | None
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Prepare:
     """Record an intended action. `peer` is the identity the caller's listener gave it."""
 
@@ -60,16 +96,22 @@ class Prepare:
     intent: Intent
     ttl_ms: int
     max_actions: int
+    #: How long it may wait, if a person has to agree first.
+    wait_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The action is on record; nothing may happen yet."""
+    """The action is on record; nothing may happen yet, and nothing at all until its state is PREPARED."""
 
     op_id: str
     seq: int
     expire_time: int
     replayed: bool
+    state: ActionState = ActionState.PREPARED
+    approval: Approval | None = None
+    #: What is left in each budget that applies.
+    remaining: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +134,8 @@ class Perform:
     intent: Intent
     use_ms: int
     max_actions: int
+    #: How long it may wait, if a person has to agree first.
+    wait_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +147,8 @@ class Permitted:
     use_by: int
     left_ms: int
     replayed: bool
+    #: What is left in each budget that applies.
+    remaining: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,4 +233,121 @@ class Finished:
     """The run is over."""
 
     run: Run
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Spend:
+    """Take an amount for what is no action; `incurred` if it was used up already, whatever is left."""
+
+    grant: GrantRef
+    peer: str
+    op_id: str
+    budget: str
+    amount: int
+    max_spendings: int
+    incurred: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """The amount is taken."""
+
+    op_id: str
+    seq: int
+    replayed: bool
+    #: What is left in each budget that applies.
+    remaining: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    """Kill what was issued before. No grant from before can be alive after `kill_ms`."""
+
+    fence_id: str
+    selector: Selector
+    reason: StopReason
+    kill_ms: int
+    actor: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Freeze:
+    """Kill what was issued before, and block what comes later for `ttl_ms`; 0 is until it is lifted."""
+
+    fence_id: str
+    selector: Selector
+    reason: StopReason
+    kill_ms: int
+    actor: str = ""
+    note: str = ""
+    ttl_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fenced:
+    """The fence stands."""
+
+    fence: Fence
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lift:
+    """End a freeze."""
+
+    fence_id: str
+    actor: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Lifted:
+    """The fence blocks nothing any more."""
+
+    fence: Fence
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Approve:
+    """Agree to an action that waits for a person; an `amendment` is narrower arguments, with their digest."""
+
+    run_id: str
+    op_id: str
+    digest: str
+    ttl_ms: int
+    actor: str = ""
+    note: str = ""
+    amendment: str = ""
+    amended_digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """The action can be committed until then."""
+
+    op_id: str
+    seq: int
+    until: int
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Deny:
+    """Refuse an action that waits for a person, or take back an approval that was not used yet."""
+
+    run_id: str
+    op_id: str
+    actor: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The action can never be committed."""
+
+    op_id: str
+    seq: int
     replayed: bool

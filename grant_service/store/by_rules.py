@@ -53,3 +53,31 @@ class ByRules:
     async def finish(self, command: verbs.Finish) -> verbs.Finished | Refusal:
         """End a run that did its work."""
         return await self._decide(lifecycle.finish, command)
+
+    async def delegate(self, command: verbs.Delegate) -> verbs.Delegated | Refusal:
+        """Hand on part of a grant."""
+        return await self._decide(lifecycle.delegate, command)
+
+    async def spend(self, command: verbs.Spend) -> verbs.Spent | Refusal:
+        """Take from a budget."""
+        return await self._decide(lifecycle.spend, command)
+
+    async def revoke(self, command: verbs.Revoke) -> verbs.Fenced | Refusal:
+        """Kill what was issued before."""
+        return await self._decide(lifecycle.revoke, command)
+
+    async def freeze(self, command: verbs.Freeze) -> verbs.Fenced | Refusal:
+        """Kill what was issued before, and block what comes later."""
+        return await self._decide(lifecycle.freeze, command)
+
+    async def lift(self, command: verbs.Lift) -> verbs.Lifted | Refusal:
+        """End a freeze."""
+        return await self._decide(lifecycle.lift, command)
+
+    async def approve(self, command: verbs.Approve) -> verbs.Approved | Refusal:
+        """Agree to an action."""
+        return await self._decide(lifecycle.approve, command)
+
+    async def deny(self, command: verbs.Deny) -> verbs.Denied | Refusal:
+        """Refuse an action."""
+        return await self._decide(lifecycle.deny, command)

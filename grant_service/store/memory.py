@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from grant_service.core.action import Action
+from grant_service.core.action import Action, ActionState, Spending
 from grant_service.core.clock import Clock, system_clock
+from grant_service.core.fence import Fence
 from grant_service.core.grant import Grant
 from grant_service.core.journal import Entry, Kind
-from grant_service.core.run import Run
-from grant_service.core.store import Durability, Standing, State
+from grant_service.core.run import Run, RunState
+from grant_service.core.store import Durability, Record, Standing, State
 from grant_service.store.by_rules import ByRules
 
 C = TypeVar("C")
@@ -28,6 +29,8 @@ class MemoryState:
     runs: dict[str, Run] = field(default_factory=dict)
     grants: dict[str, Grant] = field(default_factory=dict)
     actions: dict[tuple[str, str], Action] = field(default_factory=dict)
+    spendings: dict[tuple[str, str], Spending] = field(default_factory=dict)
+    fences: dict[str, Fence] = field(default_factory=dict)
     entries: dict[str, list[Entry]] = field(default_factory=dict)
 
     def run(self, run_id: str) -> Run | None:
@@ -42,7 +45,23 @@ class MemoryState:
         """Find an action."""
         return self.actions.get((run_id, op_id))
 
-    def put(self, record: Run | Grant | Action) -> None:
+    def spending(self, run_id: str, op_id: str) -> Spending | None:
+        """Find a spending."""
+        return self.spendings.get((run_id, op_id))
+
+    def fence(self, fence_id: str) -> Fence | None:
+        """Find a fence."""
+        return self.fences.get(fence_id)
+
+    def fences_at(self, anchor: str) -> list[Fence]:
+        """Find the standing fences under an anchor."""
+        return [one for one in self.standing_fences() if one.selector.anchor == anchor]
+
+    def standing_fences(self) -> list[Fence]:
+        """Find all standing fences."""
+        return [one for one in self.fences.values() if one.standing]
+
+    def put(self, record: Record) -> None:
         """Write a record whole."""
         match record:
             case Run():
@@ -51,6 +70,10 @@ class MemoryState:
                 self.grants[record.grant_id] = record
             case Action():
                 self.actions[record.run_id, record.intent.op_id] = record
+            case Spending():
+                self.spendings[record.run_id, record.op_id] = record
+            case Fence():
+                self.fences[record.fence_id] = record
 
     def append(self, run_id: str, kind: Kind, data: Mapping[str, str]) -> int:
         """Write a journal entry."""
@@ -93,6 +116,30 @@ class MemoryStore(ByRules):
         """Read a run's entries in order."""
         entries = self.state.entries.get(run_id, ())
         return [entry for entry in entries if entry.seq > after_seq][:limit]
+
+    async def active_run_ids(self, before_seq: int, limit: int) -> list[tuple[int, str]]:
+        """Read runs that nobody ended, the youngest first."""
+        active = {one.run_id for one in self.state.runs.values() if one.state is RunState.ACTIVE}
+        rows = await self.run_ids(before_seq, len(self.state.runs))
+        return [row for row in rows if row[1] in active][:limit]
+
+    async def grants(self, ids: Sequence[str]) -> list[Grant | None]:
+        """Read grants by id."""
+        return [self.state.grants.get(grant_id) for grant_id in ids]
+
+    async def actions(self, ids: Sequence[tuple[str, str]]) -> list[Action | None]:
+        """Read actions by run and op_id."""
+        return [self.state.actions.get(one) for one in ids]
+
+    async def awaiting(self) -> list[tuple[str, str]]:
+        """Read which actions wait for a person."""
+        actions = self.state.actions.values()
+        waiting = [one for one in actions if one.state is ActionState.AWAITING_APPROVAL]
+        return [(one.run_id, one.intent.op_id) for one in sorted(waiting, key=lambda one: one.prepare_seq)]
+
+    async def fences(self) -> list[Fence]:
+        """Read all fences."""
+        return list(self.state.fences.values())
 
     async def standing(self) -> Standing:
         """Tell how the store stands."""

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Mapping
 
-from grant_service.core.action import Action, ActionState, Intent
+from grant_service.core.action import Action, ActionState, Approval, Intent, Spending
+from grant_service.core.budget import Budget, Costs, Exhaustion, costs_text
+from grant_service.core.fence import Fence, FenceKind, Selector
 from grant_service.core.grant import Grant
-from grant_service.core.lifecycle import labels_text, scopes_text
-from grant_service.core.run import Run, RunState
-from grant_service.core.scope import Reversibility, Scope
+from grant_service.core.run import Run, RunState, labels_text
+from grant_service.core.scope import Reversibility, Scope, scopes_text
 
 Fields = Mapping[str, str]
 
@@ -38,6 +39,10 @@ def run_fields(run: Run) -> dict[str, str]:
         "end_epoch": run.end_epoch,
         "actions": str(run.actions),
         "refusals": str(run.refusals),
+        "marks": "\n".join(run.marks),
+        "budgets": _budgets(run.budgets),
+        "spendings": str(run.spendings),
+        "delegations": str(run.delegations),
     }
 
 
@@ -67,6 +72,10 @@ def run_from(fields: Fields) -> Run:
         end_epoch=fields["end_epoch"],
         actions=int(fields["actions"]),
         refusals=int(fields["refusals"]),
+        marks=_list_from(fields["marks"], "\n"),
+        budgets=_budgets_from(fields["budgets"]),
+        spendings=int(fields["spendings"]),
+        delegations=int(fields["delegations"]),
     )
 
 
@@ -79,11 +88,20 @@ def grant_fields(grant: Grant) -> dict[str, str]:
         "audience": grant.audience,
         "epoch": grant.epoch,
         "scopes": scopes_text(grant.scopes),
-        "used": ",".join(map(str, grant.used)),
+        # With the limits beside the counts, so that a commit need not take the scopes apart.
+        "used": ",".join(f"{n}/{scope.max_uses}" for n, scope in zip(grant.used, grant.scopes, strict=True)),
         "issue_time": str(grant.issue_time),
         "expire_time": str(grant.expire_time),
         "issue_seq": str(grant.issue_seq),
         "ttl_ms": str(grant.ttl_ms),
+        "root_seq": str(grant.root_seq),
+        "chain": ",".join(grant.chain),
+        "narrows": ",".join(map(str, grant.narrows)),
+        "sealed": "1" if grant.sealed else "",
+        "budgets": _budgets(grant.budgets),
+        "end_time": str(grant.end_time),
+        "end_seq": str(grant.end_seq),
+        "end_budget": grant.end_budget,
     }
 
 
@@ -96,17 +114,25 @@ def grant_from(fields: Fields) -> Grant:
         audience=fields["audience"],
         epoch=fields["epoch"],
         scopes=scopes_from(fields["scopes"]),
-        used=tuple(int(count) for count in fields["used"].split(",")),
+        used=tuple(int(count.partition("/")[0]) for count in fields["used"].split(",")),
         issue_time=int(fields["issue_time"]),
         expire_time=int(fields["expire_time"]),
         issue_seq=int(fields["issue_seq"]),
         ttl_ms=int(fields["ttl_ms"]),
+        root_seq=int(fields["root_seq"]),
+        chain=path_from(fields["chain"]),
+        narrows=tuple(map(int, _list_from(fields["narrows"], ","))),
+        sealed=_flag(fields["sealed"]),
+        budgets=_budgets_from(fields["budgets"]),
+        end_time=int(fields["end_time"]),
+        end_seq=int(fields["end_seq"]),
+        end_budget=fields["end_budget"],
     )
 
 
 def action_fields(action: Action) -> dict[str, str]:
     """Write an action as fields."""
-    intent = action.intent
+    intent, said = action.intent, action.approval or Approval("", "", 0)
     return {
         "run": action.run_id,
         "grant": action.grant_id,
@@ -116,6 +142,8 @@ def action_fields(action: Action) -> dict[str, str]:
         "digest": intent.digest,
         "reversibility": intent.reversibility.value,
         "compensation": intent.compensation,
+        "costs": costs_text(intent.costs),
+        "summary": intent.summary,
         "scope": str(action.scope),
         "state": action.state.value,
         "prepare_time": str(action.prepare_time),
@@ -124,6 +152,13 @@ def action_fields(action: Action) -> dict[str, str]:
         "fence": str(action.fence),
         "use_by": str(action.use_by),
         "settle_seq": str(action.settle_seq),
+        "said_actor": said.actor,
+        "said_note": said.note,
+        "said_seq": str(said.seq),
+        "said_until": str(said.until),
+        "said_ttl_ms": str(said.ttl_ms),
+        "said_amendment": said.amendment,
+        "said_digest": said.digest,
     }
 
 
@@ -139,6 +174,8 @@ def action_from(fields: Fields) -> Action:
             digest=fields["digest"],
             reversibility=Reversibility(fields["reversibility"]),
             compensation=fields["compensation"],
+            costs=_costs_from(fields["costs"]),
+            summary=fields["summary"],
         ),
         scope=int(fields["scope"]),
         state=ActionState(fields["state"]),
@@ -148,17 +185,137 @@ def action_from(fields: Fields) -> Action:
         fence=int(fields["fence"]),
         use_by=int(fields["use_by"]),
         settle_seq=int(fields["settle_seq"]),
+        approval=approval_from(fields),
+    )
+
+
+def approval_from(fields: Fields) -> Approval | None:
+    """Read what a person said about an action, or None if nobody has yet."""
+    said = Approval(
+        actor=fields["said_actor"],
+        note=fields["said_note"],
+        seq=int(fields["said_seq"]),
+        until=int(fields["said_until"]),
+        ttl_ms=int(fields["said_ttl_ms"]),
+        amendment=fields["said_amendment"],
+        digest=fields["said_digest"],
+    )
+    return said if said.seq else None
+
+
+def spending_fields(told: Spending) -> dict[str, str]:
+    """Write a spending as fields."""
+    return {
+        "run": told.run_id,
+        "grant": told.grant_id,
+        "op": told.op_id,
+        "budget": told.budget,
+        "amount": str(told.amount),
+        "incurred": "1" if told.incurred else "",
+        "seq": str(told.seq),
+    }
+
+
+def spending_from(fields: Fields) -> Spending:
+    """Read a spending back."""
+    return Spending(
+        run_id=fields["run"],
+        grant_id=fields["grant"],
+        op_id=fields["op"],
+        budget=fields["budget"],
+        amount=int(fields["amount"]),
+        incurred=_flag(fields["incurred"]),
+        seq=int(fields["seq"]),
+    )
+
+
+def fence_fields(fence: Fence) -> dict[str, str]:
+    """Write a fence as fields."""
+    return {
+        "fence": fence.fence_id,
+        "kind": fence.kind.value,
+        "marks": "\n".join(fence.selector.marks),
+        "action": fence.selector.action,
+        "reason": fence.reason,
+        "actor": fence.actor,
+        "note": fence.note,
+        "seq": str(fence.seq),
+        "time": str(fence.time),
+        "kill_until": str(fence.kill_until),
+        "ttl_ms": str(fence.ttl_ms),
+        "block_until": str(fence.block_until),
+        "lift_actor": fence.lift_actor,
+        "lift_note": fence.lift_note,
+        "lift_time": str(fence.lift_time),
+        "lift_seq": str(fence.lift_seq),
+        "standing": "1" if fence.standing else "",
+    }
+
+
+def fence_from(fields: Fields) -> Fence:
+    """Read a fence back."""
+    return Fence(
+        fence_id=fields["fence"],
+        kind=FenceKind(fields["kind"]),
+        selector=Selector(_list_from(fields["marks"], "\n"), fields["action"]),
+        reason=fields["reason"],
+        actor=fields["actor"],
+        note=fields["note"],
+        seq=int(fields["seq"]),
+        time=int(fields["time"]),
+        kill_until=int(fields["kill_until"]),
+        ttl_ms=int(fields["ttl_ms"]),
+        block_until=int(fields["block_until"]),
+        lift_actor=fields["lift_actor"],
+        lift_note=fields["lift_note"],
+        lift_time=int(fields["lift_time"]),
+        lift_seq=int(fields["lift_seq"]),
+        standing=_flag(fields["standing"]),
     )
 
 
 def path_from(text: str) -> tuple[str, ...]:
     """Read a list of run ids back."""
-    return tuple(text.split(",")) if text else ()
+    return _list_from(text, ",")
+
+
+def _flag(text: str) -> bool:
+    if text not in ("", "1"):
+        raise ValueError(f"{text!r} is no flag")
+    return text == "1"
+
+
+def _list_from(text: str, separator: str) -> tuple[str, ...]:
+    return tuple(text.split(separator)) if text else ()
+
+
+def _budgets(budgets: tuple[Budget, ...]) -> str:
+    """Write budgets: `name limit policy taken until:amount,until:amount`, joined by semicolons."""
+    return ";".join(
+        f"{one.name} {one.limit} {one.on_exhausted} {one.taken} "
+        + ",".join(f"{until}:{amount}" for until, amount in one.reserved)
+        for one in budgets
+    )
+
+
+def _budgets_from(text: str) -> tuple[Budget, ...]:
+    return tuple(_budget_from(one) for one in _list_from(text, ";"))
+
+
+def _budget_from(text: str) -> Budget:
+    name, limit, policy, taken, reserved = text.split(" ")
+    held = tuple(tuple(map(int, slot.split(":"))) for slot in _list_from(reserved, ","))
+    return Budget(name, int(limit), Exhaustion(policy), int(taken), held)  # type: ignore[arg-type] # pairs, all
+
+
+def _costs_from(text: str) -> Costs:
+    pairs = (one.split("=") for one in _list_from(text, ","))
+    return tuple((name, int(amount)) for name, amount in pairs)
 
 
 def scopes_from(text: str) -> tuple[Scope, ...]:
     """Read scopes back."""
     return tuple(
-        Scope(action, resource, uses, Reversibility(ceiling))
-        for action, resource, uses, ceiling in json.loads(text)
+        Scope(action, resource, uses, Reversibility(ceiling), Reversibility(demand) if demand else None)
+        for action, resource, uses, ceiling, demand in json.loads(text)
     )

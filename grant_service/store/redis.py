@@ -14,7 +14,8 @@ from grant_service.core import verbs
 from grant_service.core.action import Intent
 from grant_service.core.errors import ErrorReason, Refusal, StoreFailed, explain
 from grant_service.core.grant import GrantRef
-from grant_service.core.lifecycle import labels_text, scopes_text
+from grant_service.core.run import labels_text
+from grant_service.core.scope import scopes_text
 from grant_service.core.store import Durability, Standing
 from grant_service.store import answers
 from grant_service.store.asking import Asker, Word

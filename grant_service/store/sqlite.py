@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from grant_service.core import lifecycle
+from grant_service.core.action import Action
 from grant_service.core.clock import Clock, system_clock
 from grant_service.core.errors import ErrorReason, StoreFailed, explain
+from grant_service.core.fence import Fence
+from grant_service.core.grant import Grant
 from grant_service.core.journal import Entry
 from grant_service.core.run import Run
 from grant_service.core.store import Durability, Standing, State
@@ -29,7 +32,17 @@ A = TypeVar("A")
 T = TypeVar("T")
 
 #: These must work when the disk is full: they stop things, or say what became of them.
-_URGENT = frozenset({lifecycle.cancel, lifecycle.settle, lifecycle.abandon, lifecycle.finish})
+_URGENT = frozenset(
+    {
+        lifecycle.cancel,
+        lifecycle.revoke,
+        lifecycle.freeze,
+        lifecycle.deny,
+        lifecycle.settle,
+        lifecycle.abandon,
+        lifecycle.finish,
+    }
+)
 
 Rule = Callable[[State, Any], Any]
 Call = tuple[Rule, Any, "asyncio.Future[Any]"]
@@ -154,6 +167,28 @@ class SqliteStore(ByRules):
     async def run_ids(self, before_seq: int, limit: int) -> list[tuple[int, str]]:
         """Read opened runs, the youngest first."""
         return await self._reading(lambda read: sqlite_state.read_run_ids(read, before_seq, limit))
+
+    async def active_run_ids(self, before_seq: int, limit: int) -> list[tuple[int, str]]:
+        """Read runs that nobody ended, the youngest first."""
+        return await self._reading(
+            lambda read: sqlite_state.read_run_ids(read, before_seq, limit, active=True)
+        )
+
+    async def grants(self, ids: Sequence[str]) -> list[Grant | None]:
+        """Read grants by id."""
+        return await self._reading(lambda read: sqlite_state.read_grants(read, ids))
+
+    async def actions(self, ids: Sequence[tuple[str, str]]) -> list[Action | None]:
+        """Read actions by run and op_id."""
+        return await self._reading(lambda read: sqlite_state.read_actions(read, ids))
+
+    async def awaiting(self) -> list[tuple[str, str]]:
+        """Read which actions wait for a person."""
+        return await self._reading(sqlite_state.read_awaiting)
+
+    async def fences(self) -> list[Fence]:
+        """Read all fences."""
+        return await self._reading(sqlite_state.read_fences)
 
     async def journal(self, run_id: str, after_seq: int, limit: int) -> list[Entry]:
         """Read a run's entries in order."""

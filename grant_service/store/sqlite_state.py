@@ -9,23 +9,32 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from grant_service.core.action import Action
+from grant_service.core.action import Action, ActionState, Spending
 from grant_service.core.errors import ErrorReason, Refusal, StoreFailed
+from grant_service.core.fence import Fence
 from grant_service.core.grant import Grant
 from grant_service.core.journal import Entry, Kind
-from grant_service.core.run import Run
+from grant_service.core.run import Run, RunState
+from grant_service.core.store import Record
 from grant_service.store import records
 from grant_service.store.watermark import Watermark
 
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _SCHEMA = """
 CREATE TABLE meta (
   one INTEGER PRIMARY KEY CHECK (one = 1), epoch TEXT, inode INTEGER, seq INTEGER, now INTEGER
 );
-CREATE TABLE runs (run_id TEXT PRIMARY KEY, open_seq INTEGER, fields TEXT) WITHOUT ROWID;
+CREATE TABLE runs (run_id TEXT PRIMARY KEY, open_seq INTEGER, active INTEGER, fields TEXT) WITHOUT ROWID;
 CREATE INDEX runs_by_age ON runs (open_seq);
+CREATE INDEX active_runs ON runs (open_seq) WHERE active;
 CREATE TABLE grants (grant_id TEXT PRIMARY KEY, fields TEXT) WITHOUT ROWID;
-CREATE TABLE actions (run_id TEXT, op_id TEXT, fields TEXT, PRIMARY KEY (run_id, op_id)) WITHOUT ROWID;
+CREATE TABLE actions (
+  run_id TEXT, op_id TEXT, awaits_since INTEGER, fields TEXT, PRIMARY KEY (run_id, op_id)
+) WITHOUT ROWID;
+CREATE INDEX awaiting ON actions (awaits_since) WHERE awaits_since;
+CREATE TABLE spendings (run_id TEXT, op_id TEXT, fields TEXT, PRIMARY KEY (run_id, op_id)) WITHOUT ROWID;
+CREATE TABLE fences (seq INTEGER PRIMARY KEY, fence_id TEXT UNIQUE, standing INTEGER, fields TEXT);
+CREATE INDEX standing_fences ON fences (seq) WHERE standing;
 CREATE TABLE journal (
   run_id TEXT, seq INTEGER, time INTEGER, kind TEXT, data TEXT, PRIMARY KEY (run_id, seq)
 ) WITHOUT ROWID;
@@ -34,12 +43,14 @@ CREATE TABLE journal (
 Rule = Callable[[Any, Any], Any]
 Call = tuple[Rule, Any]
 Key = tuple[str, ...]
-R = TypeVar("R", Run, Grant, Action)
+R = TypeVar("R", Run, Grant, Action, Spending, Fence)
 
 _FIND = {
     "runs": "SELECT fields FROM runs WHERE run_id = ?",
     "grants": "SELECT fields FROM grants WHERE grant_id = ?",
     "actions": "SELECT fields FROM actions WHERE run_id = ? AND op_id = ?",
+    "spendings": "SELECT fields FROM spendings WHERE run_id = ? AND op_id = ?",
+    "fences": "SELECT fields FROM fences WHERE fence_id = ?",
 }
 
 #: How many records are kept in memory, some 1 KB each; past it all are forgotten and read again.
@@ -65,7 +76,9 @@ class SqliteState:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._db = connection
         self.epoch, self.now, self.behind_ms, self.seq = "", 0, 0, 0
-        self._known: dict[Key, Run | Grant | Action] = {}
+        self._known: dict[Key, Record] = {}
+        #: The standing fences by anchor and id, or None if they have to be read: every commit asks for them.
+        self._standing: dict[str, dict[str, Fence]] | None = None
         self._version = 0
         self._watermark = Watermark(path.with_suffix(".mark"))
         self._prepare_schema(path)
@@ -100,7 +113,7 @@ class SqliteState:
 
     def _read_meta(self) -> None:
         """Take over what the file says, and forget what was known of its records."""
-        self._known.clear()
+        self._forget()
         self.epoch, now, self.seq = read_meta(self._db)
         self.now = max(self.now, now)
         (self._version,) = self._db.execute("PRAGMA data_version").fetchone()
@@ -139,12 +152,16 @@ class SqliteState:
             self._db.execute("COMMIT")
         except BaseException:
             self.now, self.seq = before
-            self._known.clear()
+            self._forget()
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
         self._mark()
         return answers
+
+    def _forget(self) -> None:
+        self._known.clear()
+        self._standing = None
 
     def _see_others(self) -> None:
         """Notice that somebody else wrote to the file: the lock forbids it, and locks can be removed."""
@@ -163,7 +180,7 @@ class SqliteState:
             answer = defect
         if isinstance(answer, Exception) or (isinstance(answer, Refusal) and not keep_refusals):
             self._db.execute("ROLLBACK TO call")
-            self._known.clear()
+            self._forget()
             self.seq = seq
         self._db.execute("RELEASE call")
         return answer
@@ -179,6 +196,30 @@ class SqliteState:
     def action(self, run_id: str, op_id: str) -> Action | None:
         """Find an action."""
         return self._find(("actions", run_id, op_id), records.action_from)
+
+    def spending(self, run_id: str, op_id: str) -> Spending | None:
+        """Find a spending."""
+        return self._find(("spendings", run_id, op_id), records.spending_from)
+
+    def fence(self, fence_id: str) -> Fence | None:
+        """Find a fence."""
+        return self._find(("fences", fence_id), records.fence_from)
+
+    def fences_at(self, anchor: str) -> list[Fence]:
+        """Find the standing fences under an anchor."""
+        return list(self._by_anchor().get(anchor, {}).values())
+
+    def standing_fences(self) -> list[Fence]:
+        """Find all standing fences."""
+        found = [one for under in self._by_anchor().values() for one in under.values()]
+        return sorted(found, key=lambda one: one.seq)
+
+    def _by_anchor(self) -> dict[str, dict[str, Fence]]:
+        if self._standing is None:
+            self._standing = {}
+            for one in read_fences(self._db, "WHERE standing"):
+                self._standing.setdefault(one.selector.anchor, {})[one.fence_id] = one
+        return self._standing
 
     def _find(self, key: Key, read: Callable[[records.Fields], R]) -> R | None:
         """Find a record: among those known from this process's own transactions, or in the file.
@@ -196,12 +237,13 @@ class SqliteState:
         self._known[key] = record
         return record
 
-    def put(self, record: Run | Grant | Action) -> None:
+    def put(self, record: Record) -> None:
         """Write a record whole."""
         match record:
             case Run():
-                row = (record.run_id, record.open_seq, json.dumps(records.run_fields(record)))
-                self._db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?)", row)
+                state = (record.open_seq, record.state is RunState.ACTIVE)
+                row = (record.run_id, *state, json.dumps(records.run_fields(record)))
+                self._db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?)", row)
                 self._know(("runs", record.run_id), record)
             case Grant():
                 fields = json.dumps(records.grant_fields(record))
@@ -209,9 +251,28 @@ class SqliteState:
                 self._know(("grants", record.grant_id), record)
             case Action():
                 key = (record.run_id, record.intent.op_id)
+                awaits = record.state is ActionState.AWAITING_APPROVAL
+                since = record.prepare_seq if awaits else None
                 fields = json.dumps(records.action_fields(record))
-                self._db.execute("INSERT OR REPLACE INTO actions VALUES (?, ?, ?)", (*key, fields))
+                self._db.execute("INSERT OR REPLACE INTO actions VALUES (?, ?, ?, ?)", (*key, since, fields))
                 self._know(("actions", *key), record)
+            case Spending():
+                key = (record.run_id, record.op_id)
+                fields = json.dumps(records.spending_fields(record))
+                self._db.execute("INSERT OR REPLACE INTO spendings VALUES (?, ?, ?)", (*key, fields))
+                self._know(("spendings", *key), record)
+            case Fence():
+                self._put_fence(record)
+
+    def _put_fence(self, fence: Fence) -> None:
+        row = (fence.seq, fence.fence_id, fence.standing, json.dumps(records.fence_fields(fence)))
+        self._db.execute("INSERT OR REPLACE INTO fences VALUES (?, ?, ?, ?)", row)
+        self._know(("fences", fence.fence_id), fence)
+        under = self._by_anchor().setdefault(fence.selector.anchor, {})
+        if fence.standing:
+            under[fence.fence_id] = fence
+        else:
+            under.pop(fence.fence_id, None)
 
     def append(self, run_id: str, kind: Kind, data: Mapping[str, str]) -> int:
         """Write a journal entry."""
@@ -239,16 +300,44 @@ def read_meta(db: sqlite3.Connection) -> tuple[str, int, int]:
 
 def read_runs(db: sqlite3.Connection, ids: Sequence[str]) -> list[Run | None]:
     """Read runs by id, in the order asked for."""
-    find = "SELECT fields FROM runs WHERE run_id = ?"
-    rows = [db.execute(find, (run_id,)).fetchone() for run_id in ids]
-    return [records.run_from(json.loads(row[0])) if row else None for row in rows]
+    return _read_all(db, "runs", [(run_id,) for run_id in ids], records.run_from)
 
 
-def read_run_ids(db: sqlite3.Connection, before_seq: int, limit: int) -> list[tuple[int, str]]:
-    """Read opened runs, the youngest first."""
-    where = "open_seq > 0 AND (? = 0 OR open_seq < ?)"
+def read_grants(db: sqlite3.Connection, ids: Sequence[str]) -> list[Grant | None]:
+    """Read grants by id, in the order asked for."""
+    return _read_all(db, "grants", [(grant_id,) for grant_id in ids], records.grant_from)
+
+
+def read_actions(db: sqlite3.Connection, ids: Sequence[tuple[str, str]]) -> list[Action | None]:
+    """Read actions by run and op_id, in the order asked for."""
+    return _read_all(db, "actions", ids, records.action_from)
+
+
+def _read_all(
+    db: sqlite3.Connection, table: str, keys: Sequence[Key], read: Callable[[records.Fields], R]
+) -> list[R | None]:
+    rows = [db.execute(_FIND[table], key).fetchone() for key in keys]
+    return [read(json.loads(row[0])) if row else None for row in rows]
+
+
+def read_run_ids(
+    db: sqlite3.Connection, before_seq: int, limit: int, *, active: bool = False
+) -> list[tuple[int, str]]:
+    """Read opened runs, the youngest first; only those that nobody ended, if asked."""
+    where = "open_seq > 0 AND (? = 0 OR open_seq < ?)" + (" AND active" if active else "")
     select = f"SELECT open_seq, run_id FROM runs WHERE {where} ORDER BY open_seq DESC LIMIT ?"  # noqa: S608
     return list(db.execute(select, (before_seq, before_seq, limit)))
+
+
+def read_awaiting(db: sqlite3.Connection) -> list[tuple[str, str]]:
+    """Read which actions wait for a person, the oldest first."""
+    return list(db.execute("SELECT run_id, op_id FROM actions WHERE awaits_since ORDER BY awaits_since"))
+
+
+def read_fences(db: sqlite3.Connection, where: str = "") -> list[Fence]:
+    """Read fences, the oldest first."""
+    rows = db.execute(f"SELECT fields FROM fences {where} ORDER BY seq")  # noqa: S608 - the caller's own words
+    return [records.fence_from(json.loads(row[0])) for row in rows]
 
 
 def read_journal(db: sqlite3.Connection, run_id: str, after_seq: int, limit: int) -> list[Entry]:

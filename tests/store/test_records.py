@@ -46,6 +46,7 @@ grants = st.lists(scopes, min_size=1, max_size=4).flatmap(
         numbers,
         numbers,
         numbers,
+        numbers,
     )
 )
 intents = st.builds(Intent, ids, words, words, words, st.sampled_from(Reversibility), words)
@@ -54,7 +55,7 @@ actions = st.builds(
 )
 
 A_RUN = Run("r")
-A_GRANT = Grant("g", "r", (), "tool", "e", (Scope("*"),), (0,), 1, 2, 3, 4)
+A_GRANT = Grant("g", "r", (), "tool", "e", (Scope("*"),), (0,), 1, 2, 3, 4, 5)
 AN_ACTION = Action(
     "r", "g", Intent("o", "a", "", "00", Reversibility.READ_ONLY), 0, ActionState.PREPARED, 1, 2, 3
 )
