@@ -21,7 +21,7 @@ from grant_service.core.lifecycle.questions import (
 )
 from grant_service.core.lifecycle.spendings import hold, let_go, run_out, short_of, take
 from grant_service.core.scope import Rule, choose
-from grant_service.core.store import State
+from grant_service.core.store import State, View
 
 _SAID_NO = "a person said no"
 _NOBODY_SAID_YES = "nobody agreed in time"
@@ -176,7 +176,7 @@ def _not_same(existing: Action, call: Call, intent: Intent) -> Refusal | None:
     return None
 
 
-def _not_open(state: State, action: Action) -> Refusal | None:
+def _not_open(state: View, action: Action) -> Refusal | None:
     """Refuse an action that is not, or no longer, waiting for its commit or for a person."""
     if action.state is ActionState.PERMITTED:
         return Refusal(ErrorReason.ALREADY_PERMITTED)
@@ -207,6 +207,11 @@ def _not_permitted(state: State, by: Authority, action: Action) -> verbs.Permitt
     if action.state is ActionState.PERMITTED:
         given = (action.fence, action.use_by, max(0, action.use_by - state.now))
         return verbs.Permitted(action.intent.op_id, *given, True, left(state, by))
+    return refusal_now(state, by, action)
+
+
+def refusal_now(state: View, by: Authority, action: Action) -> Refusal | None:
+    """Refuse a permit that was not given before, or None if it may be given now."""
     if refusal := _not_open(state, action):
         return refusal
     if action.state is ActionState.AWAITING_APPROVAL:
