@@ -162,8 +162,7 @@ async def fenced(stack: AsyncExitStack, homes: Homes, name: str) -> list[Rig]:
         where = "under other marks" if not near else "under the run's own agent"
         one = await stack.enter_async_context(rig(f"{fences} fences {where}", url, home))
         for number in range(fences):
-            tenant = {"tenant": f"t-{number}"}
-            await one.freeze(f"f-{number}", **(tenant | ({"agent": "bench"} if near else {})))
+            await one.freeze(f"f-{number}", f"t-{number}", "bench" if near else "")
         rigs.append(one)
     home, url = homes.new(name)
     rigs.append(await stack.enter_async_context(rig("depth 8", url, home, depth=8)))

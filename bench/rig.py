@@ -86,9 +86,9 @@ class Rig:
             control_pb.CancelRunRequest(run_id=self.run_id, reason=errors_pb2.STOP_REASON_USER_STOP)
         )
 
-    async def freeze(self, fence_id: str, **selector: str) -> None:
+    async def freeze(self, fence_id: str, tenant: str, agent: str = "") -> None:
         """Set a fence."""
-        named = journal_pb.Selector(**selector)
+        named = journal_pb.Selector(tenant=tenant, agent=agent)
         request = control_pb.FreezeGrantsRequest(request_id=fence_id, selector=named)
         request.reason = errors_pb2.STOP_REASON_INCIDENT
         await self.operator.FreezeGrants(request)

@@ -272,6 +272,8 @@ def abandon(state: State, command: verbs.Abandon) -> verbs.Abandoned | Refusal:
     if action.state in OUTCOMES:
         refusal = Refusal(ErrorReason.ALREADY_SETTLED, {"state": action.state})
         return kept(state, call, refusal, action.intent)
+    if action.state is ActionState.DENIED:
+        return kept(state, call, _denied(action, _SAID_NO), action.intent)
     seq = state.append(action.run_id, Kind.ABANDONED, {"op": command.op_id, "note": command.note})
     let_go(state, authority_of(state, command.grant), action)
     state.put(replace(action, state=ActionState.ABANDONED, settle_seq=seq))
