@@ -89,7 +89,7 @@ class _Open:
 
 
 class Sweep:
-    """Counts what a selector names among all that is alive; before `root_seq` only, if a fence stands there."""
+    """Counts what a selector names among all that is alive; with `root_seq`, what goes back to before it."""
 
     def __init__(self, store: Store, selector: Selector, root_seq: int = 0) -> None:
         self._store, self._selector, self._root_seq = store, selector, root_seq
