@@ -21,8 +21,9 @@ from countermand._errors import (
 from countermand._text import kind_of, line
 from countermand._words import StopReason
 
-#: After these answers about an action there is nothing left to abandon.
-NOTHING_LEFT = (RunEnded, GrantUnknown, TooLate, Denied, AlreadyPermitted, AlreadySettled)
+#: After these answers about an action there is nothing left to abandon. What a stop or a fence interrupted
+#: stays interrupted.
+NOTHING_LEFT = (RunEnded, Fenced, GrantUnknown, TooLate, Denied, AlreadyPermitted, AlreadySettled)
 
 
 def leaves_something(error: BaseException, is_on_record: bool) -> bool:
@@ -37,9 +38,9 @@ def leaves_something(error: BaseException, is_on_record: bool) -> bool:
 def reason_of(error: BaseException) -> StopReason:
     """Say why a run stops whose block was left by this.
 
-    Ctrl-C is its user. A fence has its own reason. A refusal for lack of authority, or by a person, is policy,
-    for lack of uses or budget the budget. Whatever else ends the code that drives a run, a failure or a
-    cancelled task, leaves the run without its client.
+    Ctrl-C is its user. A fence has its own reason. A refusal for lack of authority or by a person is
+    policy, for lack of uses or budget the budget. Whatever else ends the code that drives a run, a failure
+    or a cancelled task, leaves the run without its client.
     """
     leaves = list(_leaves(error))
     if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):

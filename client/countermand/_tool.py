@@ -42,9 +42,9 @@ def tool(
 
     `resource`, `costs` and `summary` may be callables: they get the function's own arguments, defaults filled
     in, and answer what the call acts on, what it costs, and what it comes to in a line. The permit is for
-    these very arguments, `self` left out; where one has no spelling in JSON, `args` gets the same arguments and
-    answers what stands for them. `receipt` picks the world's own id from the result. Where a person has to
-    agree first, the call waits for them, up to `approval_timeout`.
+    these very arguments, `self` left out; where one has no spelling in JSON, `args` gets the same arguments
+    and answers what stands for them. `receipt` picks the world's own id from the result. Where a person has
+    to agree first, the call waits for them, up to `approval_timeout`.
 
     The work must be done when the function returns: a coroutine, generator or future for a result is stopped
     and refused with a TypeError, because what it does would come after the permit, and after a stop.

@@ -1,6 +1,7 @@
 """Reports and journal entries."""
 
 from countermand._models.reports import Entry, LateAttempt, Report, ReportedAction, Undo
+from countermand._wire.fences import fence
 from countermand._wire.runs import run
 from countermand._wire.words import every, time, word
 from countermand._words import ActionState, Durability, ErrorReason, Reversibility
@@ -29,6 +30,7 @@ def report(message: journal.Report) -> Report:
         late_attempts=every(_late_attempt, message.late_attempts),
         late_attempt_count=message.late_attempt_count,
         small_print=tuple(message.small_print),
+        fences=every(fence, message.fences),
     )
 
 
