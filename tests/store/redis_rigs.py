@@ -82,6 +82,10 @@ class RedisRig(Rig):
         """Set the epoch the scripts read."""
         await self.link.call("SET", "test:epoch", epoch)
 
+    async def lose_grant(self, grant_id: str) -> None:
+        """Delete a grant's key."""
+        await self.link.call("DEL", self.keys.grant(grant_id))
+
     async def last_seq(self) -> int:
         """Read the number of the last entry without showing a time."""
         return int(await self.link.call("HGET", self.keys.meta, "seq") or 0)

@@ -106,6 +106,10 @@ class Rig(ABC):
         """Begin a new epoch, as a store does that may have lost facts."""
 
     @abstractmethod
+    async def lose_grant(self, grant_id: str) -> None:
+        """Forget a grant, as eviction or a repair by hand does."""
+
+    @abstractmethod
     async def dump(self) -> Dump:
         """Read the whole state, past the store's own doors."""
 
@@ -142,6 +146,10 @@ class MemoryRig(Rig):
     async def renew_epoch(self, epoch: str) -> None:
         """Begin a new epoch."""
         self.store.renew_epoch(epoch)
+
+    async def lose_grant(self, grant_id: str) -> None:
+        """Forget a grant."""
+        del self.state.grants[grant_id]
 
     @property
     def state(self) -> MemoryState:
@@ -225,6 +233,15 @@ class SqliteRig(Rig):
         """Read the number when all that was asked before is decided."""
         await self.store._idle.wait()
         return int(self.store._state.seq)
+
+    async def lose_grant(self, grant_id: str) -> None:
+        """Delete a grant's row, and what is known of it."""
+
+        def lose() -> None:
+            self.store._state._db.execute("DELETE FROM grants WHERE grant_id = ?", (grant_id,))
+            self.store._state._forget()
+
+        await self._run(lose)
 
     async def dump(self) -> Dump:
         """Read every table."""
