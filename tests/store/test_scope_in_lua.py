@@ -8,8 +8,7 @@ import redis
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from grant_service.core.lifecycle import scopes_text
-from grant_service.core.scope import Reversibility, Rule, Scope, choose
+from grant_service.core.scope import Reversibility, Rule, Scope, choose, scopes_text
 from grant_service.store.scripts import _part
 from tests.core.scope_cases import pattern_and_action, pattern_and_resource
 from tests.support.redis_server import RedisServer
