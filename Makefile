@@ -21,8 +21,9 @@ test: setup ## run all tests, real Redis included (ARGS="-k name" narrows)
 check: setup ## format, lint, types, contract, generated code, import rules, secrets
 	@scripts/check
 
-bench: setup ## measure the decision against an empty RPC and a bare redis.get
+bench: setup ## measure the decision against an empty RPC and a bare redis.get, and as authority grows
 	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" $(PY) -m bench $(ARGS)
+	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" $(PY) -m bench.authority $(ARGS)
 
 fuzz: setup ## drive all stores with 200,000 random sequences and compare every reply
 	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" \

@@ -1,7 +1,7 @@
 """What a commit costs: against an empty RPC on the same server, and against the naive `redis.get`."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import median, quantiles
@@ -32,10 +32,10 @@ class Sample:
 
 async def sample(rig: Rig, naive: redis.Redis) -> Sample:
     """Measure once, one thing right after the other."""
-    empty = await _alone([rig.empty] * ALONE)
+    empty = await alone([rig.empty] * ALONE)
     ids = await rig.prepare(ALONE)
     before = rig.cpu_seconds()
-    commits = await _alone([partial(rig.commit, op) for op in ids])
+    commits = await alone([partial(rig.commit, op) for op in ids])
     cpu_alone = (rig.cpu_seconds() - before) / ALONE * 1e6
     empty_rate = await _together([rig.empty] * TOGETHER)
     ids = await rig.prepare(TOGETHER)
@@ -54,7 +54,8 @@ async def sample(rig: Rig, naive: redis.Redis) -> Sample:
     )
 
 
-async def _alone(calls: list[Call]) -> list[float]:
+async def alone(calls: Sequence[Call]) -> list[float]:
+    """Make calls one after the other; answer how long each took."""
     times = []
     for call in calls:
         start = time.perf_counter()

@@ -25,6 +25,7 @@ from countermand.v1 import control_service_pb2_grpc as control_grpc
 from countermand.v1 import errors_pb2
 from countermand.v1 import grant_service_pb2 as grant_pb
 from countermand.v1 import grant_service_pb2_grpc as grant_grpc
+from countermand.v1 import journal_service_pb2 as journal_pb
 
 DIGEST = hashlib.sha256(b"{}").digest()
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -46,9 +47,13 @@ class Rig:
         self._empty: Any = self._channels["tool"].unary_unary(EMPTY)
         self._token, self._next = "", 0
 
-    async def open(self) -> None:
-        """Open a run and issue a grant."""
-        run = await self.issuer.OpenRun(grant_pb.OpenRunRequest(subject="bench"))
+    async def open(self, depth: int = 1) -> None:
+        """Open a run so many runs deep, and issue a grant."""
+        parent = ""
+        for _ in range(depth):
+            asked = grant_pb.OpenRunRequest(subject="bench", agent="bench", parent_run_id=parent)
+            run = await self.issuer.OpenRun(asked)
+            parent = run.run.run_id
         scopes = [grant_pb.Scope(action="bench.*")]
         request = grant_pb.IssueGrantRequest(run_id=run.run.run_id, scopes=scopes)
         request.ttl.seconds = 900
@@ -81,6 +86,13 @@ class Rig:
             control_pb.CancelRunRequest(run_id=self.run_id, reason=errors_pb2.STOP_REASON_USER_STOP)
         )
 
+    async def freeze(self, fence_id: str, tenant: str, agent: str = "") -> None:
+        """Set a fence."""
+        named = journal_pb.Selector(tenant=tenant, agent=agent)
+        request = control_pb.FreezeGrantsRequest(request_id=fence_id, selector=named)
+        request.reason = errors_pb2.STOP_REASON_INCIDENT
+        await self.operator.FreezeGrants(request)
+
     def cpu_seconds(self) -> float:
         """Tell how much processor time the sidecar has used, system time included."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
@@ -104,9 +116,9 @@ async def callers(count: int, calls: list[Callable[[], Awaitable[object]]]) -> N
 
 
 @asynccontextmanager
-async def rig(name: str, store: str) -> AsyncIterator[Rig]:
-    """Start a sidecar on a store, and stop it by its pid."""
-    home = Path(tempfile.mkdtemp(prefix="cm-bench-"))
+async def rig(name: str, store: str, home: Path | None = None, depth: int = 1) -> AsyncIterator[Rig]:
+    """Start a sidecar on a store, in a home of its own unless one is given, and stop it by its pid."""
+    given, home = home, home or Path(tempfile.mkdtemp(prefix="cm-bench-"))
     environment = os.environ | {
         "COUNTERMAND_HOME": str(home),
         "COUNTERMAND_STORE": store,
@@ -117,13 +129,14 @@ async def rig(name: str, store: str) -> AsyncIterator[Rig]:
     try:
         await _ready(home, process)
         one = Rig(name, home, process)
-        await one.open()
+        await one.open(depth)
         yield one
         await one.close()
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(20)
-        shutil.rmtree(home)
+        if given is None:
+            shutil.rmtree(home)
 
 
 def _start(environment: dict[str, str]) -> subprocess.Popen[bytes]:

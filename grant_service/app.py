@@ -11,7 +11,7 @@ import structlog
 
 from grant_service.core.clock import Clock, system_clock
 from grant_service.core.store import Store
-from grant_service.core.verbs import Issued
+from grant_service.core.verbs import Delegated, Issued
 from grant_service.rpc import listener
 from grant_service.rpc.action import ActionServicer
 from grant_service.rpc.control import ControlServicer
@@ -114,7 +114,7 @@ class Sidecar:
             "GrantService": GrantServicer(store, decode, partial(_mint, keyring)),
             "ActionService": ActionServicer(store, decode),
             "ControlService": ControlServicer(store, decode, settings.operator_timeout),
-            "JournalService": JournalServicer(store),
+            "JournalService": JournalServicer(store, settings.operator_timeout),
         }
         guard = Guard(role, slots, settings.decision_timeout, settings.operator_timeout)
         server = build_server(guard, servicers, self._health.servicer)
@@ -151,7 +151,7 @@ class Sidecar:
         _log.info("stopped", calls_left=left)
 
 
-def _mint(keyring: Keyring, issued: Issued) -> SecretToken:
+def _mint(keyring: Keyring, issued: Issued | Delegated) -> SecretToken:
     grant = issued.grant
     return mint(
         keyring,
@@ -162,4 +162,5 @@ def _mint(keyring: Keyring, issued: Issued) -> SecretToken:
         subject=issued.subject,
         issue_time=grant.issue_time,
         expire_time=grant.expire_time,
+        chain=grant.chain,
     )

@@ -76,6 +76,12 @@ class Settings(BaseSettings):
     prepare_ttl_max: Seconds = 900
     """The longest an action may stay prepared."""
 
+    approval_wait: Seconds = 900
+    """How long an action may wait for a person if its request does not say; never past its grant's expiry."""
+
+    approval_use: Seconds = 300
+    """How long an approval can be used if whoever gives it does not say."""
+
     permit_use: Seconds = 5
     """How long a permit lasts if its request does not say. This is the window in which an effect can land
     after a cancel: long enough to start the effect, no longer."""
@@ -85,6 +91,9 @@ class Settings(BaseSettings):
 
     max_actions: Annotated[int, Field(gt=0)] = 100_000
     """How many actions a run may prepare: a runaway agent must not fill the store."""
+
+    max_delegations: Annotated[int, Field(gt=0)] = 100_000
+    """How many grants may be delegated in a tree of runs: a runaway agent must not fill the store."""
 
     decision_timeout: Seconds = 2
     """How long a decision may take; after it the answer is `do not act, ask again`."""

@@ -14,6 +14,9 @@ MAX_BUDGETS = 16
 #: The largest amount. Sums of a few are whole numbers in every store, Lua's doubles included.
 MAX_AMOUNT = 10**15
 
+#: The most that can be on record as taken. What was used up already is taken whatever the limit is.
+_MOST_TAKEN = 4 * MAX_AMOUNT
+
 #: Every action costs one of this, unless it says otherwise.
 TOOL_CALLS = "tool_calls"
 
@@ -63,7 +66,7 @@ class Budget:
 
     def take(self, amount: int) -> "Budget":
         """Take an amount for good."""
-        return replace(self, taken=self.taken + amount)
+        return replace(self, taken=min(self.taken + amount, _MOST_TAKEN))
 
     def _changed(self, amount: int, until: int, now: int) -> "Budget":
         slots = {end: held for end, held in self.reserved if end > now}

@@ -1,9 +1,10 @@
 """Compiling a report: read the run, the runs above it and the runs below it, and tell their stories."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from grant_service.core.errors import ErrorReason, Refusal
+from grant_service.core.fence import Fence
 from grant_service.core.journal import MAX_REFUSALS_KEPT, Entry
 from grant_service.core.report import Report, RunStory, tell
 from grant_service.core.run import Run, end_of, may_lack_entries
@@ -25,14 +26,26 @@ async def compile_report(store: Store, run_id: str) -> Report | Refusal:
     if run is None:
         return Refusal(ErrorReason.RUN_UNKNOWN, {"run": run_id})
     await _known(store, run.ancestors, runs)
+    fences = await store.fences()
     stories: dict[str, RunStory] = {}
     level = [run_id]
     while level:
         for one in level:
-            stories[one] = await _story(store, one, runs, standing)
+            stories[one] = await _story(store, one, runs, standing, fences)
         level = [child for one in level for child in stories[one].children]
         await _known(store, level, runs)
-    return _report(run, runs, stories, standing)
+    over = {one.seq: one for story in stories for one in _over(runs[story], fences, standing.now)}
+    return _report(run, runs, stories, standing, tuple(over[seq] for seq in sorted(over)))
+
+
+def _naming(run: Run | None, fences: Sequence[Fence]) -> list[Fence]:
+    """Pick the fences that name this run, as far as runs can be named."""
+    return [one for one in fences if run and set(one.run_marks) <= set(run.marks)]
+
+
+def _over(run: Run | None, fences: Sequence[Fence], now: int) -> list[Fence]:
+    """Pick the fences that concern this run: those that came while it was there, or block it still."""
+    return [one for one in _naming(run, fences) if run and (one.seq > run.open_seq or one.blocks(now))]
 
 
 async def _known(store: Store, ids: Iterable[str], runs: dict[str, Run | None]) -> dict[str, Run | None]:
@@ -41,7 +54,9 @@ async def _known(store: Store, ids: Iterable[str], runs: dict[str, Run | None]) 
     return runs
 
 
-async def _story(store: Store, run_id: str, runs: dict[str, Run | None], standing: Standing) -> RunStory:
+async def _story(
+    store: Store, run_id: str, runs: dict[str, Run | None], standing: Standing, fences: Sequence[Fence]
+) -> RunStory:
     entries: list[Entry] = []
     while True:
         page = await store.journal(run_id, entries[-1].seq if entries else 0, _PAGE)
@@ -50,7 +65,8 @@ async def _story(store: Store, run_id: str, runs: dict[str, Run | None], standin
             break
     ids, path = _path(run_id, runs)
     end = end_of(path, ids, standing.epoch, standing.now)
-    facts = (entries, end, standing.now, may_lack_entries(path, standing.epoch))
+    naming = _naming(runs[run_id], fences)
+    facts = (entries, end, standing.now, may_lack_entries(path, standing.epoch), naming)
     # A long story is told in a thread: decisions go on meanwhile.
     return await asyncio.to_thread(tell, *facts) if len(entries) >= _PAGE else tell(*facts)
 
@@ -62,7 +78,11 @@ def _path(run_id: str, runs: dict[str, Run | None]) -> tuple[tuple[str, ...], li
 
 
 def _report(
-    run: Run, runs: dict[str, Run | None], stories: dict[str, RunStory], standing: Standing
+    run: Run,
+    runs: dict[str, Run | None],
+    stories: dict[str, RunStory],
+    standing: Standing,
+    fences: tuple[Fence, ...],
 ) -> Report:
     ids, path = _path(run.run_id, runs)
     end = end_of(path, ids, standing.epoch, standing.now)
@@ -82,6 +102,7 @@ def _report(
         actions=tuple(action for story in stories.values() for action in story.actions),
         late_attempts=tuple(late),
         late_attempt_count=len(late) + uncounted,
+        fences=fences,
     )
 
 

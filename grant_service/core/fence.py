@@ -80,6 +80,11 @@ class Fence:
     #: Whether commits still look for it.
     standing: bool = True
 
+    @property
+    def run_marks(self) -> tuple[str, ...]:
+        """The marks that a run may have, without those of grants."""
+        return tuple(mark for mark in self.selector.marks if not mark.startswith("grant="))
+
     def blocks(self, now: int) -> bool:
         """Say whether it refuses what was issued after it, too."""
         lasts = not self.block_until or now < self.block_until

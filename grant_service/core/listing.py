@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from grant_service.core.action import Action, ActionState
 from grant_service.core.errors import ErrorReason, Refused
 from grant_service.core.run import End, Run, RunState, end_of
 from grant_service.core.store import Standing, Store
@@ -29,17 +30,19 @@ class Filter:
         return self.state in (None, state) and all(not asked or asked == told for asked, told in wanted)
 
 
-async def find_run(store: Store, run_id: str) -> RunTold:
-    """Find one run, or refuse."""
-    told = await _told(store, [run_id], await store.standing())
+async def find_run(store: Store, run_id: str) -> tuple[Run, End | None, int]:
+    """Find one run and tell the store's time, or refuse."""
+    standing = await store.standing()
+    told = await _told(store, [run_id], standing)
     if not told:
         raise Refused(ErrorReason.RUN_UNKNOWN, run=run_id)
-    return told[0]
+    return *told[0], standing.now
 
 
-async def list_runs(store: Store, wanted: Filter, before_seq: int, size: int) -> tuple[list[RunTold], int]:
+async def list_runs(
+    store: Store, standing: Standing, wanted: Filter, before_seq: int, size: int
+) -> tuple[list[RunTold], int]:
     """List runs, the youngest first, and tell where to go on; 0 after the last."""
-    standing = await store.standing()
     found: list[RunTold] = []
     looked_at = 0
     while looked_at < _MAX_LOOKED_AT:
@@ -70,3 +73,17 @@ async def _by_id(store: Store, ids: Iterable[str]) -> dict[str, Run | None]:
 def _end(run: Run, above: dict[str, Run | None], standing: Standing) -> End | None:
     path = [*(above[one] for one in run.ancestors), run]
     return end_of(path, run.path, standing.epoch, standing.now)
+
+
+async def pending_approvals(store: Store) -> list[tuple[Action, Run]]:
+    """Find the actions that wait for a person and can still get their answer, the oldest first."""
+    standing = await store.standing()
+    ids = await store.awaiting()
+    told = await _told(store, sorted({run_id for run_id, _ in ids}), standing)
+    active = {run.run_id: run for run, end in told if not end}
+    waiting = [one for one in await store.actions(ids) if one and standing.now < one.expire_time]
+    return [
+        (one, active[one.run_id])
+        for one in waiting
+        if one.state is ActionState.AWAITING_APPROVAL and one.run_id in active
+    ]

@@ -5,11 +5,12 @@ certain: what was interrupted stays interrupted, what was done stays done; only 
 moves on. What follows from time (a permit's use-by, a run's end) is derived here and never written.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from grant_service.core.action import OUTCOMES, ActionState
 from grant_service.core.errors import AFTER_THE_STOP, ErrorReason
+from grant_service.core.fence import Fence, grant_mark
 from grant_service.core.journal import Entry, Kind
 from grant_service.core.run import End, Run
 from grant_service.core.scope import Reversibility
@@ -31,6 +32,7 @@ class ReportedAction:
 
     op_id: str
     run_id: str
+    grant_id: str
     action: str
     resource: str
     reversibility: Reversibility
@@ -102,6 +104,8 @@ class Report:
     actions: tuple[ReportedAction, ...]
     late_attempts: tuple[LateAttempt, ...]
     late_attempt_count: int
+    #: Fences that stand, or stood, over a run of this report.
+    fences: tuple[Fence, ...] = ()
     small_print: tuple[str, ...] = field(default=SMALL_PRINT)
 
     def in_state(self, *states: ActionState) -> list[ReportedAction]:
@@ -119,12 +123,20 @@ class Report:
         return self.end is not None and not self.may_lack and not self.in_state(ActionState.PERMITTED)
 
 
-def tell(entries: Iterable[Entry], end: End | None, now: int, may_lack: bool = False) -> RunStory:
+def tell(
+    entries: Iterable[Entry],
+    end: End | None,
+    now: int,
+    may_lack: bool = False,
+    fences: Sequence[Fence] = (),
+) -> RunStory:
     """Fold a run's journal into its story, as of a time of the store's clock.
 
-    Where entries may be lost, an action without a permit on record may have had one.
+    Where entries may be lost, an action without a permit on record may have had one. `fences` are those that
+    name the run; which of its actions they killed is told by the grants these were prepared under.
     """
     actions: dict[str, ReportedAction] = {}
+    grants: dict[str, _Given] = {}
     late: list[LateAttempt] = []
     children: list[str] = []
     refusals, opened, last_seq = 0, False, 0
@@ -135,15 +147,22 @@ def tell(entries: Iterable[Entry], end: End | None, now: int, may_lack: bool = F
                 opened = True
             case Kind.CHILD_OPENED:
                 children.append(entry.data["child"])
+            case Kind.ISSUED | Kind.DELEGATED:
+                grants[entry.data["grant"]] = _given(entry)
             case Kind.PREPARED:
                 actions[entry.op_id] = _prepared(entry)
-            case Kind.PERMITTED | Kind.SETTLED | Kind.ABANDONED if entry.op_id in actions:
+            case Kind.PERMITTED | Kind.SETTLED | Kind.ABANDONED | Kind.APPROVED | Kind.DENIED if (
+                entry.op_id in actions
+            ):
                 actions[entry.op_id] = _moved(actions[entry.op_id], entry, end)
             case Kind.REFUSED:
                 refusals += 1
                 if _is_late(entry):
                     late.append(_late(entry))
-    settled = tuple(_as_of(action, end, now, may_lack) for action in actions.values())
+    settled = tuple(
+        _as_of(action, end, now, may_lack, _killed(action, grants.get(action.grant_id), fences))
+        for action in actions.values()
+    )
     return RunStory(settled, tuple(late), tuple(children), refusals, opened, last_seq)
 
 
@@ -151,8 +170,10 @@ def _prepared(entry: Entry) -> ReportedAction:
     return ReportedAction(
         op_id=entry.op_id,
         run_id=entry.run_id,
+        grant_id=entry.data["grant"],
         action=entry.data["action"],
         resource=entry.data.get("resource", ""),
+        state=ActionState.AWAITING_APPROVAL if "awaits" in entry.data else ActionState.PREPARED,
         reversibility=Reversibility(entry.data["reversibility"]),
         compensation=entry.data.get("compensation", ""),
         prepare_time=entry.time,
@@ -167,10 +188,12 @@ def _moved(action: ReportedAction, entry: Entry, end: End | None) -> ReportedAct
         return replace(
             action, state=ActionState.PERMITTED, fence=entry.seq, permit_time=entry.time, use_by=use_by
         )
-    if entry.kind is Kind.ABANDONED:
+    if entry.kind is Kind.APPROVED:
+        return replace(action, state=ActionState.PREPARED)
+    if entry.kind in _GIVEN_UP:
         # Interrupted by the cut stays interrupted: giving up afterwards is no news.
         note = entry.data.get("note", "")
-        return action if after_cut else replace(action, state=ActionState.ABANDONED, note=note)
+        return action if after_cut else replace(action, state=_GIVEN_UP[entry.kind], note=note)
     return replace(
         action,
         state=ActionState(entry.data["outcome"]),
@@ -182,18 +205,54 @@ def _moved(action: ReportedAction, entry: Entry, end: End | None) -> ReportedAct
     )
 
 
-def _as_of(action: ReportedAction, end: End | None, now: int, may_lack: bool) -> ReportedAction:
-    """Apply what follows from time: a lapsed prepare, a stop, a lapsed permit."""
+_GIVEN_UP = {Kind.ABANDONED: ActionState.ABANDONED, Kind.DENIED: ActionState.DENIED}
+
+#: What becomes of an action in silence: one that nobody agreed to in time is denied.
+_LAPSED = {ActionState.PREPARED: ActionState.EXPIRED, ActionState.AWAITING_APPROVAL: ActionState.DENIED}
+
+
+def _as_of(
+    action: ReportedAction, end: End | None, now: int, may_lack: bool, killed: int | None
+) -> ReportedAction:
+    """Apply what follows from time: a lapsed prepare, a stop, a fence, a lapsed permit."""
     if action.state is ActionState.PERMITTED and now >= action.use_by:
         return replace(action, state=ActionState.UNKNOWN)
-    if action.state is not ActionState.PREPARED:
+    if action.state not in _LAPSED:
         return action
     if may_lack:
         return replace(action, state=ActionState.UNKNOWN)
-    if end is None:
-        return replace(action, state=ActionState.EXPIRED) if now >= action.expire_time else action
-    lapsed_first = end.time >= action.expire_time
-    return replace(action, state=ActionState.EXPIRED if lapsed_first else ActionState.INTERRUPTED)
+    stops = [time for time in (end.time if end else None, killed) if time is not None]
+    if not stops and now < action.expire_time:
+        return action
+    lapsed_first = not stops or min(stops) >= action.expire_time
+    return replace(action, state=_LAPSED[action.state] if lapsed_first else ActionState.INTERRUPTED)
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A grant as its journal line tells it."""
+
+    root_seq: int
+    marks: tuple[str, ...]
+
+
+def _given(entry: Entry) -> _Given:
+    chain = entry.data["chain"].split(",") if "chain" in entry.data else []
+    marks = tuple(map(grant_mark, [*chain, entry.data["grant"]]))
+    return _Given(int(entry.data.get("root", entry.seq)), marks)
+
+
+def _killed(action: ReportedAction, grant: _Given | None, fences: Sequence[Fence]) -> int | None:
+    """Tell when the first fence killed the grant of an action for what it is; None if none did."""
+    if grant is None:
+        return None
+    times = (
+        fence.time
+        for fence in fences
+        if grant.root_seq < fence.seq
+        and fence.selector.names(frozenset({*fence.run_marks, *grant.marks}), action.action)
+    )
+    return min(times, default=None)
 
 
 def _is_late(entry: Entry) -> bool:
@@ -220,8 +279,8 @@ PARTS = {
     "interrupted": (ActionState.INTERRUPTED,),
     "in_flight": (ActionState.PERMITTED,),
     "unknown": (ActionState.UNKNOWN,),
-    "not_done": (ActionState.FAILED, ActionState.ABANDONED, ActionState.EXPIRED),
-    "pending": (ActionState.PREPARED,),
+    "not_done": (ActionState.FAILED, ActionState.ABANDONED, ActionState.EXPIRED, ActionState.DENIED),
+    "pending": (ActionState.PREPARED, ActionState.AWAITING_APPROVAL),
 }
 
 assert {state for states in PARTS.values() for state in states} >= OUTCOMES  # noqa: S101 - a rule of this file

@@ -156,6 +156,11 @@ def action_covers(pattern: str, other: str) -> bool:
     return other == pattern
 
 
+def actions_meet(pattern: str, other: str) -> bool:
+    """Say whether some action is covered by both of two valid patterns."""
+    return action_covers(pattern, other) or action_covers(other, pattern)
+
+
 def resource_covers(pattern: str, other: str) -> bool:
     """Say whether a valid pattern covers every resource that another valid pattern covers.
 

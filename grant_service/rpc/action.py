@@ -8,7 +8,7 @@ from grant_service.rpc.decode import Decoder
 
 
 class ActionServicer:
-    """Prepares, commits, performs, settles and abandons actions."""
+    """Prepares, commits, performs, settles and abandons actions; spends budgets."""
 
     def __init__(self, store: Store, decode: Decoder) -> None:
         self._store, self._decode = store, decode
@@ -20,19 +20,21 @@ class ActionServicer:
             op_id=prepared.op_id,
             seq=prepared.seq,
             expire_time=encode.moment(prepared.expire_time),
-            state=pb.ACTION_STATE_PREPARED,
+            state=encode.action_state(prepared.state),
             replayed=prepared.replayed,
+            remaining=prepared.remaining,
+            approval=encode.approval(prepared.approval),
         )
 
     async def CommitAction(self, request: pb.CommitActionRequest) -> pb.CommitActionResponse:
         """Answer whether the action may happen now."""
         permitted = granted(await self._store.commit(self._decode.commit(request)))
-        return pb.CommitActionResponse(permit=encode.permit(permitted))
+        return pb.CommitActionResponse(permit=encode.permit(permitted), remaining=permitted.remaining)
 
     async def PerformAction(self, request: pb.PerformActionRequest) -> pb.PerformActionResponse:
         """Record an action and answer whether it may happen now."""
         permitted = granted(await self._store.perform(self._decode.perform(request)))
-        return pb.PerformActionResponse(permit=encode.permit(permitted))
+        return pb.PerformActionResponse(permit=encode.permit(permitted), remaining=permitted.remaining)
 
     async def SettleAction(self, request: pb.SettleActionRequest) -> pb.SettleActionResponse:
         """Record what became of a permitted action."""
@@ -49,3 +51,14 @@ class ActionServicer:
         """Give up a prepared action."""
         abandoned = granted(await self._store.abandon(self._decode.abandon(request)))
         return pb.AbandonActionResponse(op_id=abandoned.op_id, seq=abandoned.seq, replayed=abandoned.replayed)
+
+    async def SpendBudget(self, request: pb.SpendBudgetRequest) -> pb.SpendBudgetResponse:
+        """Take from a budget for what is no action."""
+        spent = granted(await self._store.spend(self._decode.spend(request)))
+        return pb.SpendBudgetResponse(
+            op_id=spent.op_id,
+            seq=spent.seq,
+            remaining=spent.remaining.get(request.budget, 0),
+            remaining_by_name=spent.remaining,
+            replayed=spent.replayed,
+        )

@@ -1,18 +1,22 @@
 """ControlService: what an operator may ask."""
 
 import asyncio
+from typing import Any
 
+from countermand.v1 import action_service_pb2 as action_pb
 from countermand.v1 import control_service_pb2 as pb
 from grant_service.core.compile import compile_report
 from grant_service.core.errors import ErrorReason, Refused, granted
 from grant_service.core.store import Store
-from grant_service.core.verbs import Cancelled
+from grant_service.core.sweep import count
+from grant_service.core.verbs import Cancelled, Fenced
+from grant_service.rpc import encode
 from grant_service.rpc.decode import Decoder
 from grant_service.rpc.journal import report_message
 
 
 class ControlServicer:
-    """Stops runs."""
+    """Stops runs, sets and lifts fences, agrees to actions and refuses them."""
 
     def __init__(self, store: Store, decode: Decoder, timeout: float) -> None:
         self._store, self._decode = store, decode
@@ -33,6 +37,59 @@ class ControlServicer:
         except Exception as defect:
             raise _stopped_but(Refused(ErrorReason.INTERNAL), cancelled) from defect
         return pb.CancelRunResponse(report=report, replayed=cancelled.replayed, known=cancelled.known)
+
+    async def RevokeGrants(self, request: pb.RevokeGrantsRequest) -> pb.RevokeGrantsResponse:
+        """Fence first, then count what it stands over: a grant issued meanwhile cannot slip through."""
+        command = self._decode.revoke(request)
+        if request.validate_only:
+            hit = await count(self._store, command.selector, 0, self._patience)
+            return pb.RevokeGrantsResponse(run_count=hit.run_count, hit=encode.hit(hit))
+        fenced = granted(await self._store.revoke(command))
+        return pb.RevokeGrantsResponse(**await self._told(fenced))
+
+    async def FreezeGrants(self, request: pb.FreezeGrantsRequest) -> pb.FreezeGrantsResponse:
+        """The same, with a fence that also blocks what comes later."""
+        command = self._decode.freeze(request)
+        if request.validate_only:
+            hit = await count(self._store, command.selector, 0, self._patience)
+            return pb.FreezeGrantsResponse(run_count=hit.run_count, hit=encode.hit(hit))
+        fenced = granted(await self._store.freeze(command))
+        return pb.FreezeGrantsResponse(**await self._told(fenced))
+
+    async def _told(self, fenced: Fenced) -> dict[str, Any]:
+        """Count what a fence stands over. However little of that can be read: it stands."""
+        fence = fenced.fence
+        hit = await count(self._store, fence.selector, fence.seq, self._patience)
+        return {
+            "fence_id": fence.fence_id,
+            "run_count": hit.run_count,
+            "fence": encode.fence(fence, max(hit.time, fence.time)),
+            "hit": encode.hit(hit),
+            "replayed": fenced.replayed,
+        }
+
+    async def LiftFence(self, request: pb.LiftFenceRequest) -> pb.LiftFenceResponse:
+        """End a freeze."""
+        lifted = granted(await self._store.lift(self._decode.lift(request)))
+        fence = encode.fence(lifted.fence, lifted.fence.lift_time)
+        return pb.LiftFenceResponse(replayed=lifted.replayed, fence=fence)
+
+    async def ApproveAction(self, request: pb.ApproveActionRequest) -> pb.ApproveActionResponse:
+        """Agree to an action that waits for a person."""
+        approved = granted(await self._store.approve(self._decode.approve(request)))
+        return pb.ApproveActionResponse(
+            state=action_pb.ACTION_STATE_PREPARED,
+            seq=approved.seq,
+            expire_time=encode.moment(approved.until),
+            replayed=approved.replayed,
+        )
+
+    async def DenyAction(self, request: pb.DenyActionRequest) -> pb.DenyActionResponse:
+        """Refuse an action, or take back an approval that was not used yet."""
+        denied = granted(await self._store.deny(self._decode.deny(request)))
+        return pb.DenyActionResponse(
+            state=action_pb.ACTION_STATE_DENIED, seq=denied.seq, replayed=denied.replayed
+        )
 
 
 def _stopped_but(unread: Refused, cancelled: Cancelled) -> Refused:

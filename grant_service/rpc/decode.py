@@ -7,23 +7,31 @@ from google.protobuf.message import Message
 
 from countermand.v1 import action_service_pb2 as action_pb
 from countermand.v1 import control_service_pb2 as control_pb
-from countermand.v1 import errors_pb2
 from countermand.v1 import grant_service_pb2 as grant_pb
-from grant_service.core import scope, verbs
-from grant_service.core.action import ActionState, Intent
+from grant_service.core import budget, verbs
+from grant_service.core.action import ActionState
 from grant_service.core.grant import GrantRef
-from grant_service.core.run import StopReason
-from grant_service.core.scope import Reversibility, Scope
-from grant_service.rpc import limits
+from grant_service.rpc import limits, parts
 from grant_service.rpc.limits import invalid
 from grant_service.rpc.roles import Role
 from grant_service.settings import Settings
+from grant_service.tokens.claims import MAX_LIFE_MS
 
 #: Makes a new random id with a prefix.
 NewId = Callable[[str], str]
 
 #: Reads a token's bytes, or refuses.
 Verify = Callable[[str], GrantRef]
+
+
+#: A freeze that is to last longer has no end of its own: it is lifted.
+_LONGEST_FREEZE_S = 366 * 86_400
+
+_OUTCOMES = {
+    action_pb.OUTCOME_SUCCEEDED: ActionState.SUCCEEDED,
+    action_pb.OUTCOME_FAILED: ActionState.FAILED,
+    action_pb.OUTCOME_UNKNOWN: ActionState.UNKNOWN,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +55,48 @@ class Decoder:
             labels=limits.labels("labels", told.labels),
             ttl_ms=limits.milliseconds("ttl", told, settings.run_ttl, settings.run_ttl_max),
             keep_ms=round(settings.keep * 1000),
+            budgets=parts.budgets("budgets", told.budgets),
         )
 
     def issue(self, request: grant_pb.IssueGrantRequest) -> verbs.Issue:
         """Decode IssueGrant. The request id names the grant, so that a repeated request finds it."""
-        if not 1 <= len(request.scopes) <= scope.MAX_SCOPES:
-            raise invalid("scopes", f"must be 1 to {scope.MAX_SCOPES} scopes")
         settings = self.settings
         return verbs.Issue(
             grant_id=limits.optional_identifier("request_id", request.request_id) or self.new_id("g-"),
             run_id=limits.identifier("run_id", request.run_id),
             audience=limits.optional_identifier("audience", request.audience) or Role.TOOL.value,
-            scopes=tuple(_scope(index, told) for index, told in enumerate(request.scopes)),
+            scopes=parts.scopes(request.scopes),
             ttl_ms=limits.milliseconds("ttl", request, settings.grant_ttl, settings.grant_ttl_max),
+            budgets=parts.budgets("budgets", request.budgets),
+            sealed=request.sealed,
+        )
+
+    def delegate(self, request: grant_pb.DelegateGrantRequest) -> verbs.Delegate:
+        """Decode DelegateGrant. An issuer may hand on any grant; a tool those that are for it."""
+        settings = self.settings
+        return verbs.Delegate(
+            grant=self.verify(request.grant_token),
+            peer="" if self.role is Role.ISSUER else self.role.value,
+            grant_id=limits.optional_identifier("request_id", request.request_id) or self.new_id("g-"),
+            scopes=parts.scopes(request.scopes),
+            ttl_ms=limits.milliseconds("ttl", request, settings.grant_ttl, settings.grant_ttl_max),
+            max_delegations=settings.max_delegations,
+            audience=limits.optional_identifier("audience", request.audience),
+            budgets=parts.budgets("budgets", request.budgets),
+            sealed=request.sealed,
+            child=self._child(request.child_run) if request.HasField("child_run") else None,
+        )
+
+    def _child(self, told: grant_pb.ChildRun) -> verbs.Open:
+        settings = self.settings
+        asked = told.HasField("ttl")
+        return verbs.Open(
+            run_id=limits.optional_identifier("child_run.run_id", told.run_id) or self.new_id("r-"),
+            agent=limits.text("child_run.agent", told.agent),
+            labels=limits.labels("child_run.labels", told.labels),
+            ttl_ms=limits.milliseconds("ttl", told, 0, settings.run_ttl_max) if asked else 0,
+            keep_ms=round(settings.keep * 1000),
+            budgets=parts.budgets("child_run.budgets", told.budgets),
         )
 
     def finish(self, request: grant_pb.FinishRunRequest) -> verbs.Finish:
@@ -72,26 +109,87 @@ class Decoder:
 
         Its texts are cleaned, not refused: no emoji in a note may keep a run from being stopped.
         """
-        if request.reason == errors_pb2.STOP_REASON_UNSPECIFIED:
-            raise invalid("reason", "must be given, such as USER_STOP or INCIDENT")
-        actor = limits.cleaned(request.actor)
         return verbs.Cancel(
             run_id=limits.identifier("run_id", request.run_id),
-            reason=_stop_reason(request.reason),
-            actor=f"{self.role.value}:{actor}" if actor else self.role.value,
+            reason=parts.stop_reason(request.reason),
+            actor=self._actor(request.actor),
             note=limits.cleaned(request.note, limits.MAX_NOTE),
             tag=limits.cleaned(request.tag),
         )
 
+    def revoke(self, request: control_pb.RevokeGrantsRequest) -> verbs.Revoke:
+        """Decode RevokeGrants. Its texts are cleaned, as those of a cancel are."""
+        return verbs.Revoke(
+            fence_id=limits.optional_identifier("request_id", request.request_id) or self.new_id("f-"),
+            selector=parts.selector(request.selector),
+            reason=parts.stop_reason(request.reason),
+            kill_ms=MAX_LIFE_MS,
+            actor=self._actor(request.actor),
+            note=limits.cleaned(request.note, limits.MAX_NOTE),
+        )
+
+    def freeze(self, request: control_pb.FreezeGrantsRequest) -> verbs.Freeze:
+        """Decode FreezeGrants."""
+        lasts = request.HasField("ttl")
+        return verbs.Freeze(
+            fence_id=limits.optional_identifier("request_id", request.request_id) or self.new_id("f-"),
+            selector=parts.selector(request.selector),
+            reason=parts.stop_reason(request.reason),
+            kill_ms=MAX_LIFE_MS,
+            actor=self._actor(request.actor),
+            note=limits.cleaned(request.note, limits.MAX_NOTE),
+            ttl_ms=limits.milliseconds("ttl", request, 0, _LONGEST_FREEZE_S) if lasts else 0,
+        )
+
+    def lift(self, request: control_pb.LiftFenceRequest) -> verbs.Lift:
+        """Decode LiftFence."""
+        return verbs.Lift(
+            fence_id=limits.identifier("fence_id", request.fence_id),
+            actor=self._actor(request.actor),
+            note=limits.text("note", request.note, limits.MAX_NOTE),
+        )
+
+    def approve(self, request: control_pb.ApproveActionRequest) -> verbs.Approve:
+        """Decode ApproveAction. An amendment comes with its digest, or neither comes."""
+        amended = bool(request.amendment)
+        if amended != bool(request.amended_digest):
+            raise invalid("amended_digest", "must come with an amendment, and only with one")
+        return verbs.Approve(
+            run_id=limits.identifier("run_id", request.run_id),
+            op_id=limits.identifier("op_id", request.op_id),
+            digest=limits.digest("digest", request.digest),
+            ttl_ms=limits.milliseconds("ttl", request, self.settings.approval_use, MAX_LIFE_MS / 1000),
+            actor=self._actor(request.actor),
+            note=limits.text("note", request.note, limits.MAX_NOTE),
+            amendment=limits.json_object("amendment", request.amendment) if amended else "",
+            amended_digest=limits.digest("amended_digest", request.amended_digest) if amended else "",
+        )
+
+    def deny(self, request: control_pb.DenyActionRequest) -> verbs.Deny:
+        """Decode DenyAction. Its texts are cleaned: no note may keep an action from being refused."""
+        return verbs.Deny(
+            run_id=limits.identifier("run_id", request.run_id),
+            op_id=limits.identifier("op_id", request.op_id),
+            actor=self._actor(request.actor),
+            note=limits.cleaned(request.note, limits.MAX_NOTE),
+        )
+
+    def _actor(self, said: str) -> str:
+        """Put what a caller says of itself behind what its listener knows."""
+        actor = limits.cleaned(said)
+        return f"{self.role.value}:{actor}" if actor else self.role.value
+
     def prepare(self, request: action_pb.PrepareActionRequest) -> verbs.Prepare:
         """Decode PrepareAction."""
         settings = self.settings
+        longest = max(settings.prepare_ttl_max, settings.approval_wait)
         return verbs.Prepare(
             grant=self.verify(request.grant_token),
             peer=self.role.value,
-            intent=_intent(request.intent),
+            intent=parts.intent(request.intent),
             ttl_ms=limits.milliseconds("ttl", request, settings.prepare_ttl, settings.prepare_ttl_max),
             max_actions=settings.max_actions,
+            wait_ms=limits.milliseconds("ttl", request, settings.approval_wait, longest),
         )
 
     def commit(self, request: action_pb.CommitActionRequest) -> verbs.Commit:
@@ -109,9 +207,24 @@ class Decoder:
         return verbs.Perform(
             grant=self.verify(request.grant_token),
             peer=self.role.value,
-            intent=_intent(request.intent),
+            intent=parts.intent(request.intent),
             use_ms=self._use_within(request),
             max_actions=self.settings.max_actions,
+            wait_ms=round(self.settings.approval_wait * 1000),
+        )
+
+    def spend(self, request: action_pb.SpendBudgetRequest) -> verbs.Spend:
+        """Decode SpendBudget."""
+        if fault := budget.name_fault(request.budget):
+            raise invalid("budget", fault)
+        return verbs.Spend(
+            grant=self.verify(request.grant_token),
+            peer=self.role.value,
+            op_id=limits.identifier("op_id", request.op_id),
+            budget=request.budget,
+            amount=limits.amount("amount", request.amount),
+            max_spendings=self.settings.max_actions,
+            incurred=request.incurred,
         )
 
     def settle(self, request: action_pb.SettleActionRequest) -> verbs.Settle:
@@ -139,58 +252,3 @@ class Decoder:
     def _use_within(self, request: Message) -> int:
         settings = self.settings
         return limits.milliseconds("use_within", request, settings.permit_use, settings.permit_use_max)
-
-
-_OUTCOMES = {
-    action_pb.OUTCOME_SUCCEEDED: ActionState.SUCCEEDED,
-    action_pb.OUTCOME_FAILED: ActionState.FAILED,
-    action_pb.OUTCOME_UNKNOWN: ActionState.UNKNOWN,
-}
-
-
-def _stop_reason(number: int) -> StopReason:
-    try:
-        name = errors_pb2.StopReason.Name(number)  # type: ignore[arg-type]
-    except ValueError:
-        raise invalid("reason", "must be a reason this sidecar knows") from None
-    return StopReason(name.removeprefix("STOP_REASON_"))
-
-
-def _reversibility(field: str, number: int) -> Reversibility:
-    """Take a class of effects; one that is not declared is the worst."""
-    if number == action_pb.REVERSIBILITY_UNSPECIFIED:
-        return Reversibility.IRREVERSIBLE
-    try:
-        name = action_pb.Reversibility.Name(number)  # type: ignore[arg-type]
-    except ValueError:
-        raise invalid(field, "must be a class this sidecar knows") from None
-    return Reversibility(name.removeprefix("REVERSIBILITY_"))
-
-
-def _scope(index: int, told: grant_pb.Scope) -> Scope:
-    field = f"scopes[{index}]"
-    resource = told.resource or "*"
-    for name, fault in (
-        ("action", scope.action_pattern_fault(told.action)),
-        ("resource", scope.resource_pattern_fault(resource)),
-    ):
-        if fault:
-            raise invalid(f"{field}.{name}", fault)
-    return Scope(told.action, resource, told.max_uses, _reversibility(f"{field}.ceiling", told.ceiling))
-
-
-def _intent(told: action_pb.Intent) -> Intent:
-    for name, fault in (
-        ("action", scope.action_fault(told.action)),
-        ("resource", scope.resource_fault(told.resource)),
-    ):
-        if fault:
-            raise invalid(f"intent.{name}", fault)
-    return Intent(
-        op_id=limits.identifier("intent.op_id", told.op_id),
-        action=told.action,
-        resource=told.resource,
-        digest=limits.digest("intent.digest", told.digest),
-        reversibility=_reversibility("intent.reversibility", told.reversibility),
-        compensation=limits.optional_identifier("intent.compensation", told.compensation),
-    )

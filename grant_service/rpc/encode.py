@@ -9,12 +9,18 @@ from countermand.v1 import grant_service_pb2 as grant_pb
 from countermand.v1 import journal_service_pb2 as journal_pb
 from grant_service.core import report as core
 from grant_service.core import verbs
-from grant_service.core.action import ActionState
+from grant_service.core.action import Action, ActionState, Approval
+from grant_service.core.budget import Budget
+from grant_service.core.errors import Refusal, explain
+from grant_service.core.fence import Fence, FenceKind, Selector
 from grant_service.core.grant import Grant
 from grant_service.core.journal import Entry
 from grant_service.core.run import End, Run, RunState
 from grant_service.core.scope import Reversibility
 from grant_service.core.store import Durability
+from grant_service.core.sweep import Hit
+
+_NEVER = action_pb.REVERSIBILITY_UNSPECIFIED
 
 
 def moment(time: int) -> Timestamp | None:
@@ -22,8 +28,8 @@ def moment(time: int) -> Timestamp | None:
     return Timestamp(seconds=time // 1000, nanos=time % 1000 * 1_000_000) if time else None
 
 
-def run(told: Run, end: End | None) -> grant_pb.Run:
-    """Write a run as it stands."""
+def run(told: Run, end: End | None, now: int) -> grant_pb.Run:
+    """Write a run as it stands at a time of the store's clock."""
     return grant_pb.Run(
         run_id=told.run_id,
         parent_run_id=told.parent,
@@ -39,6 +45,18 @@ def run(told: Run, end: End | None) -> grant_pb.Run:
         action_count=told.actions,
         refusal_count=told.refusals,
         store_epoch=told.epoch,
+        budgets=[budget(one, now) for one in told.budgets],
+    )
+
+
+def budget(told: Budget, now: int) -> grant_pb.BudgetStanding:
+    """Write a budget as it stands."""
+    on_exhausted = grant_pb.Exhaustion.Value(f"EXHAUSTION_{told.on_exhausted}")
+    return grant_pb.BudgetStanding(
+        budget=grant_pb.Budget(name=told.name, limit=told.limit, on_exhausted=on_exhausted),
+        taken=told.taken,
+        reserved=told.held(now),
+        remaining=told.left(now),
     )
 
 
@@ -73,8 +91,8 @@ def durability(told: Durability) -> "journal_pb.Durability.ValueType":
     return journal_pb.Durability.Value(f"DURABILITY_{told}")
 
 
-def grant(told: Grant) -> grant_pb.Grant:
-    """Write a grant."""
+def grant(told: Grant, now: int) -> grant_pb.Grant:
+    """Write a grant as it stands at a time of the store's clock."""
     return grant_pb.Grant(
         grant_id=told.grant_id,
         run_id=told.run_id,
@@ -85,11 +103,129 @@ def grant(told: Grant) -> grant_pb.Grant:
                 resource=one.resource,
                 max_uses=one.max_uses,
                 ceiling=_reversibility(one.ceiling),
+                approval_from=_reversibility(one.approval_from) if one.approval_from else _NEVER,
             )
             for one in told.scopes
         ],
         issue_time=moment(told.issue_time),
         expire_time=moment(told.expire_time),
+        chain_grant_ids=told.chain,
+        sealed=told.sealed,
+        budgets=[budget(one, now) for one in told.budgets],
+    )
+
+
+def approval(told: Approval | None) -> action_pb.Approval | None:
+    """Write what a person agreed to."""
+    if told is None:
+        return None
+    return action_pb.Approval(
+        actor=told.actor,
+        note=told.note,
+        expire_time=moment(told.until),
+        amendment=told.amendment,
+        amended_digest=bytes.fromhex(told.digest),
+    )
+
+
+def pending_approval(told: Action, run: Run) -> journal_pb.PendingApproval:
+    """Write an action that waits for a person."""
+    intent = told.intent
+    return journal_pb.PendingApproval(
+        run_id=told.run_id,
+        op_id=intent.op_id,
+        action=intent.action,
+        resource=intent.resource,
+        digest=bytes.fromhex(intent.digest),
+        reversibility=_reversibility(intent.reversibility),
+        summary=intent.summary,
+        costs=dict(intent.costs),
+        subject=run.subject,
+        agent=run.agent,
+        tenant=run.tenant,
+        prepare_time=moment(told.prepare_time),
+        expire_time=moment(told.expire_time),
+    )
+
+
+def fence(told: Fence, now: int) -> journal_pb.Fence:
+    """Write a fence as it stands at a time of the store's clock."""
+    return journal_pb.Fence(
+        fence_id=told.fence_id,
+        kind=journal_pb.FenceKind.Value(f"FENCE_KIND_{told.kind}"),
+        selector=_selector(told.selector),
+        reason=errors_pb2.StopReason.Value(f"STOP_REASON_{told.reason}"),
+        actor=told.actor,
+        note=told.note,
+        seq=told.seq,
+        time=moment(told.time),
+        expire_time=moment(told.block_until),
+        state=_fence_state(told, now),
+        lift_actor=told.lift_actor,
+        lift_note=told.lift_note,
+        lift_time=moment(told.lift_time),
+    )
+
+
+def _fence_state(told: Fence, now: int) -> "journal_pb.FenceState.ValueType":
+    if told.lift_time:
+        return journal_pb.FENCE_STATE_LIFTED
+    stands = told.blocks(now) if told.kind is FenceKind.FREEZE else not told.is_over(now)
+    return journal_pb.FENCE_STATE_STANDING if stands else journal_pb.FENCE_STATE_EXPIRED
+
+
+def _selector(told: Selector) -> journal_pb.Selector:
+    message = journal_pb.Selector(action=told.action, all=not told.marks and not told.action)
+    for mark in told.marks:
+        kind, _, value = mark.partition("=")
+        if kind == "label":
+            name, _, value = value.partition("=")
+            message.labels[name] = value
+        else:
+            setattr(message, f"{kind}_id" if kind in ("run", "grant") else kind, value)
+    return message
+
+
+def explanation(refusal: Refusal | None, over: Fence | None, now: int) -> journal_pb.ExplainRefusalResponse:
+    """Write which rule refuses, and since when."""
+    if refusal is None:
+        return journal_pb.ExplainRefusalResponse(text="nothing refuses it")
+    return journal_pb.ExplainRefusalResponse(
+        reason=errors_pb2.ErrorReason.Value(f"ERROR_REASON_{refusal.reason}"),
+        since_time=moment(int(refusal.details.get("ended_time", 0))),
+        text=explain(refusal),
+        details=refusal.details,
+        fence=fence(over, now) if over else None,
+    )
+
+
+def hit(told: Hit) -> journal_pb.Hit:
+    """Write what a fence stands over."""
+    return journal_pb.Hit(
+        run_count=told.run_count,
+        grant_count=told.grant_count,
+        prepared_count=sum(row.prepared for row in told.rows.values()),
+        in_flight_count=sum(row.in_flight for row in told.rows.values()),
+        rows=[
+            journal_pb.HitRow(
+                tenant=tenant, action=action, prepared_count=row.prepared, in_flight_count=row.in_flight
+            )
+            for (tenant, action), row in sorted(told.rows.items())
+        ],
+        samples=[
+            journal_pb.HitRun(
+                run_id=one.run.run_id,
+                subject=one.run.subject,
+                agent=one.run.agent,
+                tenant=one.run.tenant,
+                grant_count=one.grants,
+                prepared_count=one.prepared,
+                in_flight_count=one.in_flight,
+            )
+            for one in told.samples()
+        ],
+        complete=told.complete,
+        time=moment(told.time),
     )
 
 
@@ -120,7 +256,7 @@ def entry(told: Entry) -> journal_pb.Entry:
 def report(told: core.Report) -> journal_pb.Report:
     """Write a report, its actions in the parts their states put them in."""
     message = journal_pb.Report(
-        run=run(told.run, told.end),
+        run=run(told.run, told.end, told.time),
         descendant_run_ids=told.descendants,
         cut_seq=told.cut_seq,
         last_seq=told.last_seq,
@@ -133,6 +269,7 @@ def report(told: core.Report) -> journal_pb.Report:
         late_attempts=[_late_attempt(one) for one in told.late_attempts],
         late_attempt_count=told.late_attempt_count,
         small_print=told.small_print,
+        fences=[fence(one, told.time) for one in told.fences],
     )
     for part, states in core.PARTS.items():
         getattr(message, part).extend(_reported(action) for action in told.in_state(*states))

@@ -6,10 +6,13 @@ from countermand.v1 import grant_service_pb2 as grant_pb
 from countermand.v1 import journal_service_pb2 as pb
 from grant_service.core.compile import compile_report
 from grant_service.core.errors import ErrorReason, Refused, granted
-from grant_service.core.listing import Filter, find_run, list_runs
+from grant_service.core.fence import FENCES
+from grant_service.core.listing import Filter, find_run, list_runs, pending_approvals
 from grant_service.core.report import Report
 from grant_service.core.run import RunState
 from grant_service.core.store import Store
+from grant_service.core.sweep import count
+from grant_service.core.why import why
 from grant_service.rpc import encode, limits
 from grant_service.rpc.limits import invalid
 
@@ -26,10 +29,12 @@ _DEFAULT_PAGE = 100
 
 
 class JournalServicer:
-    """Reads reports, runs and entries."""
+    """Reads reports, runs, entries, fences and what waits for a person."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, timeout: float) -> None:
         self._store = store
+        # Less than the whole call has: what was counted by then must still get out.
+        self._patience = 0.8 * timeout
         # Long reports take memory and time; a cancel does not wait in this line.
         self._reports = asyncio.Semaphore(_REPORTS_AT_ONCE)
 
@@ -42,8 +47,8 @@ class JournalServicer:
 
     async def GetRun(self, request: pb.GetRunRequest) -> pb.GetRunResponse:
         """Tell how a run stands."""
-        run, end = await find_run(self._store, limits.identifier("run_id", request.run_id))
-        return pb.GetRunResponse(run=encode.run(run, end))
+        run, end, now = await find_run(self._store, limits.identifier("run_id", request.run_id))
+        return pb.GetRunResponse(run=encode.run(run, end, now))
 
     async def ListRuns(self, request: pb.ListRunsRequest) -> pb.ListRunsResponse:
         """List runs, the youngest first."""
@@ -53,22 +58,59 @@ class JournalServicer:
             agent=limits.text("agent", request.agent),
             tenant=limits.text("tenant", request.tenant),
         )
-        before = _page_token(request.page_token)
-        found, go_on = await list_runs(self._store, wanted, before, _page_size(request.page_size))
+        page = (_page_token(request.page_token), _page_size(request.page_size))
+        standing = await self._store.standing()
+        found, go_on = await list_runs(self._store, standing, wanted, *page)
         return pb.ListRunsResponse(
-            runs=[encode.run(run, end) for run, end in found], next_page_token=str(go_on) if go_on else ""
+            runs=[encode.run(run, end, standing.now) for run, end in found],
+            next_page_token=str(go_on) if go_on else "",
         )
 
     async def ListEntries(self, request: pb.ListEntriesRequest) -> pb.ListEntriesResponse:
         """Read a run's journal in order."""
-        run_id = limits.identifier("run_id", request.run_id)
+        fences = request.run_id == FENCES
+        run_id = FENCES if fences else limits.identifier("run_id", request.run_id)
         size = _page_size(request.page_size)
         after = limits.sequence("after_seq", request.after_seq)
         entries = await self._store.journal(run_id, after, size + 1)
-        if not entries and not after:
+        if not entries and not after and not fences:
             await find_run(self._store, run_id)
         more = len(entries) > size
         return pb.ListEntriesResponse(entries=[encode.entry(one) for one in entries[:size]], more=more)
+
+    async def ExplainRefusal(self, request: pb.ExplainRefusalRequest) -> pb.ExplainRefusalResponse:
+        """Say which rule refuses a run, grant or action, and since when."""
+        asked = [
+            limits.optional_identifier(name, getattr(request, name))
+            for name in ("run_id", "grant_id", "op_id")
+        ]
+        if not any(asked[:2]):
+            raise invalid("run_id", "must be given, or a grant_id")
+        found = await why(self._store, *asked)
+        return encode.explanation(found.refusal, found.fence, found.now)
+
+    async def ListFences(self, request: pb.ListFencesRequest) -> pb.ListFencesResponse:
+        """List fences, the youngest first."""
+        now = (await self._store.standing()).now
+        fences = [encode.fence(one, now) for one in reversed(await self._store.fences())]
+        standing = pb.FENCE_STATE_STANDING
+        wanted = [one for one in fences if one.state == standing or not request.standing_only]
+        return pb.ListFencesResponse(fences=wanted)
+
+    async def GetFence(self, request: pb.GetFenceRequest) -> pb.GetFenceResponse:
+        """Tell how a fence stands, and what it stands over now."""
+        fence_id = limits.identifier("fence_id", request.fence_id)
+        found = [one for one in await self._store.fences() if one.fence_id == fence_id]
+        if not found:
+            raise Refused(ErrorReason.FENCE_UNKNOWN, fence=fence_id)
+        (fence,) = found
+        hit = await count(self._store, fence.selector, fence.seq, self._patience)
+        return pb.GetFenceResponse(fence=encode.fence(fence, hit.time), hit=encode.hit(hit))
+
+    async def ListApprovals(self, _: pb.ListApprovalsRequest) -> pb.ListApprovalsResponse:
+        """List the actions that wait for a person, the oldest first."""
+        pending = await pending_approvals(self._store)
+        return pb.ListApprovalsResponse(approvals=[encode.pending_approval(*one) for one in pending])
 
 
 async def report_message(report: Report) -> pb.Report:

@@ -1,5 +1,6 @@
 """What a request may say: every field is checked here, once, before anything is decided."""
 
+import json
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -7,6 +8,7 @@ from collections.abc import Mapping
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
+from grant_service.core.budget import MAX_AMOUNT
 from grant_service.core.errors import ErrorReason, Refused
 from grant_service.log import without_tokens
 
@@ -14,6 +16,9 @@ from grant_service.log import without_tokens
 MAX_NAME = 128
 MAX_NOTE = 300
 MAX_LABELS = 16
+
+#: The longest amendment, in bytes.
+MAX_AMENDMENT = 4096
 
 #: The highest sequence number: what every store and every JSON reader can hold.
 MAX_SEQ = 2**53 - 1
@@ -64,6 +69,27 @@ def labels(field: str, value: Mapping[str, str]) -> dict[str, str]:
     if len(value) > MAX_LABELS:
         raise invalid(field, f"must have at most {MAX_LABELS} labels")
     return {identifier(f"{field} name", name): text(f"{field}.{name}", told) for name, told in value.items()}
+
+
+def amount(field: str, value: int, least: int = 1) -> int:
+    """Take an amount of a budget."""
+    if not least <= value <= MAX_AMOUNT:
+        raise invalid(field, f"must be {least} to {MAX_AMOUNT}")
+    return value
+
+
+def json_object(field: str, value: str) -> str:
+    """Take a short JSON object as it is written, in one line."""
+    if len(value.encode("utf-8", "surrogatepass")) > MAX_AMENDMENT:
+        raise invalid(field, f"must have at most {MAX_AMENDMENT} bytes")
+    text(field, value, MAX_AMENDMENT)
+    try:
+        told = json.loads(value)
+    except (ValueError, RecursionError):
+        told = None
+    if not isinstance(told, dict):
+        raise invalid(field, "must be a JSON object")
+    return value
 
 
 def digest(field: str, value: bytes) -> str:

@@ -17,12 +17,12 @@ _TOOL = frozenset({Role.TOOL})
 _OPERATOR = frozenset({Role.OPERATOR})
 _READERS = frozenset({Role.OPERATOR, Role.AUDITOR})
 
-#: The roles that may call each RPC. A tool can never cancel, issue or read a run; the owner of a run may stop
-#: it and read its report.
+#: The roles that may call each RPC. A tool can never cancel, issue or read a run, but hand on, narrowed, what
+#: it holds; the owner of a run may stop it and read its report.
 ALLOWED: dict[str, frozenset[Role]] = {
     "GrantService.OpenRun": _ISSUER,
     "GrantService.IssueGrant": _ISSUER,
-    "GrantService.DelegateGrant": _ISSUER,
+    "GrantService.DelegateGrant": _ISSUER | _TOOL,
     "GrantService.FinishRun": _ISSUER,
     "ActionService.PrepareAction": _TOOL,
     "ActionService.CommitAction": _TOOL,
@@ -44,4 +44,7 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "JournalService.ListEntries": _READERS,
     "JournalService.WatchEntries": _READERS,
     "JournalService.ExplainRefusal": _READERS,
+    "JournalService.ListFences": _READERS,
+    "JournalService.GetFence": _READERS,
+    "JournalService.ListApprovals": _READERS,
 }

@@ -4,14 +4,14 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from grant_service.core.grant import GrantRef
+from grant_service.core.grant import MAX_CHAIN, GrantRef
 from grant_service.core.run import MAX_DEPTH
 
 ALGORITHM = "EdDSA"
 TYPE = "agent-grant+jwt"
 ISSUER = "countermand"
 
-#: The longest token, in characters. The longest that is minted (8 runs and a subject) stays well below.
+#: The longest token, in characters. The longest that is minted (8 runs, 8 grants, a subject) stays below.
 MAX_SIZE = 4096
 #: The longest life, in milliseconds, of a grant.
 MAX_LIFE_MS = 900_000
@@ -21,6 +21,9 @@ MAX_ANCESTORS = MAX_DEPTH - 1
 _MAX_TIME = 2**40
 
 _NAMES = frozenset({"iss", "aud", "sub", "jti", "iat", "nbf", "exp", "run", "anc"})
+#: Who acts through whom, as RFC 8693 nests it: the grant this one was delegated from, and so on upwards. Only
+#: a delegated grant has it.
+_CHAIN = "act"
 _TEXTS = ("iss", "aud", "sub", "jti", "run")
 _TIMES = ("iat", "nbf", "exp")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -33,7 +36,8 @@ def write(ref: GrantRef, issue_time: int, expire_time: int) -> dict[str, Any]:
     for whoever reads it; one that says up to a second more gives none.
     """
     issued = issue_time // 1000
-    return {
+    delegated = {_CHAIN: _nested(ref.chain)} if ref.chain else {}
+    return delegated | {
         "iss": ISSUER,
         "aud": ref.audience,
         "sub": ref.subject,
@@ -48,7 +52,23 @@ def write(ref: GrantRef, issue_time: int, expire_time: int) -> dict[str, Any]:
 
 def read(claims: Mapping[str, Any]) -> GrantRef:
     """Take the grant out of claims in which `fault` found none."""
-    return GrantRef(claims["jti"], claims["run"], tuple(claims["anc"]), claims["aud"], claims["sub"])
+    told = (claims["jti"], claims["run"], tuple(claims["anc"]), claims["aud"], claims["sub"])
+    return GrantRef(*told, chain=tuple(_chain(claims.get(_CHAIN)))[::-1])
+
+
+def _nested(chain: tuple[str, ...]) -> dict[str, Any]:
+    """Nest a chain, the nearest grant outermost."""
+    nested: dict[str, Any] = {}
+    for grant_id in chain:
+        nested = {"sub": grant_id} | ({"act": nested} if nested else {})
+    return nested
+
+
+def _chain(nested: Any) -> Iterator[str]:
+    """Walk up a chain in which `fault` found none, the nearest grant first."""
+    while nested:
+        yield nested["sub"]
+        nested = nested.get("act")
 
 
 def fault(claims: Mapping[str, Any]) -> str | None:
@@ -58,8 +78,8 @@ def fault(claims: Mapping[str, Any]) -> str | None:
 
 def _faults(claims: Mapping[str, Any]) -> Iterator[str]:
     # Lazy: each line may rely on those before it.
-    if claims.keys() != _NAMES:
-        yield f"its claims must be exactly {', '.join(sorted(_NAMES))}"
+    if claims.keys() - {_CHAIN} != _NAMES:
+        yield f"its claims must be exactly {', '.join(sorted(_NAMES))}, and act if it was delegated"
     yield from (f"its {name} must be text" for name in _TEXTS if not _is_text(claims[name]))
     if claims["iss"] != ISSUER:
         yield f"its iss must be {ISSUER}"
@@ -68,6 +88,8 @@ def _faults(claims: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"its {name} must be an id" for name in ("jti", "run") if not _is_id(claims[name]))
     yield from _time_faults(claims)
     yield from _ancestor_faults(claims["anc"], claims["run"])
+    if _CHAIN in claims:
+        yield from _chain_faults(claims[_CHAIN], claims["jti"])
 
 
 def _time_faults(claims: Mapping[str, Any]) -> Iterator[str]:
@@ -87,6 +109,25 @@ def _ancestor_faults(ancestors: Any, run: str) -> Iterator[str]:
         yield f"its anc must hold at most {MAX_ANCESTORS} ids"
     if len({run, *ancestors}) != len(ancestors) + 1:
         yield "its anc and run must all differ"
+
+
+def _chain_faults(nested: Any, grant_id: str) -> Iterator[str]:
+    seen = [grant_id]
+    while True:
+        if (
+            not isinstance(nested, dict)
+            or not nested.keys() <= {"sub", "act"}
+            or not _is_id(nested.get("sub"))
+        ):
+            yield "its act must hold the id of a grant as sub, and perhaps the next act"
+        seen.append(nested["sub"])
+        if len(seen) > MAX_CHAIN:
+            yield f"its act must be at most {MAX_CHAIN - 1} deep"
+        if "act" not in nested:
+            break
+        nested = nested["act"]
+    if len(set(seen)) != len(seen):
+        yield "its act and jti must all differ"
 
 
 def _is_text(value: Any) -> bool:

@@ -22,6 +22,7 @@ def mint(
     subject: str,
     issue_time: int,
     expire_time: int,
+    chain: tuple[str, ...] = (),
 ) -> SecretToken:
     """Sign a token for a grant; the same grant and key give the same token. Times in milliseconds.
 
@@ -29,7 +30,7 @@ def mint(
     """
     if not 0 < expire_time - issue_time <= claims.MAX_LIFE_MS:
         raise ValueError(f"a grant lasts 1 to {claims.MAX_LIFE_MS} ms, not {expire_time - issue_time}")
-    ref = GrantRef(grant_id, run_id, ancestors, audience, subject)
+    ref = GrantRef(grant_id, run_id, ancestors, audience, subject, chain)
     said = claims.write(ref, issue_time, expire_time)
     rule = claims.fault(said)
     if rule:

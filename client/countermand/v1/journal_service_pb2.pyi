@@ -130,6 +130,7 @@ class Report(google.protobuf.message.Message):
     LATE_ATTEMPTS_FIELD_NUMBER: builtins.int
     LATE_ATTEMPT_COUNT_FIELD_NUMBER: builtins.int
     SMALL_PRINT_FIELD_NUMBER: builtins.int
+    FENCES_FIELD_NUMBER: builtins.int
     cut_seq: builtins.int
     """The sequence number of the cut, if the run was stopped by an entry of the journal; else 0."""
     last_seq: builtins.int
@@ -192,6 +193,10 @@ class Report(google.protobuf.message.Message):
     def small_print(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """What this report does not promise."""
 
+    @property
+    def fences(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Fence]:
+        """Fences that stand, or stood, over this run or one below it, the oldest first."""
+
     def __init__(
         self,
         *,
@@ -214,9 +219,10 @@ class Report(google.protobuf.message.Message):
         late_attempts: collections.abc.Iterable[global___LateAttempt] | None = ...,
         late_attempt_count: builtins.int = ...,
         small_print: collections.abc.Iterable[builtins.str] | None = ...,
+        fences: collections.abc.Iterable[global___Fence] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["run", b"run", "time", b"time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["complete", b"complete", "cut_seq", b"cut_seq", "descendant_run_ids", b"descendant_run_ids", "done", b"done", "durability", b"durability", "gaps", b"gaps", "in_flight", b"in_flight", "interrupted", b"interrupted", "last_seq", b"last_seq", "late_attempt_count", b"late_attempt_count", "late_attempts", b"late_attempts", "not_done", b"not_done", "pending", b"pending", "quiesced", b"quiesced", "run", b"run", "small_print", b"small_print", "store_epoch", b"store_epoch", "time", b"time", "unknown", b"unknown"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["complete", b"complete", "cut_seq", b"cut_seq", "descendant_run_ids", b"descendant_run_ids", "done", b"done", "durability", b"durability", "fences", b"fences", "gaps", b"gaps", "in_flight", b"in_flight", "interrupted", b"interrupted", "last_seq", b"last_seq", "late_attempt_count", b"late_attempt_count", "late_attempts", b"late_attempts", "not_done", b"not_done", "pending", b"pending", "quiesced", b"quiesced", "run", b"run", "small_print", b"small_print", "store_epoch", b"store_epoch", "time", b"time", "unknown", b"unknown"]) -> None: ...
 
 global___Report = Report
 

@@ -21,7 +21,7 @@ from grant_service.core.lifecycle.questions import (
 )
 from grant_service.core.lifecycle.spendings import hold, let_go, run_out, short_of, take
 from grant_service.core.scope import Rule, choose
-from grant_service.core.store import State
+from grant_service.core.store import State, View
 
 _SAID_NO = "a person said no"
 _NOBODY_SAID_YES = "nobody agreed in time"
@@ -176,7 +176,7 @@ def _not_same(existing: Action, call: Call, intent: Intent) -> Refusal | None:
     return None
 
 
-def _not_open(state: State, action: Action) -> Refusal | None:
+def _not_open(state: View, action: Action) -> Refusal | None:
     """Refuse an action that is not, or no longer, waiting for its commit or for a person."""
     if action.state is ActionState.PERMITTED:
         return Refusal(ErrorReason.ALREADY_PERMITTED)
@@ -203,10 +203,18 @@ def _denied(action: Action, cause: str) -> Refusal:
 
 
 def _not_permitted(state: State, by: Authority, action: Action) -> verbs.Permitted | Refusal | None:
-    """Answer the permit given before, or refuse a new one; None if a new one may be given."""
-    if action.state is ActionState.PERMITTED:
-        given = (action.fence, action.use_by, max(0, action.use_by - state.now))
+    """Answer the permit given before, as long as it can be used, or refuse one; None if one may be given.
+
+    A permit lasts no longer than its grant, so none is repeated when a fence is no longer looked for.
+    """
+    if action.state is ActionState.PERMITTED and state.now < action.use_by:
+        given = (action.fence, action.use_by, action.use_by - state.now)
         return verbs.Permitted(action.intent.op_id, *given, True, left(state, by))
+    return refusal_now(state, by, action)
+
+
+def refusal_now(state: View, by: Authority, action: Action) -> Refusal | None:
+    """Refuse a permit that was not given before, or None if it may be given now."""
     if refusal := _not_open(state, action):
         return refusal
     if action.state is ActionState.AWAITING_APPROVAL:
@@ -267,6 +275,8 @@ def abandon(state: State, command: verbs.Abandon) -> verbs.Abandoned | Refusal:
     if action.state in OUTCOMES:
         refusal = Refusal(ErrorReason.ALREADY_SETTLED, {"state": action.state})
         return kept(state, call, refusal, action.intent)
+    if action.state is ActionState.DENIED:
+        return kept(state, call, _denied(action, _SAID_NO), action.intent)
     seq = state.append(action.run_id, Kind.ABANDONED, {"op": command.op_id, "note": command.note})
     let_go(state, authority_of(state, command.grant), action)
     state.put(replace(action, state=ActionState.ABANDONED, settle_seq=seq))

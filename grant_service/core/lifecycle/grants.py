@@ -5,6 +5,7 @@ from dataclasses import replace
 from grant_service.core import verbs
 from grant_service.core.budget import budgets_text, wider
 from grant_service.core.errors import ErrorReason, Refusal
+from grant_service.core.fence import grant_mark, marks_of
 from grant_service.core.grant import MAX_CHAIN, Grant
 from grant_service.core.journal import Kind
 from grant_service.core.lifecycle import runs
@@ -97,7 +98,8 @@ def _delegate(state: State, call: Call, command: verbs.Delegate) -> verbs.Delega
     by = authority(state, call, "")
     if isinstance(by, Refusal):
         return by
-    if refusal := frozen(state, by.run.marks, command.scopes):
+    child = _child(command, by.run)
+    if refusal := frozen(state, _marks(by, child), command.scopes):
         return refusal
     above = by.grant
     if above.sealed:
@@ -108,7 +110,6 @@ def _delegate(state: State, call: Call, command: verbs.Delegate) -> verbs.Delega
     if isinstance(narrowed, Refusal):
         return narrowed
     scopes, narrows = narrowed
-    child = _child(command, by.run)
     existing = state.grant(command.grant_id)
     if existing:
         return _delegate_again(state, command, existing, scopes, above, child)
@@ -120,6 +121,13 @@ def _delegate(state: State, call: Call, command: verbs.Delegate) -> verbs.Delega
     if root:
         state.put(replace(root, delegations=root.delegations + 1))
     return verbs.Delegated(grant, by.run.subject, run and state.run(run.run_id), replayed=False)
+
+
+def _marks(by: Authority, child: verbs.Open | None) -> tuple[str, ...]:
+    """Write what fences would know the new grant by, but for its own id."""
+    chain = map(grant_mark, (one.grant_id for one in by.grants))
+    own = marks_of(child.run_id, "", child.agent, "", child.labels) if child else []
+    return (*by.run.marks, *own, *chain)
 
 
 def _narrowed(above: Grant, asked: tuple[Scope, ...]) -> tuple[tuple[Scope, ...], tuple[int, ...]] | Refusal:

@@ -16,7 +16,7 @@ from grant_service.core.grant import Grant, GrantRef
 from grant_service.core.journal import MAX_REFUSALS_KEPT, Kind
 from grant_service.core.run import Run, RunState
 from grant_service.core.scope import Scope, action_covers
-from grant_service.core.store import State
+from grant_service.core.store import State, View
 
 Details = Mapping[str, str]
 
@@ -60,14 +60,14 @@ class Authority:
         return (*self.runs, *self.grants)
 
 
-def clock_unsure(state: State) -> Refusal | None:
+def clock_unsure(state: View) -> Refusal | None:
     """Refuse to give authority by a clock that has gone back further than a correction would."""
     if state.behind_ms > CLOCK_TOLERANCE_MS:
         return Refusal(ErrorReason.CLOCK_UNSURE, {"behind_ms": str(state.behind_ms)})
     return None
 
 
-def own_grant(state: State, call: Call) -> Grant | Refusal:
+def own_grant(state: View, call: Call) -> Grant | Refusal:
     """Find the grant the token points to; it must be present, and the caller's own."""
     ref, grant = call.grant, state.grant(call.grant.grant_id)
     told = (ref.run_id, ref.ancestors, ref.chain)
@@ -78,7 +78,7 @@ def own_grant(state: State, call: Call) -> Grant | Refusal:
     return grant
 
 
-def authority(state: State, call: Call, action: str, known: Action | None = None) -> Authority | Refusal:
+def authority(state: View, call: Call, action: str, known: Action | None = None) -> Authority | Refusal:
     """Clear the grant: sure clock, own grant, every run of the path, every grant of the chain, no fence.
 
     `action` is what it is to be used for, '' for nothing that is an action; `known` is the action on record.
@@ -104,7 +104,7 @@ def authority(state: State, call: Call, action: str, known: Action | None = None
     return refusal
 
 
-def authority_of(state: State, ref: GrantRef) -> Authority:
+def authority_of(state: View, ref: GrantRef) -> Authority:
     """Find the records a token names, those that are gone left out."""
     return Authority(
         tuple(grant for link in ref.links if (grant := state.grant(link))),
@@ -112,7 +112,7 @@ def authority_of(state: State, ref: GrantRef) -> Authority:
     )
 
 
-def ended(state: State, path: tuple[str, ...], run_id: str) -> Refusal | None:
+def ended(state: View, path: tuple[str, ...], run_id: str) -> Refusal | None:
     """Refuse if any run of the path has ended, the root asked first."""
     for link in path:
         run = state.run(link)
@@ -130,7 +130,7 @@ def ended(state: State, path: tuple[str, ...], run_id: str) -> Refusal | None:
     return None
 
 
-def end_details(state: State, run: Run, run_id: str) -> Details:
+def end_details(state: View, run: Run, run_id: str) -> Details:
     """Say how a run was ended, for whoever is refused because of it."""
     details = {"run": run_id, "ended_run": run.run_id, "stop_reason": run.end_reason}
     details |= {"actor": run.end_actor, "note": run.end_note, "tag": run.end_tag}
@@ -139,7 +139,7 @@ def end_details(state: State, run: Run, run_id: str) -> Details:
     return {name: value for name, value in details.items() if value}
 
 
-def chain_broken(state: State, ref: GrantRef) -> Refusal | None:
+def chain_broken(state: View, ref: GrantRef) -> Refusal | None:
     """Refuse if any grant of the chain is gone, of another epoch or ended, the first one asked first."""
     for link in ref.links:
         grant = state.grant(link)
@@ -154,16 +154,16 @@ def chain_broken(state: State, ref: GrantRef) -> Refusal | None:
     return None
 
 
-def fenced(state: State, by: Authority, action: str) -> Refusal | None:
+def fenced(state: View, by: Authority, action: str) -> Refusal | None:
     """Refuse if a fence stands over this authority, the oldest one named."""
     marks = (*by.run.marks, *(grant_mark(one.grant_id) for one in by.grants))
     over = _found(state, marks, action_anchors(action))
     names, root_seq = frozenset(marks), by.grant.root_seq
     hits = [one for one in over if one.refuses(root_seq, state.now) and one.selector.names(names, action)]
-    return _fence_refusal(state, hits)
+    return fence_refusal(state, hits)
 
 
-def frozen(state: State, marks: tuple[str, ...], scopes: Iterable[Scope]) -> Refusal | None:
+def frozen(state: View, marks: tuple[str, ...], scopes: Iterable[Scope]) -> Refusal | None:
     """Refuse to give out what is frozen: everything, or a scope all of whose actions are."""
     patterns = [scope.action for scope in scopes]
     over = _found(state, marks, (anchor for one in patterns for anchor in action_anchors(one)))
@@ -174,16 +174,17 @@ def frozen(state: State, marks: tuple[str, ...], scopes: Iterable[Scope]) -> Ref
         asked = any(action_covers(frozen_action, one) for one in patterns)
         return fence.blocks(state.now) and asked and all(mark in names for mark in fence.selector.marks)
 
-    return _fence_refusal(state, [one for one in over if forbids(one)])
+    return fence_refusal(state, [one for one in over if forbids(one)])
 
 
-def _found(state: State, marks: Iterable[str], actions: Iterable[str]) -> list[Fence]:
+def _found(state: View, marks: Iterable[str], actions: Iterable[str]) -> list[Fence]:
     """Look up the fences under these anchors, each once."""
     anchors = dict.fromkeys([*marks, *actions, EVERYTHING])
     return [fence for anchor in anchors for fence in state.fences_at(anchor)]
 
 
-def _fence_refusal(state: State, hits: list[Fence]) -> Refusal | None:
+def fence_refusal(state: View, hits: list[Fence]) -> Refusal | None:
+    """Refuse for the oldest of some fences."""
     if not hits:
         return None
     fence = min(hits, key=lambda one: one.seq)
@@ -222,12 +223,12 @@ def own_action(state: State, call: Call) -> Action | Refusal:
     return action
 
 
-def left(state: State, by: Authority) -> dict[str, int]:
+def left(state: View, by: Authority) -> dict[str, int]:
     """Tell what is left in each budget that applies, as the records are now."""
     return remaining((budget for owner in fresh(state, by) for budget in owner.budgets), state.now)
 
 
-def fresh(state: State, by: Authority) -> list[Run | Grant]:
+def fresh(state: View, by: Authority) -> list[Run | Grant]:
     """Find the records again: they may have been written since."""
     runs = [state.run(one.run_id) for one in by.runs]
     grants = [state.grant(one.grant_id) for one in by.grants]
@@ -241,17 +242,25 @@ def budgets_of(owners: Iterable[Run | Grant]) -> Iterable[tuple[Run | Grant, Bud
 
 def kept(state: State, call: Call, refusal: Refusal, intent: Intent | None = None) -> Refusal:
     """Say what was refused, and leave a line in the run's journal: an attempt is evidence too."""
+    refusal = told(call, refusal, intent)
     if refusal.reason in _ANONYMOUS:
         return refusal
-    details = {"run": call.grant.run_id, "grant": call.grant.grant_id, "op": call.op_id}
-    if intent:
-        details |= {"action": intent.action, "resource": intent.resource}
-    details |= refusal.details
-    run = state.run(call.grant.run_id)
+    details, run = refusal.details, state.run(call.grant.run_id)
     # A call that waits for a person comes again and again, and is on record already.
     if run and refusal.reason is not ErrorReason.AWAITING_APPROVAL:
         if run.refusals < MAX_REFUSALS_KEPT:
             data = {"verb": call.verb, "reason": refusal.reason.value}
             state.append(run.run_id, Kind.REFUSED, data | {k: details[k] for k in _KEPT if k in details})
         state.put(replace(run, refusals=run.refusals + 1))
+    return refusal
+
+
+def told(call: Call, refusal: Refusal, intent: Intent | None = None) -> Refusal:
+    """Say of a refusal what was refused; empty values are left out."""
+    if refusal.reason in _ANONYMOUS:
+        return refusal
+    details = {"run": call.grant.run_id, "grant": call.grant.grant_id, "op": call.op_id}
+    if intent:
+        details |= {"action": intent.action, "resource": intent.resource}
+    details |= refusal.details
     return Refusal(refusal.reason, {name: value for name, value in details.items() if value})
