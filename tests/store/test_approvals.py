@@ -337,6 +337,16 @@ async def test_an_approved_action_can_be_abandoned(play: Player) -> None:
     refused(await play.deny(), ErrorReason.NOT_AWAITING)
 
 
+async def test_a_denied_action_stays_denied(play: Player) -> None:
+    """To abandon it is refused with what the person said, so that the report goes on saying it."""
+    grant = await waiting(play)
+    done(await play.deny(note="no"))
+    details = refused(await play.abandon(grant), ErrorReason.DENIED)
+    assert (details["cause"], details["note"]) == ("a person said no", "no")
+    assert (await play.read_action()).state is ActionState.DENIED
+    assert done(await play.deny()).replayed
+
+
 async def test_a_run_that_is_cancelled_waits_for_nobody(play: Player) -> None:
     """Agreeing is refused with the cancel, and so is a commit of what was agreed to before; a no is taken."""
     grant = await waiting(play)

@@ -437,6 +437,14 @@ async def test_what_was_incurred_up_to_the_limit_ends_nothing(play: Player) -> N
     assert (await play.budgets("run"))["run.usd"] == (18, 0, 0)
 
 
+async def test_what_was_taken_is_a_number_every_store_can_hold(play: Player) -> None:
+    """However much more is told as used up, the count stops where all stores still count alike."""
+    grant = await ready(play, Budget("usd", 1, REFUSE))
+    for op in range(6):
+        done(await play.spend(grant, MAX_AMOUNT, f"{op}", incurred=True))
+    assert (await play.budgets("run"))["run.usd"] == (4 * MAX_AMOUNT, 0, 0)
+
+
 async def test_a_spending_is_on_record(play: Player) -> None:
     """Its line has the grant, budget and amount; incurred is told."""
     grant = await ready(play)
@@ -538,6 +546,18 @@ async def test_what_waited_in_vain_is_free_when_its_time_is_over(play: Player) -
     await play.rig.advance(60 * SECOND - 1)
     assert (await play.budgets("run"))["run.usd"] == (0, 4, 6)
     await play.rig.advance(1)
+    assert (await play.budgets("run"))["run.usd"] == (0, 0, 10)
+
+
+async def test_what_was_denied_is_held_until_it_expires(play: Player) -> None:
+    """A person's no is told without asking what it is a no to; the amount comes back by itself."""
+    await play.open(budgets=USD)
+    grant = await play.issue(scopes=WAITS)
+    done(await play.prepare(grant, paid("1", 4), wait_ms=60 * SECOND))
+    done(await play.deny("1"))
+    refused(await play.abandon(grant, "1"), ErrorReason.DENIED)
+    assert (await play.budgets("run"))["run.usd"] == (0, 4, 6)
+    await play.rig.advance(60 * SECOND)
     assert (await play.budgets("run"))["run.usd"] == (0, 0, 10)
 
 

@@ -289,6 +289,37 @@ async def test_a_scope_that_lies_wholly_in_what_is_frozen_is_not_given_out(
     assert isinstance(answer, Refusal) == (refused_at == "prepare"), answer
 
 
+@pytest.mark.parametrize(
+    ("marks", "action", "blocked"),
+    [
+        (["agent=writer"], "", True),
+        (["label=step=2"], "email.*", True),
+        (["run=below"], "", True),
+        (["agent=writer", "tenant=t-1"], "", True),
+        (["grant=above"], "email.*", True),
+        (["grant=first"], "email.send", True),
+        (["agent=writer"], "sms.*", False),
+        (["agent=editor"], "", False),
+        (["agent=writer", "tenant=t-2"], "", False),
+        (["grant=child"], "", False),
+    ],
+)
+async def test_nothing_is_handed_on_into_what_is_frozen(
+    play: Player, marks: list[str], action: str, blocked: bool
+) -> None:
+    """A freeze that names the run to be opened, or a grant above, with what it blocks, refuses it."""
+    await play.open(tenant="t-1")
+    above = await play.delegate(await play.issue(grant="first"), "above")
+    done(await play.freeze(*marks, action=action))
+    child = verbs.Open("below", 0, DAY, agent="writer", labels={"step": "2"})
+    answer = await play.try_delegate(above, scopes=(Scope("email.send"),), child=child)
+    if blocked:
+        refused(answer, FENCED)
+        assert await play.store.runs(["below"]) == [None]
+    else:
+        done(answer)
+
+
 async def test_a_lifted_freeze_blocks_nothing_and_resurrects_nothing(play: Player) -> None:
     """New grants are issued again; what was issued before it stays dead."""
     before = await play.ready()
@@ -465,6 +496,16 @@ async def test_a_lifted_freeze_is_looked_for_while_its_victims_may_live(play: Pl
     await play.rig.advance(HOUR)
     done(await play.revoke("run=x", fence="x"))
     assert await standing(play) == {"x"}
+
+
+async def test_a_freeze_that_was_let_go_is_not_looked_for_again_when_it_is_lifted(play: Player) -> None:
+    """Lifting only says that it is over."""
+    done(await play.freeze("run=run", ttl_ms=SECOND, kill_ms=HOUR))
+    await play.rig.advance(SECOND)
+    done(await play.freeze("run=run", fence="next", kill_ms=HOUR))
+    assert await standing(play) == {"next"}
+    assert not done(await play.lift()).fence.standing
+    assert await standing(play) == {"next"}
 
 
 async def test_a_fence_that_a_new_one_covers_is_not_looked_for_any_more(play: Player) -> None:
