@@ -32,10 +32,7 @@ METHODS: dict[str, Any] = {method.name: method for service in SERVICES.values() 
 assert len(METHODS) == sum(len(service.methods) for service in SERVICES.values())
 
 #: The verbs that are in the contract and come later.
-LATER = {
-    *("DelegateGrant", "SpendBudget", "RevokeGrants", "FreezeGrants", "LiftFence", "ApproveAction"),
-    *("DenyAction", "ResolveAction", "UndoRun", "WatchEntries", "ExplainRefusal"),
-}
+LATER = {"ResolveAction", "UndoRun", "WatchEntries"}
 
 MAILTO = "mailto:team@example.com"
 
