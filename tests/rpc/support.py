@@ -164,6 +164,21 @@ class Served:
         await self.tool("PrepareAction", grant_token=token, intent=intent(op_id))
         return (await self.tool("CommitAction", **commit(token, op_id))).permit
 
+    async def delegate(self, token: str, *scopes: dict[str, Any], **fields: Any) -> Any:
+        """Hand on part of a grant, as the tool that holds it."""
+        return await self.tool(
+            "DelegateGrant", grant_token=token, scopes=scopes or [{"action": "*"}], **fields
+        )
+
+    async def prepare(self, token: str, op_id: str, **fields: Any) -> Any:
+        """Prepare an action."""
+        return await self.tool("PrepareAction", grant_token=token, intent=intent(op_id, **fields))
+
+    async def fence(self, verb: str, fence_id: str = "", **selector: Any) -> Any:
+        """Revoke or freeze as an operator: `verb` is Revoke or Freeze."""
+        told = {"request_id": fence_id, "selector": selector, "reason": errors_pb2.STOP_REASON_INCIDENT}
+        return await self.operator(f"{verb}Grants", **told)
+
     async def cancel(self, run_id: str = "r-1", **fields: Any) -> Any:
         """Cancel a run as an operator."""
         return await self.operator("CancelRun", **cancel(run_id, **fields))
