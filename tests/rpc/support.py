@@ -156,6 +156,10 @@ class Served:
     async def grant(self, run_id: str = "r-1", *scopes: dict[str, Any], **fields: Any) -> str:
         """Open a run, if it is not, and answer the token of a grant for it."""
         await self.issuer("OpenRun", run_id=run_id)
+        return await self.grant_for(run_id, *scopes, **fields)
+
+    async def grant_for(self, run_id: str, *scopes: dict[str, Any], **fields: Any) -> str:
+        """Answer the token of a grant for an open run."""
         issued = await self.issuer("IssueGrant", run_id=run_id, scopes=scopes or [{"action": "*"}], **fields)
         return str(issued.grant_token)
 
