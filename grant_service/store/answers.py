@@ -4,17 +4,27 @@ A reply is trusted only in the shape that was agreed: anything else is an error 
 TypeError), never a default.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from grant_service.core import verbs
-from grant_service.core.action import ActionState
+from grant_service.core.action import Action, ActionState
 from grant_service.core.errors import ErrorReason, Refusal, StoreFailed
+from grant_service.core.fence import Fence
+from grant_service.core.grant import Grant
 from grant_service.core.journal import Entry, Kind
 from grant_service.core.run import Run, RunState
 from grant_service.core.store import Durability, Standing
-from grant_service.store.records import grant_from, path_from, run_from
+from grant_service.store.records import (
+    action_from,
+    approval_from,
+    fence_from,
+    grant_from,
+    path_from,
+    run_from,
+)
 
 A = TypeVar("A")
 
@@ -22,6 +32,7 @@ A = TypeVar("A")
 _WORDS = {
     "open": "OPENED",
     "issue": "ISSUED",
+    "delegate": "DELEGATED",
     "prepare": "PREPARED",
     "commit": "PERMITTED",
     "perform": "PERMITTED",
@@ -29,6 +40,12 @@ _WORDS = {
     "abandon": "ABANDONED",
     "cancel": "CANCELLED",
     "finish": "FINISHED",
+    "spend": "SPENT",
+    "revoke": "REVOKED",
+    "freeze": "FROZEN",
+    "lift": "LIFTED",
+    "approve": "APPROVED",
+    "deny": "DENIED",
     "standing": "STANDING",
     "standing_when_full": "STANDING",
 }
@@ -76,16 +93,33 @@ def issued(replayed: bool, rest: list[str]) -> verbs.Issued:
     return verbs.Issued(grant_from(fields(grant)), subject, replayed)
 
 
+def delegated(replayed: bool, rest: list[str]) -> verbs.Delegated:
+    """Read the answer of delegate."""
+    subject, size, *words = rest
+    child, grant = words[: int(size)], words[int(size) :]
+    run = run_from(fields(child)) if child else None
+    return verbs.Delegated(grant_from(fields(grant)), subject, run, replayed)
+
+
 def prepared(op_id: str, replayed: bool, rest: list[str]) -> verbs.Prepared:
     """Read the answer of prepare."""
-    seq, expire_time = map(int, rest)
-    return verbs.Prepared(op_id, seq, expire_time, replayed)
+    seq, expire_time, state, left, *said = rest
+    approval = approval_from(fields(said)) if said else None
+    when = (int(seq), int(expire_time))
+    return verbs.Prepared(op_id, *when, replayed, ActionState(state), approval, _remaining(left))
 
 
 def permitted(op_id: str, replayed: bool, rest: list[str]) -> verbs.Permitted:
     """Read the answer of commit and perform."""
-    fence, use_by, left_ms = map(int, rest)
-    return verbs.Permitted(op_id, fence, use_by, left_ms, replayed)
+    *numbers, left = rest
+    fence, use_by, left_ms = map(int, numbers)
+    return verbs.Permitted(op_id, fence, use_by, left_ms, replayed, _remaining(left))
+
+
+def spent(op_id: str, replayed: bool, rest: list[str]) -> verbs.Spent:
+    """Read the answer of spend."""
+    seq, left = rest
+    return verbs.Spent(op_id, int(seq), replayed, _remaining(left))
 
 
 def settled(op_id: str, replayed: bool, rest: list[str]) -> verbs.Settled:
@@ -111,6 +145,28 @@ def finished(replayed: bool, rest: list[str]) -> verbs.Finished:
     return verbs.Finished(run_from(fields(rest)), replayed)
 
 
+def fenced(replayed: bool, rest: list[str]) -> verbs.Fenced:
+    """Read the answer of revoke and freeze."""
+    return verbs.Fenced(fence_from(fields(rest)), replayed)
+
+
+def lifted(replayed: bool, rest: list[str]) -> verbs.Lifted:
+    """Read the answer of lift."""
+    return verbs.Lifted(fence_from(fields(rest)), replayed)
+
+
+def approved(op_id: str, replayed: bool, rest: list[str]) -> verbs.Approved:
+    """Read the answer of approve."""
+    seq, until = map(int, rest)
+    return verbs.Approved(op_id, seq, until, replayed)
+
+
+def denied(op_id: str, replayed: bool, rest: list[str]) -> verbs.Denied:
+    """Read the answer of deny."""
+    (seq,) = rest
+    return verbs.Denied(op_id, int(seq), replayed)
+
+
 def standing(durability: Callable[[], Durability], trouble: str, _: bool, rest: list[str]) -> Standing:
     """Read the answer of standing."""
     epoch, now, seq = rest
@@ -120,9 +176,30 @@ def standing(durability: Callable[[], Durability], trouble: str, _: bool, rest: 
 def run(run_id: str, flat: list[str]) -> Run | None:
     """Read a run's hash."""
     found = run_from(fields(flat)) if flat else None
-    if found and found.run_id != run_id:
-        raise ValueError("the record belongs to another run")
-    return found
+    return _of(found, found and found.run_id, run_id)
+
+
+def grant(grant_id: str, flat: list[str]) -> Grant | None:
+    """Read a grant's hash."""
+    found = grant_from(fields(flat)) if flat else None
+    return _of(found, found and found.grant_id, grant_id)
+
+
+def action(run_id: str, op_id: str, flat: list[str]) -> Action | None:
+    """Read an action's hash."""
+    found = action_from(fields(flat)) if flat else None
+    return _of(found, found and (found.run_id, found.intent.op_id), (run_id, op_id))
+
+
+def _of(record: A | None, named: object, asked: object) -> A | None:
+    if record is not None and named != asked:
+        raise ValueError("the record belongs to another one")
+    return record
+
+
+def fence(kept: str) -> Fence:
+    """Read a fence."""
+    return fence_from(json.loads(kept))
 
 
 def entry(run_id: str, row: list[Any]) -> Entry:
@@ -139,3 +216,8 @@ def fields(flat: list[str]) -> dict[str, str]:
 
 def _flag(text: str) -> bool:
     return {"0": False, "1": True}[text]
+
+
+def _remaining(text: str) -> dict[str, int]:
+    pairs = (one.split("=") for one in sorted(text.split(",")) if one)
+    return {name: int(amount) for name, amount in pairs}

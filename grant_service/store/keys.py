@@ -7,6 +7,8 @@ The scripts set the expiry; they never make a name.
 from collections.abc import Sequence
 from enum import StrEnum
 
+from grant_service.core.fence import FENCES
+
 
 class Life(StrEnum):
     """How long a key lives."""
@@ -20,12 +22,18 @@ class Life(StrEnum):
 
 
 LIVES = {
-    "meta": Life.PERMANENT,  # hash {seq, now}: the last number given, the highest time seen
+    "meta": Life.PERMANENT,  # hash {seq, now, standing}: last number, highest time seen, standing fences
     "runs": Life.PERMANENT,  # sorted set open_seq -> run id; reading it prunes runs that are gone
+    "active": Life.PERMANENT,  # the same, of runs that nobody ended
+    "awaiting": Life.PERMANENT,  # sorted set prepare_seq -> run/op of what waits for a person; pruned too
+    "fences": Life.PERMANENT,  # hash id -> a fence: records.fence_fields as JSON
+    "standing": Life.PERMANENT,  # sorted set kill_until -> id of a fence that commits look for
+    "anchors": Life.PERMANENT,  # hash anchor -> ids of the standing fences under it, comma-separated
     "run": Life.TOMBSTONE,  # hash, as in records.run_fields
     "journal": Life.RUN,  # stream; an entry's id is `<seq>-0`, its fields kind, time and the data
     "grant": Life.RUN,  # hash, as in records.grant_fields
     "action": Life.RUN,  # hash, as in records.action_fields
+    "spending": Life.RUN,  # hash, as in records.spending_fields
 }
 
 
@@ -36,6 +44,11 @@ class Keys:
         self.stem = f"{prefix}:{{{partition}}}:"
         self.meta = f"{self.stem}meta"
         self.runs = f"{self.stem}runs"
+        self.active = f"{self.stem}active"
+        self.awaiting = f"{self.stem}awaiting"
+        self.fences = f"{self.stem}fences"
+        self.standing = f"{self.stem}standing"
+        self.anchors = f"{self.stem}anchors"
 
     def run(self, run_id: str) -> str:
         """Name a run's record."""
@@ -46,19 +59,33 @@ class Keys:
         return [self.run(run_id) for run_id in run_ids]
 
     def journal(self, run_id: str) -> str:
-        """Name a run's journal."""
+        """Name a run's journal, or that of the fences, which stays for ever."""
         return f"{self.stem}journal:{run_id}"
+
+    def journals(self, run_ids: Sequence[str]) -> list[str]:
+        """Name the journals of the runs of a path."""
+        return [self.journal(run_id) for run_id in run_ids]
 
     def grant(self, grant_id: str) -> str:
         """Name a grant."""
         return f"{self.stem}grant:{grant_id}"
 
+    def chain(self, grant_ids: Sequence[str]) -> list[str]:
+        """Name the grants of a chain."""
+        return [self.grant(grant_id) for grant_id in grant_ids]
+
     def action(self, run_id: str, op_id: str) -> str:
         """Name an action of a run."""
         return f"{self.stem}action:{run_id}:{op_id}"
+
+    def spending(self, run_id: str, op_id: str) -> str:
+        """Name a spending of a run."""
+        return f"{self.stem}spending:{run_id}:{op_id}"
 
     def life(self, key: str) -> Life:
         """Tell how long a key lives; a key that is not named here is an error."""
         if not key.startswith(self.stem):
             raise KeyError(key)
+        if key == self.journal(FENCES):
+            return Life.PERMANENT
         return LIVES[key.removeprefix(self.stem).partition(":")[0]]

@@ -304,8 +304,9 @@ def _budgets_from(text: str) -> tuple[Budget, ...]:
 
 def _budget_from(text: str) -> Budget:
     name, limit, policy, taken, reserved = text.split(" ")
-    held = tuple(tuple(map(int, slot.split(":"))) for slot in _list_from(reserved, ","))
-    return Budget(name, int(limit), Exhaustion(policy), int(taken), held)  # type: ignore[arg-type] # pairs, all
+    slots = (slot.split(":") for slot in _list_from(reserved, ","))
+    held = tuple((int(until), int(amount)) for until, amount in slots)
+    return Budget(name, int(limit), Exhaustion(policy), int(taken), held)
 
 
 def _costs_from(text: str) -> Costs:

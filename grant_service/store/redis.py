@@ -5,14 +5,16 @@ Python names the keys, sends the script and checks what comes back; every decisi
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, Self, TypeVar
 
 from redis.exceptions import RedisError
 
 from grant_service.core import verbs
-from grant_service.core.action import Intent
+from grant_service.core.budget import budgets_text, costs_text
 from grant_service.core.errors import ErrorReason, Refusal, StoreFailed, explain
+from grant_service.core.fence import FENCES
 from grant_service.core.grant import GrantRef
 from grant_service.core.run import labels_text
 from grant_service.core.scope import scopes_text
@@ -43,6 +45,16 @@ class ToolCommand(Protocol):
     def grant(self) -> GrantRef: ...
     @property
     def peer(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """What a tool's verb is asked about: the record, the keys it needs besides, and what it is told."""
+
+    op_id: str
+    record: str
+    more_keys: Sequence[str]
+    args: Sequence[Word]
 
 
 class RedisStore(RedisReads):
@@ -89,14 +101,17 @@ class RedisStore(RedisReads):
     async def open(self, command: verbs.Open) -> verbs.Opened | Refusal:
         """Open a run."""
         keys, parent = self._keys, command.parent
-        fixed = [keys.meta, keys.runs, keys.run(command.run_id), keys.journal(command.run_id)]
+        fixed = [keys.meta, keys.runs, keys.active, keys.run(command.run_id), keys.journal(command.run_id)]
         fixed += [keys.run(parent), keys.journal(parent)] if parent else []
-        content = (parent, command.subject, command.agent, command.tenant, labels_text(command.labels))
+        content = (parent, command.subject, command.agent, command.tenant, *_opening(command))
 
         def attempt(path: Path) -> Awaitable[verbs.Opened | Refusal | answers.OtherPath]:
-            args = (command.run_id, ",".join(path), command.ttl_ms, command.keep_ms, *content)
+            when = (command.ttl_ms, command.keep_ms)
             return self._decisions.decide(
-                self._scripts["open"], [*fixed, *keys.path(path)], args, answers.opened
+                self._scripts["open"],
+                [*fixed, *keys.path(path)],
+                (command.run_id, ",".join(path), *when, *content),
+                answers.opened,
             )
 
         return await _along_path((parent or command.run_id,), attempt)
@@ -104,58 +119,123 @@ class RedisStore(RedisReads):
     async def issue(self, command: verbs.Issue) -> verbs.Issued | Refusal:
         """Issue a grant."""
         keys, run_id = self._keys, command.run_id
-        fixed = [keys.meta, keys.journal(run_id), keys.grant(command.grant_id)]
-        used = ",".join("0" for _ in command.scopes)
-        content = (command.audience, scopes_text(command.scopes), used, command.ttl_ms)
+        fixed = [keys.meta, keys.anchors, keys.fences, keys.journal(run_id), keys.grant(command.grant_id)]
 
         def attempt(path: Path) -> Awaitable[verbs.Issued | Refusal | answers.OtherPath]:
-            args = (command.grant_id, run_id, ",".join(path[:-1]), *content)
+            who = (command.grant_id, run_id, ",".join(path[:-1]), command.audience)
+            args: Sequence[Word] = (*who, *_granting(command))
             return self._decisions.decide(
                 self._scripts["issue"], [*fixed, *keys.path(path)], args, answers.issued
             )
 
         return await _along_path((run_id,), attempt)
 
+    async def delegate(self, command: verbs.Delegate) -> verbs.Delegated | Refusal:
+        """Hand on part of a grant."""
+        keys, child = self._keys, command.child
+        args: list[Word] = [command.grant_id, command.audience, *_granting(command), command.max_delegations]
+        more: list[str] = []
+        if child:
+            args += [child.run_id, child.ttl_ms, child.keep_ms, child.agent, *_opening(child)]
+            more = [keys.runs, keys.active, keys.run(child.run_id), keys.journal(child.run_id)]
+        asking = _Asking("", keys.grant(command.grant_id), more, args)
+        return await self._act("delegate", command, asking, answers.delegated)
+
     async def prepare(self, command: verbs.Prepare) -> verbs.Prepared | Refusal:
         """Record an intended action."""
-        args: Sequence[Word] = (*_words(command.intent), command.max_actions, command.ttl_ms)
-        return await self._act("prepare", command, command.intent.op_id, args, answers.prepared)
+        asking = self._intent(command, command.ttl_ms)
+        return await self._act("prepare", command, asking, partial(answers.prepared, asking.op_id))
 
     async def commit(self, command: verbs.Commit) -> verbs.Permitted | Refusal:
         """Decide whether a prepared action may happen."""
-        args = (command.digest, command.use_ms)
-        return await self._act("commit", command, command.op_id, args, answers.permitted)
+        asking = self._action(command, (), (command.digest, command.use_ms))
+        return await self._act("commit", command, asking, partial(answers.permitted, asking.op_id))
 
     async def perform(self, command: verbs.Perform) -> verbs.Permitted | Refusal:
         """Prepare and commit in one step."""
-        args: Sequence[Word] = (*_words(command.intent), command.max_actions, command.use_ms)
-        return await self._act("perform", command, command.intent.op_id, args, answers.permitted)
+        asking = self._intent(command, command.use_ms)
+        return await self._act("perform", command, asking, partial(answers.permitted, asking.op_id))
 
     async def settle(self, command: verbs.Settle) -> verbs.Settled | Refusal:
         """Record an outcome."""
-        args = (command.outcome.value, command.receipt, command.note)
-        return await self._act("settle", command, command.op_id, args, answers.settled)
+        asking = self._action(command, (), (command.outcome.value, command.receipt, command.note))
+        return await self._act("settle", command, asking, partial(answers.settled, asking.op_id))
 
     async def abandon(self, command: verbs.Abandon) -> verbs.Abandoned | Refusal:
         """Give up a prepared action."""
-        return await self._act("abandon", command, command.op_id, (command.note,), answers.abandoned)
+        asking = self._action(command, (self._keys.awaiting,), (command.note,))
+        return await self._act("abandon", command, asking, partial(answers.abandoned, asking.op_id))
+
+    async def spend(self, command: verbs.Spend) -> verbs.Spent | Refusal:
+        """Take from a budget."""
+        keys, ref, op_id = self._keys, command.grant, command.op_id
+        args = (command.budget, command.amount, "1" if command.incurred else "", command.max_spendings)
+        more = (keys.active, *keys.journals(ref.ancestors))
+        asking = _Asking(op_id, keys.spending(ref.run_id, op_id), more, args)
+        return await self._act("spend", command, asking, partial(answers.spent, op_id))
 
     async def cancel(self, command: verbs.Cancel) -> verbs.Cancelled:
         """End a run for good."""
-        keys, run_id = self._keys, command.run_id
-        names = [keys.meta, keys.run(run_id), keys.journal(run_id)]
         why = (command.reason.value, command.actor, command.note, command.tag)
-        args, make = (run_id, *why, TOMBSTONE_KEEP_MS), partial(answers.cancelled, run_id)
-        answer = await self._decide("cancel", names, args, make, self._control)
+        args = (command.run_id, *why, TOMBSTONE_KEEP_MS)
+        make = partial(answers.cancelled, command.run_id)
+        answer = await self._decide("cancel", self._ending(command.run_id), args, make, self._control)
         if not isinstance(answer, verbs.Cancelled):
             raise StoreFailed(ErrorReason.INTERNAL, cause="a cancel was refused")
         return answer
 
     async def finish(self, command: verbs.Finish) -> verbs.Finished | Refusal:
         """End a run that did its work."""
-        keys, run_id = self._keys, command.run_id
-        names = [keys.meta, keys.run(run_id), keys.journal(run_id)]
-        return await self._decide("finish", names, (run_id, command.actor, command.note), answers.finished)
+        args = (command.run_id, command.actor, command.note)
+        return await self._decide("finish", self._ending(command.run_id), args, answers.finished)
+
+    def _ending(self, run_id: str) -> list[str]:
+        keys = self._keys
+        return [keys.meta, keys.active, keys.run(run_id), keys.journal(run_id)]
+
+    async def revoke(self, command: verbs.Revoke) -> verbs.Fenced | Refusal:
+        """Kill what was issued before."""
+        return await self._fence("revoke", _fencing(command), answers.fenced)
+
+    async def freeze(self, command: verbs.Freeze) -> verbs.Fenced | Refusal:
+        """Kill what was issued before, and block what comes later."""
+        return await self._fence("freeze", (*_fencing(command), command.ttl_ms), answers.fenced)
+
+    async def lift(self, command: verbs.Lift) -> verbs.Lifted | Refusal:
+        """End a freeze."""
+        args = (command.fence_id, command.actor, command.note)
+        return await self._fence("lift", args, answers.lifted)
+
+    async def _fence(
+        self, verb: str, args: Sequence[Word], make: Callable[[bool, list[str]], A]
+    ) -> A | Refusal:
+        """Decide over the way on which no decision of a tool waits."""
+        keys = self._keys
+        names = [keys.meta, keys.anchors, keys.fences, keys.standing, keys.journal(FENCES)]
+        return await self._decide(verb, names, args, make, self._control)
+
+    async def approve(self, command: verbs.Approve) -> verbs.Approved | Refusal:
+        """Agree to an action."""
+        keys, run_id, op_id = self._keys, command.run_id, command.op_id
+        fixed = [keys.meta, keys.awaiting, keys.journal(run_id), keys.action(run_id, op_id)]
+        said = (command.ttl_ms, command.actor, command.note, command.amendment, command.amended_digest)
+
+        def attempt(path: Path) -> Awaitable[verbs.Approved | Refusal | answers.OtherPath]:
+            return self._control.decide(
+                self._scripts["approve"],
+                [*fixed, *keys.path(path)],
+                (run_id, ",".join(path[:-1]), op_id, command.digest, *said),
+                partial(answers.approved, op_id),
+            )
+
+        return await _along_path((run_id,), attempt)
+
+    async def deny(self, command: verbs.Deny) -> verbs.Denied | Refusal:
+        """Refuse an action."""
+        keys, run_id, op_id = self._keys, command.run_id, command.op_id
+        names = [keys.meta, keys.awaiting, keys.journal(run_id), keys.action(run_id, op_id)]
+        args, make = (run_id, op_id, command.actor, command.note), partial(answers.denied, op_id)
+        return await self._decide("deny", names, args, make, self._control)
 
     async def standing(self) -> Standing:
         """Tell how the store stands; the answer proves that it can write, or says that it has no room."""
@@ -177,20 +257,44 @@ class RedisStore(RedisReads):
         """Finish what is under way and let go of Redis."""
         await asyncio.gather(*(link.close() for link in self._links))
 
+    def _action(
+        self, command: verbs.Commit | verbs.Settle | verbs.Abandon, more: Sequence[str], args: Sequence[Word]
+    ) -> "_Asking":
+        """Ask about an action that is on record."""
+        record = self._keys.action(command.grant.run_id, command.op_id)
+        return _Asking(command.op_id, record, more, args)
+
+    def _intent(self, command: verbs.Prepare | verbs.Perform, own_ms: int) -> "_Asking":
+        """Ask to put an action on record."""
+        keys, ref, intent = self._keys, command.grant, command.intent
+        more = (keys.active, *keys.journals(ref.ancestors), keys.awaiting)
+        args: Sequence[Word] = (
+            intent.digest,
+            intent.action,
+            intent.resource,
+            intent.reversibility.value,
+            intent.compensation,
+            costs_text(intent.costs),
+            intent.summary,
+            command.max_actions,
+            command.wait_ms,
+            own_ms,
+        )
+        return _Asking(intent.op_id, keys.action(ref.run_id, intent.op_id), more, args)
+
     async def _act(
         self,
         verb: str,
         command: ToolCommand,
-        op_id: str,
-        args: Sequence[Word],
-        make: Callable[[str, bool, list[str]], A],
+        asking: "_Asking",
+        make: Callable[[bool, list[str]], A],
     ) -> A | Refusal:
-        """Decide a tool's verb: one round trip, the path being the token's."""
-        keys, grant = self._keys, command.grant
-        names = [keys.meta, keys.journal(grant.run_id), keys.grant(grant.grant_id)]
-        names += [keys.action(grant.run_id, op_id), *keys.path((*grant.ancestors, grant.run_id))]
-        who = (verb, grant.grant_id, grant.run_id, ",".join(grant.ancestors), command.peer, op_id)
-        return await self._decide(verb, names, (*who, *args), partial(make, op_id))
+        """Decide a tool's verb: one round trip, path and chain being the token's."""
+        keys, ref = self._keys, command.grant
+        names = [keys.meta, keys.anchors, keys.fences, keys.journal(ref.run_id), asking.record]
+        names += [*keys.chain(ref.links), *keys.path(ref.path), *asking.more_keys]
+        who = (verb, ref.grant_id, ref.run_id, ",".join(ref.ancestors), ",".join(ref.chain))
+        return await self._decide(verb, names, (*who, command.peer, asking.op_id, *asking.args), make)
 
     async def _decide(
         self,
@@ -219,6 +323,20 @@ async def _along_path(
     raise StoreFailed(ErrorReason.STORE_UNAVAILABLE, cause="the run kept being opened again")
 
 
-def _words(intent: Intent) -> tuple[str, ...]:
-    named = (intent.digest, intent.action, intent.resource)
-    return (*named, intent.reversibility.value, intent.compensation)
+def _opening(command: verbs.Open) -> tuple[str, ...]:
+    """Write the end of what open and delegate are told of a run."""
+    labels = [f"label={name}={value}" for name, value in sorted(command.labels.items())]
+    return (labels_text(command.labels), budgets_text(command.budgets), *labels)
+
+
+def _granting(command: verbs.Issue | verbs.Delegate) -> tuple[Word, ...]:
+    """Write what issue and delegate are told of a grant."""
+    sealed = "1" if command.sealed else ""
+    return (scopes_text(command.scopes), command.ttl_ms, budgets_text(command.budgets), sealed)
+
+
+def _fencing(command: verbs.Revoke | verbs.Freeze) -> tuple[Word, ...]:
+    """Write what revoke and freeze are told."""
+    selector = command.selector
+    named = (command.fence_id, "\n".join(selector.marks), selector.action, selector.text)
+    return (*named, command.reason.value, command.actor, command.note, command.kill_ms)

@@ -1,9 +1,12 @@
-"""Reading from Redis: runs, the list of runs, journals. Nothing here decides anything."""
+"""Reading from Redis: records, the lists of them, journals. Nothing here decides anything."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
+from grant_service.core.action import Action, ActionState
+from grant_service.core.fence import Fence
+from grant_service.core.grant import Grant
 from grant_service.core.journal import Entry
-from grant_service.core.run import Run
+from grant_service.core.run import Run, RunState
 from grant_service.store import answers
 from grant_service.store.asking import Asker, Word
 from grant_service.store.keys import Keys
@@ -24,33 +27,84 @@ class RedisReads:
         with self._control.distrusting():
             return [answers.run(run_id, reply) for run_id, reply in zip(ids, replies, strict=True)]
 
+    async def grants(self, ids: Sequence[str]) -> list[Grant | None]:
+        """Read grants by id."""
+        replies = await self._control.read(*(("HGETALL", self._keys.grant(grant_id)) for grant_id in ids))
+        with self._control.distrusting():
+            return [answers.grant(grant_id, reply) for grant_id, reply in zip(ids, replies, strict=True)]
+
+    async def actions(self, ids: Sequence[tuple[str, str]]) -> list[Action | None]:
+        """Read actions by run and op_id."""
+        replies = await self._control.read(*(("HGETALL", self._keys.action(*one)) for one in ids))
+        with self._control.distrusting():
+            return [answers.action(*one, reply) for one, reply in zip(ids, replies, strict=True)]
+
+    async def fences(self) -> list[Fence]:
+        """Read all fences."""
+        (kept,) = await self._control.read(("HVALS", self._keys.fences))
+        with self._control.distrusting():
+            return sorted((answers.fence(one) for one in kept), key=lambda one: one.seq)
+
     async def run_ids(self, before_seq: int, limit: int) -> list[tuple[int, str]]:
         """Read opened runs, the youngest first; take those whose records are gone off the list."""
+        return await self._page(self._keys.runs, before_seq, limit, frozenset(RunState))
+
+    async def active_run_ids(self, before_seq: int, limit: int) -> list[tuple[int, str]]:
+        """Read runs that nobody ended, the youngest first; take the others off the list."""
+        return await self._page(self._keys.active, before_seq, limit, frozenset({RunState.ACTIVE}))
+
+    async def _page(self, key: str, before_seq: int, limit: int, states: Set[str]) -> list[tuple[int, str]]:
         found: list[tuple[int, str]] = []
         highest = f"({before_seq}" if before_seq else "+inf"
         while (missing := limit - len(found)) > 0:
-            rows = await self._listed("ZREVRANGEBYSCORE", highest, "-inf", "WITHSCORES", "LIMIT", 0, missing)
-            found += await self._kept(rows)
+            words = (highest, "-inf", "WITHSCORES", "LIMIT", 0, missing)
+            rows = await self._listed("ZREVRANGEBYSCORE", key, *words)
+            found += await self._opened(key, rows, states)
             if len(rows) < missing:
                 break
             highest = f"({rows[-1][0]}"
         # Nobody pages to the end of a long list: a few taken at random keep it from growing for ever.
-        await self._kept(await self._listed("ZRANDMEMBER", _SAMPLE, "WITHSCORES"))
+        await self._opened(key, await self._listed("ZRANDMEMBER", key, _SAMPLE, "WITHSCORES"), states)
         return found
 
-    async def _listed(self, command: str, *words: Word) -> list[tuple[int, str]]:
-        (flat,) = await self._control.read((command, self._keys.runs, *words))
-        with self._control.distrusting():
-            return [(int(seq), run_id) for run_id, seq in answers.fields(flat).items()]
+    async def awaiting(self) -> list[tuple[str, str]]:
+        """Read which actions wait for a person, the oldest first; take the others off the list."""
+        key, keys = self._keys.awaiting, self._keys
+        rows = await self._listed("ZRANGEBYSCORE", key, "-inf", "+inf", "WITHSCORES")
+        records = [keys.action(*_action(name)) for _, name in rows]
+        waiting = frozenset({ActionState.AWAITING_APPROVAL})
+        return [_action(name) for _, name in await self._kept(key, rows, records, "prepare_seq", waiting)]
 
-    async def _kept(self, rows: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
-        """Keep the rows whose records say the same, and take the others off the list."""
-        stored = await self._control.read(
-            *(("HGET", self._keys.run(run_id), "open_seq") for _, run_id in rows)
-        )
-        gone = [seq for (seq, _), known in zip(rows, stored, strict=True) if known != str(seq)]
-        # By number, not by id: the id may have been opened again in the meantime, under a new number.
-        await self._control.read(*(("ZREMRANGEBYSCORE", self._keys.runs, seq, seq) for seq in gone))
+    async def _listed(self, command: str, key: str, *words: Word) -> list[tuple[int, str]]:
+        (flat,) = await self._control.read((command, key, *words))
+        with self._control.distrusting():
+            return [(int(seq), name) for name, seq in answers.fields(flat).items()]
+
+    async def _opened(
+        self, key: str, rows: Sequence[tuple[int, str]], states: Set[str]
+    ) -> list[tuple[int, str]]:
+        records = self._keys.path([run_id for _, run_id in rows])
+        return await self._kept(key, rows, records, "open_seq", states)
+
+    async def _kept(
+        self,
+        key: str,
+        rows: Sequence[tuple[int, str]],
+        records: Sequence[str],
+        field: str,
+        states: Set[str],
+    ) -> list[tuple[int, str]]:
+        """Keep the rows whose records say the same and stand so, and take the others off the list."""
+        stored = await self._control.read(*(("HMGET", record, field, "state") for record in records))
+        with self._control.distrusting():
+            known = [(seq, state) for seq, state in stored]
+        gone = {
+            seq
+            for (seq, _), (known_seq, state) in zip(rows, known, strict=True)
+            if known_seq != str(seq) or state not in states
+        }
+        # By number, not by name: the name may have been given again in the meantime, under a new number.
+        await self._control.read(*(("ZREMRANGEBYSCORE", key, seq, seq) for seq in gone))
         return [row for row in rows if row[0] not in gone]
 
     async def journal(self, run_id: str, after_seq: int, limit: int) -> list[Entry]:
@@ -59,3 +113,8 @@ class RedisReads:
         (rows,) = await self._control.read(words)
         with self._control.distrusting():
             return [answers.entry(run_id, row) for row in rows]
+
+
+def _action(name: str) -> tuple[str, str]:
+    run_id, _, op_id = name.partition("/")
+    return run_id, op_id

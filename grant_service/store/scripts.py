@@ -10,32 +10,45 @@ from functools import cache
 from importlib import resources
 
 from grant_service.core.clock import CLOCK_TOLERANCE_MS
+from grant_service.core.grant import MAX_CHAIN
 from grant_service.core.journal import MAX_REFUSALS_KEPT
 from grant_service.core.run import MAX_DEPTH
 
+#: What the verbs of a tool need.
+_CLEARED = ("_pattern", "_fence", "_tool", "_owners")
+
 #: What each script needs beside the rules, in order.
 PARTS: dict[str, tuple[str, ...]] = {
-    "open": ("_run",),
-    "issue": (),
-    "prepare": ("_action", "_scope", "_prepare"),
-    "commit": ("_action", "_permit"),
-    "perform": ("_action", "_scope", "_prepare", "_permit"),
-    "settle": ("_action",),
-    "abandon": ("_action",),
-    "cancel": ("_run",),
+    "open": ("_run", "_budget", "_open"),
+    "issue": ("_pattern", "_fence", "_frozen", "_budget", "_grant"),
+    "delegate": (*_CLEARED, "_frozen", "_budget", "_narrow", "_grant", "_run", "_open"),
+    "prepare": (*_CLEARED, "_action", "_open_action", "_scope", "_cancel", "_exhaust", "_prepare"),
+    "commit": (*_CLEARED, "_action", "_open_action", "_permit"),
+    "perform": (*_CLEARED, "_action", "_open_action", "_scope", "_cancel", "_exhaust", "_prepare", "_permit"),
+    "settle": ("_tool", "_action", "_own_action"),
+    "abandon": (*_CLEARED, "_action", "_own_action"),
+    "spend": (*_CLEARED, "_cancel", "_exhaust"),
+    "cancel": ("_run", "_cancel"),
     "finish": (),
+    "revoke": ("_fence", "_fences", "_set_fence"),
+    "freeze": ("_fence", "_fences", "_set_fence"),
+    "lift": ("_fence", "_fences"),
+    "approve": ("_awaiting",),
+    "deny": ("_awaiting",),
     "standing": (),
     "standing_when_full": (),
 }
 
 #: What still works when Redis is at its maxmemory: ending things, and saying what became of them.
-ALLOW_OOM = frozenset({"cancel", "settle", "abandon", "finish", "standing_when_full"})
+ALLOW_OOM = frozenset(
+    {"cancel", "settle", "abandon", "finish", "revoke", "freeze", "deny", "standing_when_full"}
+)
 
 #: Scripts that are another one's file under another header.
 _FILES = {"standing_when_full": "standing"}
 
 _CONSTANTS = (
-    f"local CLOCK_TOLERANCE_MS, MAX_DEPTH = {CLOCK_TOLERANCE_MS}, {MAX_DEPTH}\n"
+    f"local CLOCK_TOLERANCE_MS, MAX_DEPTH, MAX_CHAIN = {CLOCK_TOLERANCE_MS}, {MAX_DEPTH}, {MAX_CHAIN}\n"
     f"local MAX_REFUSALS_KEPT = {MAX_REFUSALS_KEPT}"
 )
 

@@ -9,7 +9,9 @@ import redis
 
 from grant_service.core import verbs
 from grant_service.core.action import ActionState, Intent
+from grant_service.core.budget import Budget, Exhaustion
 from grant_service.core.errors import Refusal
+from grant_service.core.fence import FENCES, selector_of
 from grant_service.core.grant import GrantRef
 from grant_service.core.run import StopReason
 from grant_service.core.scope import Reversibility, Scope
@@ -33,26 +35,31 @@ class Desk:
     run: str = "r-1"
     parents: tuple[str, ...] = ()
     grant: str = "g-1"
+    chain: tuple[str, ...] = ()
 
     @property
     def ref(self) -> GrantRef:
         """What the grant's token says."""
-        return GrantRef(self.grant, self.run, self.parents, TOOL, "u-7")
+        return GrantRef(self.grant, self.run, self.parents, TOOL, "u-7", self.chain)
 
-    async def open(self, ttl_ms: int = HOUR, keep_ms: int = HOUR) -> verbs.Opened | Refusal:
+    async def open(
+        self, ttl_ms: int = HOUR, keep_ms: int = HOUR, budgets: tuple[Budget, ...] = ()
+    ) -> verbs.Opened | Refusal:
         """Open the run, below its parent if it has one."""
         parent = self.parents[-1] if self.parents else ""
-        return await self.store.open(verbs.Open(self.run, ttl_ms, keep_ms, parent, "u-7", "mailer"))
+        who = (parent, "u-7", "mailer")
+        return await self.store.open(verbs.Open(self.run, ttl_ms, keep_ms, *who, budgets=budgets))
 
-    async def issue(self, *scopes: Scope, ttl_ms: int = 60_000) -> verbs.Issued | Refusal:
+    async def issue(
+        self, *scopes: Scope, ttl_ms: int = 60_000, budgets: tuple[Budget, ...] = ()
+    ) -> verbs.Issued | Refusal:
         """Issue the grant: by default for everything."""
-        return await self.store.issue(
-            verbs.Issue(self.grant, self.run, TOOL, scopes or (Scope("*"),), ttl_ms)
-        )
+        asked = (scopes or (Scope("*"),), ttl_ms, budgets)
+        return await self.store.issue(verbs.Issue(self.grant, self.run, TOOL, *asked))
 
     async def prepare(self, op: str = "o-1", peer: str = TOOL, ttl_ms: int = 60_000) -> Any:
         """Prepare to send a mail."""
-        return await self.store.prepare(verbs.Prepare(self.ref, peer, intent(op), ttl_ms, 1000))
+        return await self.store.prepare(verbs.Prepare(self.ref, peer, intent(op), ttl_ms, 1000, ttl_ms))
 
     async def commit(self, op: str = "o-1", digest: str = DIGEST) -> Any:
         """Ask whether to send it now."""
@@ -60,7 +67,7 @@ class Desk:
 
     async def perform(self, op: str = "o-1") -> Any:
         """Both at once."""
-        return await self.store.perform(verbs.Perform(self.ref, TOOL, intent(op), 5_000, 1000))
+        return await self.store.perform(verbs.Perform(self.ref, TOOL, intent(op), 5_000, 1000, 60_000))
 
     async def settle(self, op: str = "o-1", outcome: ActionState = ActionState.SUCCEEDED) -> Any:
         """Say what became of it."""
@@ -77,6 +84,41 @@ class Desk:
     async def finish(self) -> Any:
         """Finish the run."""
         return await self.store.finish(verbs.Finish(self.run))
+
+    async def delegate(
+        self, *scopes: Scope, grant: str = "g-8", child: str = "", ttl_ms: int = 60_000
+    ) -> Any:
+        """Hand on all of the grant, or part of it, perhaps to a child run."""
+        opening = verbs.Open(child, 0, HOUR, labels={"step": "2"}) if child else None
+        asked = (scopes or (Scope("*"),), ttl_ms, 1000)
+        return await self.store.delegate(verbs.Delegate(self.ref, TOOL, grant, *asked, child=opening))
+
+    async def spend(self, op: str = "o-1", amount: int = 1, incurred: bool = False) -> Any:
+        """Take from the budget."""
+        return await self.store.spend(verbs.Spend(self.ref, TOOL, op, "usd", amount, 1000, incurred))
+
+    async def revoke(self, *marks: str, fence: str = "f-1") -> Any:
+        """Kill what the run, or whatever has these marks, was issued."""
+        named = selector_of(marks or [f"run={self.run}"])
+        return await self.store.revoke(verbs.Revoke(fence, named, StopReason.INCIDENT, HOUR, "u-7"))
+
+    async def freeze(self, *marks: str, fence: str = "f-2", action: str = "", ttl_ms: int = 0) -> Any:
+        """Kill that, and block what comes later."""
+        named = selector_of(marks, action) if marks or action else selector_of([f"run={self.run}"])
+        why = (StopReason.INCIDENT, HOUR, "u-7", "")
+        return await self.store.freeze(verbs.Freeze(fence, named, *why, ttl_ms))
+
+    async def lift(self, fence: str = "f-2") -> Any:
+        """End a freeze."""
+        return await self.store.lift(verbs.Lift(fence, "u-7"))
+
+    async def approve(self, op: str = "o-1") -> Any:
+        """Agree to an action."""
+        return await self.store.approve(verbs.Approve(self.run, op, DIGEST, 60_000, "u-7"))
+
+    async def deny(self, op: str = "o-1") -> Any:
+        """Say no to an action."""
+        return await self.store.deny(verbs.Deny(self.run, op, "u-7"))
 
     async def kinds(self) -> list[str]:
         """What the run's journal says, one word a line."""
@@ -127,6 +169,68 @@ async def story(store: Store) -> list[Any]:
     told += [await Desk(store, run="r-5").cancel(), await Desk(store, run="r-5").open()]
     told += [await store.runs(["r-1", "r-2", "r-9"]), await store.run_ids(0, 10), await store.run_ids(3, 1)]
     told += [await desk.kinds(), await parent.kinds(), await store.standing()]
+    told += await handing_on(store) + await asking(store) + await spending(store) + await fencing(store)
+    return told
+
+
+async def handing_on(store: Store) -> list[Any]:
+    """Delegate in the run and to a child run, use what was handed on, and ask for too much."""
+    desk = Desk(store, run="r-10", grant="g-10")
+    told: list[Any] = [await desk.open(), await desk.issue(Scope("email.*", max_uses=2))]
+    told += [await desk.delegate(Scope("email.send"), grant="g-11") for _ in range(2)]
+    told += [await desk.delegate(grant="g-12"), await desk.delegate(Scope("sms.*"), grant="g-11")]
+    told += [await desk.delegate(Scope("email.send"), grant="g-13", child="r-11") for _ in range(2)]
+    told += [await desk.delegate(Scope("email.send"), grant="g-14", child="r-11")]
+    near = replace(desk, grant="g-11", chain=("g-10",))
+    far = replace(near, run="r-11", parents=("r-10",), grant="g-13")
+    told += [await near.perform(), await far.perform(), await far.perform("o-2"), await far.settle()]
+    told += [
+        await store.grants(["g-11", "g-13", "none"]),
+        await store.actions([("r-11", "o-1"), ("r-11", "o")]),
+    ]
+    return told
+
+
+async def asking(store: Store) -> list[Any]:
+    """Ask a person, who agrees, refuses or takes it back."""
+    desk = Desk(store, run="r-20", grant="g-20")
+    told: list[Any] = [await desk.open(), await desk.issue(Scope("*", approval_from=Reversibility.READ_ONLY))]
+    told += [await desk.prepare(), await desk.perform("o-2"), await desk.prepare("o-3"), await desk.commit()]
+    told += [await store.awaiting(), await desk.abandon("o-3"), await desk.approve(), await desk.approve()]
+    told += [await desk.prepare(), await desk.deny("o-2"), await desk.deny("o-2"), await desk.perform("o-2")]
+    told += [await desk.commit(), await desk.deny(), await desk.approve("o-9"), await desk.deny("o-9")]
+    told += [await desk.prepare("o-4"), await desk.approve("o-3"), await store.awaiting()]
+    return told
+
+
+async def spending(store: Store) -> list[Any]:
+    """Hold, take, give back and use up a budget of a run above and one of a grant."""
+    few = (Budget("usd", 2), Budget("tool_calls", 3, Exhaustion.REFUSE))
+    parent = Desk(store, run="r-30", grant="g-30")
+    desk = Desk(store, run="r-31", parents=("r-30",), grant="g-31")
+    told: list[Any] = [await parent.open(budgets=few), await desk.open(), await desk.issue(budgets=few[:1])]
+    told += [await desk.prepare("o-1"), await desk.prepare("o-2"), await desk.prepare("o-3")]
+    told += [await desk.prepare("o-4"), await desk.abandon("o-2"), await desk.commit("o-1")]
+    told += [await desk.perform("o-4"), await desk.spend(), await desk.spend(), await desk.spend(amount=2)]
+    told += [await desk.spend("o-2", incurred=True), await desk.spend("o-3"), await desk.spend("o-3")]
+    lone = Desk(store, run="r-32", grant="g-32")
+    told += [await lone.open(), await lone.issue(budgets=few[:1]), await lone.spend(amount=3)]
+    told += [await lone.spend("o-2"), await store.active_run_ids(0, 100), await store.run_ids(0, 100)]
+    return told
+
+
+async def fencing(store: Store) -> list[Any]:
+    """Set fences over runs and actions, run into them, lift them, and set them again when they are over."""
+    desk = await Desk(store, run="r-40", grant="g-40").ready()
+    told: list[Any] = [await desk.prepare(), await desk.freeze("agent=other"), await desk.revoke("run=r-41")]
+    told += [await desk.freeze("run=r-40", fence="f-3", action="email.*"), await desk.commit()]
+    told += [await desk.perform("o-2"), await replace(desk, grant="g-41").issue(Scope("email.send"))]
+    told += [await desk.lift("f-3"), await desk.lift("f-3"), await desk.lift("f-1"), await desk.lift("none")]
+    told += [await replace(desk, grant="g-41").issue(), await desk.freeze(fence="f-3"), await desk.commit()]
+    gone = verbs.Revoke("f-4", selector_of(["run=gone"]), StopReason.POLICY, kill_ms=0)
+    told += [await store.revoke(gone), await store.revoke(replace(gone, fence_id="f-5"))]
+    told += [await store.revoke(gone), await desk.revoke(fence="f-6"), await desk.revoke(fence="f-6")]
+    told += [await store.fences(), await store.journal(FENCES, 0, 100)]
     return told
 
 

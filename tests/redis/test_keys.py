@@ -10,6 +10,7 @@ from redis.crc import key_slot
 
 from grant_service.core import verbs
 from grant_service.core.errors import Refusal
+from grant_service.core.fence import FENCES
 from grant_service.core.store import Durability
 from grant_service.store.dial import Dial
 from grant_service.store.keys import LIVES, Keys, Life
@@ -22,11 +23,19 @@ from tests.support.redis_server import RedisServer
 ALL = (
     Keys().meta,
     Keys().runs,
+    Keys().active,
+    Keys().awaiting,
+    Keys().fences,
+    Keys().standing,
+    Keys().anchors,
     Keys().run("r-1"),
     Keys().journal("r-1"),
     Keys().grant("g-1"),
     Keys().action("r-1", "o-1"),
+    Keys().spending("r-1", "o-1"),
 )
+#: Those of one run.
+OF_RUN = ALL[7:]
 
 
 def test_all_keys_of_a_partition_share_a_slot() -> None:
@@ -41,6 +50,7 @@ def test_every_kind_of_key_has_a_declared_life() -> None:
     lives = {key: Keys().life(key) for key in ALL}
     assert set(lives.values()) == set(Life)
     assert len(LIVES) == len(ALL)
+    assert Keys().life(Keys().journal(FENCES)) is Life.PERMANENT, "no run ends it"
     for foreign in ("cm:{p1}:meta", "cm:{p0}:other", "cm:{p0}:other:r-1", "meta"):
         with pytest.raises(KeyError):
             Keys().life(foreign)
@@ -77,10 +87,11 @@ async def test_records_go_when_their_run_is_no_longer_kept(store: RedisStore, se
     assert isinstance(opened, verbs.Opened)
     await desk.issue(ttl_ms=1_000)
     await desk.perform()
+    await desk.spend()
     assert opened.run.keep_until == opened.run.open_time + 3 * HOUR
     with server.client() as client:
-        ends = {key: client.execute_command("PEXPIRETIME", key) for key in ALL[2:]}
-    assert ends == dict.fromkeys(ALL[2:], opened.run.keep_until)
+        ends = {key: client.execute_command("PEXPIRETIME", key) for key in OF_RUN}
+    assert ends == dict.fromkeys(OF_RUN, opened.run.keep_until)
 
 
 async def test_a_childs_records_stay_as_long_as_the_child_says(

@@ -19,7 +19,12 @@ COMMANDS = {
     "perform": verbs.Perform,
     "settle": verbs.Settle,
     "abandon": verbs.Abandon,
+    "delegate": verbs.Delegate,
+    "spend": verbs.Spend,
 }
+
+#: Redis may have to be asked twice for these: the first time it answers with the path it has to be given.
+ASKED_TWICE = frozenset({"open", "issue", "approve"})
 
 
 class Difference(AssertionError):
@@ -109,7 +114,7 @@ class Model:
         grant = self._rig.state.grant(grant_id)
         if grant is None:
             return GrantRef(grant_id, "a", (), "tool", "")
-        ref = GrantRef(grant_id, grant.run_id, grant.ancestors, grant.audience, "")
+        ref = GrantRef(grant_id, grant.run_id, grant.ancestors, grant.audience, "", grant.chain)
         match twist:
             case "other run":
                 return replace(ref, run_id="b" if ref.run_id == "a" else "a")
@@ -117,6 +122,10 @@ class Model:
                 return replace(ref, ancestors=ref.ancestors[1:])
             case "longer path":
                 return replace(ref, ancestors=(*ref.ancestors, "c"))
+            case "no chain":
+                return replace(ref, chain=ref.chain[1:])
+            case "longer chain":
+                return replace(ref, chain=("g2", *ref.chain))
         return ref
 
 
@@ -171,9 +180,9 @@ async def _follow(rig: Rig, played: Sequence[Played]) -> None:
 async def _answers(rig: Rig, step: Played) -> tuple[list[Any], int]:
     """Make the calls of a step, and read the last number after them: in one turn, where that keeps the order.
 
-    Redis may have to be asked twice for open and issue, so they come alone, and the number after them.
+    What may have to be asked twice comes alone, and the number after it.
     """
-    if any(verb in ("open", "issue") for verb, _ in step.calls):
+    if any(verb in ASKED_TWICE for verb, _ in step.calls):
         (call,) = step.calls
         return [await make(rig, call)], await rig.last_seq()
     *answers, last_seq = await asyncio.gather(*(make(rig, call) for call in step.calls), rig.last_seq())

@@ -1,13 +1,16 @@
 """A player speaks the verbs with defaults, so that a test shows only what it is about."""
 
+import json
 from dataclasses import replace
 from hashlib import sha256
 from typing import TypeVar
 
 from grant_service.core import verbs
-from grant_service.core.action import ActionState, Intent
+from grant_service.core.action import Action, ActionState, Intent
+from grant_service.core.budget import Costs
 from grant_service.core.errors import ErrorReason, Refusal, explain
-from grant_service.core.grant import GrantRef
+from grant_service.core.fence import selector_of
+from grant_service.core.grant import Grant, GrantRef
 from grant_service.core.journal import Entry
 from grant_service.core.run import Run, StopReason
 from grant_service.core.scope import Reversibility, Scope
@@ -33,9 +36,11 @@ def intent(
     arguments: str = "",
     reversibility: Reversibility = Reversibility.IRREVERSIBLE,
     compensation: str = "",
+    costs: Costs = (),
+    summary: str = "",
 ) -> Intent:
     """What a tool wants to do."""
-    return Intent(op, action, resource, digest(arguments), reversibility, compensation)
+    return Intent(op, action, resource, digest(arguments), reversibility, compensation, costs, summary)
 
 
 def done(answer: T | Refusal) -> T:
@@ -78,10 +83,10 @@ class Player:
         ttl_ms: int = HOUR,
         grant: str = "grant",
         audience: str = "tool",
+        **more: object,
     ) -> GrantRef:
         """Issue a grant and point to it, as its token would."""
-        issued = done(await self.try_issue(run, scopes, ttl_ms, grant, audience))
-        return ref(issued)
+        return ref(done(await self.try_issue(run, scopes, ttl_ms, grant, audience, **more)))
 
     async def try_issue(
         self,
@@ -90,9 +95,38 @@ class Player:
         ttl_ms: int = HOUR,
         grant: str = "grant",
         audience: str = "tool",
+        **more: object,
     ) -> verbs.Issued | Refusal:
         """Ask for a grant."""
-        return await self.store.issue(verbs.Issue(grant, run, audience, scopes, ttl_ms))
+        command = verbs.Issue(grant, run, audience, scopes, ttl_ms, **more)  # type: ignore[arg-type]
+        return await self.store.issue(command)
+
+    async def delegate(
+        self,
+        above: GrantRef,
+        grant: str = "child",
+        scopes: tuple[Scope, ...] = ALL,
+        ttl_ms: int = HOUR,
+        **more: object,
+    ) -> GrantRef:
+        """Hand on part of a grant and point to it, as its token would."""
+        return ref(done(await self.try_delegate(above, grant, scopes, ttl_ms, **more)))
+
+    async def try_delegate(
+        self,
+        above: GrantRef,
+        grant: str = "child",
+        scopes: tuple[Scope, ...] = ALL,
+        ttl_ms: int = HOUR,
+        peer: str = "tool",
+        max_delegations: int = 1000,
+        child: str | verbs.Open | None = None,
+        **more: object,
+    ) -> verbs.Delegated | Refusal:
+        """Ask to hand on part of a grant, into a run of its own if `child` names or describes one."""
+        run = verbs.Open(child, 0, DAY) if isinstance(child, str) else child
+        told = (above, peer, grant, scopes, ttl_ms, max_delegations)
+        return await self.store.delegate(verbs.Delegate(*told, child=run, **more))  # type: ignore[arg-type]
 
     async def ready(self, run: str = "run", **more: object) -> GrantRef:
         """Open a run and issue a grant for it."""
@@ -106,10 +140,11 @@ class Player:
         ttl_ms: int = 60 * SECOND,
         peer: str = "tool",
         max_actions: int = 1000,
+        wait_ms: int = HOUR,
     ) -> verbs.Prepared | Refusal:
         """Ask to prepare an action."""
         wanted = intent(wanted) if isinstance(wanted, str) else wanted
-        return await self.store.prepare(verbs.Prepare(grant, peer, wanted, ttl_ms, max_actions))
+        return await self.store.prepare(verbs.Prepare(grant, peer, wanted, ttl_ms, max_actions, wait_ms))
 
     async def commit(
         self,
@@ -129,10 +164,11 @@ class Player:
         use_ms: int = 5 * SECOND,
         peer: str = "tool",
         max_actions: int = 1000,
+        wait_ms: int = HOUR,
     ) -> verbs.Permitted | Refusal:
         """Ask to prepare and commit at once."""
         wanted = intent(wanted) if isinstance(wanted, str) else wanted
-        return await self.store.perform(verbs.Perform(grant, peer, wanted, use_ms, max_actions))
+        return await self.store.perform(verbs.Perform(grant, peer, wanted, use_ms, max_actions, wait_ms))
 
     async def permit(self, grant: GrantRef, op: str = "op", **more: object) -> verbs.Permitted:
         """Prepare and commit, both of which must work."""
@@ -172,6 +208,84 @@ class Player:
         """End a run that did its work."""
         return await self.store.finish(verbs.Finish(run, actor, note))
 
+    async def spend(
+        self,
+        grant: GrantRef,
+        amount: int,
+        op: str = "spent",
+        budget: str = "usd",
+        incurred: bool = False,
+        peer: str = "tool",
+        max_spendings: int = 1000,
+    ) -> verbs.Spent | Refusal:
+        """Take an amount from budgets."""
+        command = verbs.Spend(grant, peer, op, budget, amount, max_spendings, incurred)
+        return await self.store.spend(command)
+
+    async def revoke(
+        self,
+        *marks: str,
+        action: str = "",
+        fence: str = "fence",
+        reason: StopReason = StopReason.INCIDENT,
+        kill_ms: int = HOUR,
+        actor: str = "op-1",
+        note: str = "",
+    ) -> verbs.Fenced | Refusal:
+        """Kill what was issued before to everything with these marks."""
+        chosen = selector_of(marks, action)
+        return await self.store.revoke(verbs.Revoke(fence, chosen, reason, kill_ms, actor, note))
+
+    async def freeze(
+        self,
+        *marks: str,
+        action: str = "",
+        fence: str = "fence",
+        ttl_ms: int = 0,
+        reason: StopReason = StopReason.INCIDENT,
+        kill_ms: int = HOUR,
+        actor: str = "op-1",
+        note: str = "",
+    ) -> verbs.Fenced | Refusal:
+        """Kill what was issued before to everything with these marks, and block what comes later."""
+        chosen = selector_of(marks, action)
+        return await self.store.freeze(verbs.Freeze(fence, chosen, reason, kill_ms, actor, note, ttl_ms))
+
+    async def lift(self, fence: str = "fence", actor: str = "op-2", note: str = "") -> verbs.Lifted | Refusal:
+        """End a freeze."""
+        return await self.store.lift(verbs.Lift(fence, actor, note))
+
+    async def approve(
+        self,
+        op: str = "op",
+        run: str = "run",
+        arguments: str = "",
+        ttl_ms: int = 60 * SECOND,
+        actor: str = "u-7",
+        note: str = "",
+        amended: str | None = None,
+    ) -> verbs.Approved | Refusal:
+        """Agree to an action with these arguments, or to it with `amended` ones instead."""
+        amendment = ("", "") if amended is None else (json.dumps(amended), digest(amended))
+        told = (run, op, digest(arguments), ttl_ms, actor, note)
+        return await self.store.approve(verbs.Approve(*told, *amendment))
+
+    async def deny(
+        self, op: str = "op", run: str = "run", actor: str = "u-7", note: str = ""
+    ) -> verbs.Denied | Refusal:
+        """Refuse an action, or take back an approval."""
+        return await self.store.deny(verbs.Deny(run, op, actor, note))
+
+    async def budgets(self, *owners: str) -> dict[str, tuple[int, int, int]]:
+        """Read what was taken, is held and is left of each budget of these runs and grants, `owner.name`."""
+        found = [*await self.store.runs(owners), *await self.store.grants(owners)]
+        return {
+            f"{_name(owner)}.{one.name}": (one.taken, one.held(self.rig.time), one.left(self.rig.time))
+            for owner in found
+            if owner
+            for one in owner.budgets
+        }
+
     async def journal(self, run: str = "run") -> list[Entry]:
         """Read a run's whole journal."""
         return await self.store.journal(run, 0, 100_000)
@@ -186,8 +300,25 @@ class Player:
         assert found
         return found
 
+    async def read_grant(self, grant: str = "grant") -> Grant:
+        """Read a grant that is there."""
+        (found,) = await self.store.grants([grant])
+        assert found
+        return found
 
-def ref(issued: verbs.Issued) -> GrantRef:
+    async def read_action(self, op: str = "op", run: str = "run") -> Action:
+        """Read an action that is there."""
+        (found,) = await self.store.actions([(run, op)])
+        assert found
+        return found
+
+
+def ref(issued: verbs.Issued | verbs.Delegated) -> GrantRef:
     """Point to a grant as its token would."""
     grant = issued.grant
-    return GrantRef(grant.grant_id, grant.run_id, grant.ancestors, grant.audience, issued.subject)
+    path = (grant.grant_id, grant.run_id, grant.ancestors)
+    return GrantRef(*path, grant.audience, issued.subject, grant.chain)
+
+
+def _name(owner: Run | Grant) -> str:
+    return owner.run_id if isinstance(owner, Run) else owner.grant_id

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,7 +18,7 @@ from grant_service.store.keys import Keys, Life
 from grant_service.store.link import Call, PipeliningLink
 from grant_service.store.redis import RedisStore
 from grant_service.store.scripts import Script, scripts
-from tests.store.rigs import EPOCH, START, Dump, Rig
+from tests.store.rigs import EPOCH, START, Dump, Rig, by_anchor
 
 #: Stands in for `_host.lua`: time and epoch are what the test wrote.
 HOST = """
@@ -82,6 +83,10 @@ class RedisRig(Rig):
         """Set the epoch the scripts read."""
         await self.link.call("SET", "test:epoch", epoch)
 
+    async def lose_grant(self, grant_id: str) -> None:
+        """Delete a grant's key."""
+        await self.link.call("DEL", self.keys.grant(grant_id))
+
     async def last_seq(self) -> int:
         """Read the number of the last entry without showing a time."""
         return int(await self.link.call("HGET", self.keys.meta, "seq") or 0)
@@ -93,15 +98,22 @@ class RedisRig(Rig):
         )
         meta = fields(flat)
         dump = Dump(epoch, int(meta.pop("now", 0)), int(meta.pop("seq", 0)))
+        standing = int(meta.pop("standing", 0))
         assert not meta, "the meta hash holds nothing else"
-        names = sorted(set(names) - OURS - {self.keys.meta, self.keys.runs})
+        names = sorted(set(names) - OURS - self._lists())
         for name, value in zip(names, await self._together(*map(_reading, names)), strict=True):
             self._add(name, value, dump)
         lives = await self._together(*(("PEXPIRETIME", name) for name in names))
         for name, expires in zip(names, lives, strict=True):
             self._check_life(name, expires, dump)
-        await self._check_index(dump)
+        await self._read_lists(dump)
+        await self._read_fences(dump, standing)
         return dump
+
+    def _lists(self) -> set[str]:
+        keys = self.keys
+        lists = {keys.runs, keys.active, keys.awaiting, keys.fences, keys.standing, keys.anchors}
+        return {keys.meta, *lists}
 
     async def _together(self, *commands: Sequence[str | int]) -> list[Any]:
         """Send commands in one write."""
@@ -117,12 +129,18 @@ class RedisRig(Rig):
             case "action":
                 run, _, op = rest.partition(":")
                 dump.actions[run, op] = fields(value)
+            case "spending":
+                run, _, op = rest.partition(":")
+                dump.spendings[run, op] = fields(value)
             case "journal":
                 entries = [entry(rest, row) for row in value]
                 dump.entries[rest] = [(e.seq, e.time, e.kind.value, dict(e.data)) for e in entries]
 
     def _check_life(self, name: str, expires: int, dump: Dump) -> None:
         """A key ends with its run's records; the record of a cancelled run never does."""
+        if self.keys.life(name) is Life.PERMANENT:
+            assert expires == -1, f"{name} must stay"
+            return
         life, run = self.keys.life(name), dump.runs[self._run_of(name, dump)]
         if life is Life.TOMBSTONE and run["state"] == "CANCELLED":
             assert expires == -1, f"{name} is a tombstone"
@@ -135,17 +153,39 @@ class RedisRig(Rig):
         kind, _, rest = name.removeprefix(self.keys.stem).partition(":")
         return dump.grants[rest]["run"] if kind == "grant" else rest.partition(":")[0]
 
-    async def _check_index(self, dump: Dump) -> None:
-        """The list of runs holds every opened run under its number, and nothing else."""
-        flat = fields(await self.link.call("ZRANGE", self.keys.runs, 0, -1, "WITHSCORES"))
-        opened = {run: record["open_seq"] for run, record in dump.runs.items() if record["open_seq"] != "0"}
-        assert flat == opened, "the list of runs is not that of the opened runs"
+    async def _read_lists(self, dump: Dump) -> None:
+        """The list of runs holds every opened run under its number, and nothing else; read the others."""
+        opened = await self._listed(self.keys.runs)
+        numbers = {run: int(record["open_seq"]) for run, record in dump.runs.items()}
+        assert opened == {run: number for run, number in numbers.items() if number}, "not the opened runs"
+        active = await self._listed(self.keys.active)
+        assert active == {run: numbers[run] for run in active}, "an active run is listed under another number"
+        dump.active = list(active)
+        for name, number in (await self._listed(self.keys.awaiting)).items():
+            run, _, op = name.partition("/")
+            assert dump.actions[run, op]["prepare_seq"] == str(number), "listed under another number"
+            dump.awaiting.append((run, op))
+
+    async def _listed(self, key: str) -> dict[str, int]:
+        flat = fields(await self.link.call("ZRANGE", key, 0, -1, "WITHSCORES"))
+        return {name: int(number) for name, number in flat.items()}
+
+    async def _read_fences(self, dump: Dump, standing: int) -> None:
+        """Commits find the fences that stand, and see whether there are any."""
+        kept = fields(await self.link.call("HGETALL", self.keys.fences))
+        dump.fences = {fence_id: json.loads(text) for fence_id, text in kept.items()}
+        anchors = fields(await self.link.call("HGETALL", self.keys.anchors))
+        found = [(anchor, fence_id) for anchor, ids in anchors.items() for fence_id in ids.split(",")]
+        dump.standing = by_anchor((anchor, int(dump.fences[one]["seq"]), one) for anchor, one in found)
+        ends = {one: int(fence["kill_until"]) for one, fence in dump.fences.items() if fence["standing"]}
+        assert await self._listed(self.keys.standing) == ends, "not the standing fences"
+        assert standing == len(ends), "a commit is told of another number of standing fences"
 
 
 def _reading(name: str) -> tuple[str, ...]:
     """How to read a key; one that nobody named is an error."""
     kind = name.partition("}:")[2].partition(":")[0]
-    assert kind in ("run", "grant", "action", "journal"), f"nobody knows the key {name}"
+    assert kind in ("run", "grant", "action", "spending", "journal"), f"nobody knows the key {name}"
     return ("XRANGE", name, "-", "+") if kind == "journal" else ("HGETALL", name)
 
 

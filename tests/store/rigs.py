@@ -8,15 +8,19 @@ import dataclasses
 import json
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from grant_service.core.action import ActionState
+from grant_service.core.fence import Fence
+from grant_service.core.run import RunState
 from grant_service.core.store import Store
 from grant_service.store import records
 from grant_service.store.memory import MemoryState, MemoryStore
 from grant_service.store.sqlite import SqliteStore
+from grant_service.store.sqlite_state import read_awaiting, read_fences, read_run_ids
 
 #: The time at which every rig begins: later than any real clock, so that no real deadline passes in between.
 START = 4_000_000_000_000
@@ -35,6 +39,13 @@ class Dump:
     runs: dict[str, Fields] = field(default_factory=dict)
     grants: dict[str, Fields] = field(default_factory=dict)
     actions: dict[tuple[str, str], Fields] = field(default_factory=dict)
+    spendings: dict[tuple[str, str], Fields] = field(default_factory=dict)
+    fences: dict[str, Fields] = field(default_factory=dict)
+    #: What a store finds without looking through all its records: the runs nobody ended, by number; the
+    #: actions that wait for a person, by number; and the standing fences under each anchor, by number.
+    active: list[str] = field(default_factory=list)
+    awaiting: list[tuple[str, str]] = field(default_factory=list)
+    standing: dict[str, list[str]] = field(default_factory=dict)
     entries: dict[str, list[tuple[int, int, str, Fields]]] = field(default_factory=dict)
 
     def differences(self, other: "Dump") -> list[str]:
@@ -48,6 +59,18 @@ class Dump:
             for key in keys
             if mine.get(key) != others.get(key)
         ]
+
+
+def by_anchor(fences: Iterable[tuple[str, int, str]]) -> dict[str, list[str]]:
+    """Put fences, each given as anchor, number and id, under their anchors, the oldest first."""
+    found: dict[str, list[str]] = {}
+    for anchor, _, fence_id in sorted(fences, key=lambda one: one[1]):
+        found.setdefault(anchor, []).append(fence_id)
+    return found
+
+
+def _anchors(fences: Iterable[Fence]) -> dict[str, list[str]]:
+    return by_anchor((one.selector.anchor, one.seq, one.fence_id) for one in fences)
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:
@@ -81,6 +104,10 @@ class Rig(ABC):
     @abstractmethod
     async def renew_epoch(self, epoch: str) -> None:
         """Begin a new epoch, as a store does that may have lost facts."""
+
+    @abstractmethod
+    async def lose_grant(self, grant_id: str) -> None:
+        """Forget a grant, as eviction or a repair by hand does."""
 
     @abstractmethod
     async def dump(self) -> Dump:
@@ -120,6 +147,10 @@ class MemoryRig(Rig):
         """Begin a new epoch."""
         self.store.renew_epoch(epoch)
 
+    async def lose_grant(self, grant_id: str) -> None:
+        """Forget a grant."""
+        del self.state.grants[grant_id]
+
     @property
     def state(self) -> MemoryState:
         """The model's own records."""
@@ -139,11 +170,28 @@ class MemoryRig(Rig):
             runs={run_id: records.run_fields(run) for run_id, run in state.runs.items()},
             grants={grant_id: records.grant_fields(grant) for grant_id, grant in state.grants.items()},
             actions={key: records.action_fields(action) for key, action in state.actions.items()},
+            spendings={key: records.spending_fields(told) for key, told in state.spendings.items()},
+            fences={fence_id: records.fence_fields(fence) for fence_id, fence in state.fences.items()},
+            active=self._active(),
+            awaiting=self._awaiting(),
+            standing=_anchors(fence for fence in state.fences.values() if fence.standing),
             entries={
                 run_id: [(entry.seq, entry.time, entry.kind.value, dict(entry.data)) for entry in entries]
                 for run_id, entries in state.entries.items()
             },
         )
+
+    def _active(self) -> list[str]:
+        opened = [run for run in self.state.runs.values() if run.was_opened]
+        active = [run for run in opened if run.state is RunState.ACTIVE]
+        return [run.run_id for run in sorted(active, key=lambda run: run.open_seq)]
+
+    def _awaiting(self) -> list[tuple[str, str]]:
+        actions = self.state.actions.items()
+        waiting = [
+            (one.prepare_seq, key) for key, one in actions if one.state is ActionState.AWAITING_APPROVAL
+        ]
+        return [key for _, key in sorted(waiting)]
 
 
 class SqliteRig(Rig):
@@ -186,6 +234,15 @@ class SqliteRig(Rig):
         await self.store._idle.wait()
         return int(self.store._state.seq)
 
+    async def lose_grant(self, grant_id: str) -> None:
+        """Delete a grant's row, and what is known of it."""
+
+        def lose() -> None:
+            self.store._state._db.execute("DELETE FROM grants WHERE grant_id = ?", (grant_id,))
+            self.store._state._forget()
+
+        await self._run(lose)
+
     async def dump(self) -> Dump:
         """Read every table."""
         return await self._run(self._read)
@@ -204,7 +261,20 @@ class SqliteRig(Rig):
             "SELECT seq, run_id, time, kind, data FROM journal ORDER BY seq"
         ):
             dump.entries.setdefault(run, []).append((seq, time, kind, json.loads(text)))
+        spendings = db.execute("SELECT run_id, op_id, fields FROM spendings")
+        dump.spendings = {(run, op): json.loads(text) for run, op, text in spendings}
+        fences = db.execute("SELECT fence_id, fields FROM fences")
+        dump.fences = {fence: json.loads(text) for fence, text in fences}
+        self._read_indexes(dump)
         return dump
+
+    def _read_indexes(self, dump: Dump) -> None:
+        """Read what the store's own queries select by, and make sure that what it keeps in memory agrees."""
+        state, db = self.store._state, self.store._state._db
+        dump.active = [run for _, run in reversed(read_run_ids(db, 0, -1, active=True))]
+        dump.awaiting = read_awaiting(db)
+        dump.standing = _anchors(read_fences(db, "WHERE standing"))
+        assert dump.standing == _anchors(state.standing_fences()), "it looks for other fences than it wrote"
 
     async def _run(self, work: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self.store._writer, work)

@@ -5,13 +5,17 @@ Pools hold values just inside and just outside of what is allowed.
 """
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from hypothesis import strategies as st
 
 from grant_service.core import verbs
 from grant_service.core.action import ActionState, Intent
+from grant_service.core.budget import MAX_AMOUNT, Budget, Exhaustion, costs_of
 from grant_service.core.clock import CLOCK_TOLERANCE_MS
+from grant_service.core.fence import FENCES, selector_of
+from grant_service.core.grant import MAX_CHAIN
 from grant_service.core.run import MAX_DEPTH, StopReason
 from grant_service.core.scope import Reversibility, Scope
 from tests.store.player import DAY, HOUR, SECOND, digest
@@ -67,15 +71,25 @@ Step = Tell | Use | Again | Burst | Move | NewEpoch
 RUNS = ("a", "b", "c", "d")
 DEEP = tuple(f"deep-{level}" for level in range(1, MAX_DEPTH + 2))
 
+#: A chain as long as it may be; the last of it is the grant that random delegations come from and go to.
+CHAIN = ("g1", *[f"link-{number}" for number in range(2, MAX_CHAIN)], "d1")
+
 run_id = st.sampled_from(RUNS)
-grant_id = st.sampled_from([*["g1"] * 20, *["g2"] * 4, "g3"])
+grant_id = st.sampled_from([*["g1"] * 20, *["g2"] * 4, "g3", *["d1"] * 2, "d2"])
+delegated_id = st.sampled_from(["d1", "d1", "d2", "g2"])
 op_id = st.sampled_from([*["o1"] * 6, *["o2"] * 2, "o3"])
 words = st.sampled_from(["", "", "u-7", "\u00e4\U0001f600", '"\n\\ {}[]%s', "\x00\x1f", "a,b", " "])
-labels = st.sampled_from([{}, {}, {"a": "1"}, {"b": "", "a": "\u00e9\n"}])
+#: What marks are made of is one line.
+names = st.sampled_from(["", "", "u-7", "\u00e4\U0001f600", "=", "a,b"])
+labels = st.sampled_from([{}, {}, {"a": "1"}, {"b": "", "a": "\u00e9="}])
 peer = st.sampled_from(["tool"] * 19 + ["thief"])
-twist = st.sampled_from(["as issued"] * 60 + ["other run", "no path", "longer path"])
+delegating_peer = st.sampled_from(["tool"] * 9 + ["", "thief"])
+twist = st.sampled_from(
+    ["as issued"] * 80 + ["other run", "no path", "longer path", "no chain", "longer chain"]
+)
 short_ms = st.sampled_from([1, SECOND, 5 * SECOND, 60 * SECOND, 60 * SECOND])
 max_actions = st.sampled_from([1000] * 8 + [3, 1])
+most = st.sampled_from([1000] * 8 + [1])
 reversibility = st.sampled_from([Reversibility.IRREVERSIBLE, *Reversibility])
 arguments = st.sampled_from([digest()] * 9 + [digest("x")])
 
@@ -106,11 +120,31 @@ scope = st.builds(
     resource=st.sampled_from(PATTERNS),
     max_uses=st.sampled_from([0, 0, 0, 1, 2]),
     ceiling=reversibility,
+    approval_from=st.sampled_from([None] * 9 + [*Reversibility]),
 )
 scopes = st.sampled_from([(Scope("*"),)] * 3) | st.lists(scope, min_size=1, max_size=3).map(tuple)
 
+CANCEL, REFUSE = Exhaustion.CANCEL, Exhaustion.REFUSE
+SMALL = (
+    (Budget("tool_calls", 2, REFUSE),),
+    (Budget("tool_calls", 3),),
+    (Budget("usd", 5, REFUSE),),
+    (Budget("usd", 5),),
+    (Budget("usd", 0), Budget("eur", 1, REFUSE)),
+    (Budget("usd", 9), Budget("tool_calls", 4, REFUSE), Budget("eur", MAX_AMOUNT)),
+)
+budgets = st.sampled_from([(), (), (), (), (), (), (), *SMALL])
+budget = st.sampled_from(["usd", "usd", "usd", "eur", "tool_calls"])
+amount = st.sampled_from([1, 1, 2, 3, 5, 6, MAX_AMOUNT])
+costs = st.sampled_from(
+    [{}, {"usd": 1}, {"usd": 3}, {"usd": 6}, {"tool_calls": 0}, {"tool_calls": 2, "eur": 1}]
+)
+
 #: What an op_id usually means, so that most repetitions are the same action, and what it sometimes means.
-usual = op_id.map(lambda op: Intent(op, "email.send", "a/b", digest(), Reversibility.IRREVERSIBLE))
+COSTS = {"o1": (), "o2": (("usd", 2),), "o3": (("eur", 1), ("tool_calls", 2))}
+usual = op_id.map(
+    lambda op: Intent(op, "email.send", "a/b", digest(), Reversibility.IRREVERSIBLE, costs=COSTS[op])
+)
 unusual = st.builds(
     Intent,
     op_id=op_id,
@@ -119,6 +153,8 @@ unusual = st.builds(
     digest=arguments,
     reversibility=reversibility,
     compensation=st.sampled_from(["", "email.recall"]),
+    costs=costs.map(costs_of),
+    summary=words,
 )
 intent = st.one_of(*[usual] * 5, unusual)
 
@@ -128,8 +164,11 @@ opening = st.builds(
     ttl_ms=st.sampled_from([5 * SECOND, HOUR, HOUR, DAY]),
     keep_ms=st.just(DAY),
     parent=st.sampled_from(["", "", *RUNS]),
-    subject=words,
+    subject=names,
+    agent=names,
+    tenant=names,
     labels=labels,
+    budgets=budgets,
 )
 issuing = st.builds(
     verbs.Issue,
@@ -138,24 +177,94 @@ issuing = st.builds(
     audience=st.sampled_from(["tool"] * 9 + ["other"]),
     scopes=scopes,
     ttl_ms=st.sampled_from([SECOND, 60 * SECOND, HOUR, HOUR]),
+    budgets=budgets,
+    sealed=st.sampled_from([False] * 9 + [True]),
 )
 cancelling = st.builds(verbs.Cancel, run_id, st.sampled_from(StopReason), actor=words, note=words, tag=words)
 finishing = st.builds(verbs.Finish, run_id, actor=words, note=words)
+
+mark = st.sampled_from(
+    [
+        *["run=a", "run=a", "run=a", "run=b", "run=c", "grant=g1", "grant=d1", "subject=u-7", "subject=="],
+        *["agent=a,b", "agent=u-7", "tenant=u-7", "tenant=\u00e4\U0001f600"],
+        *["label=a=1", "label=a=\u00e9=", "label=b="],
+    ]
+)
+fence_action = st.sampled_from(
+    [*[""] * 4, "email.send", "email.send", "email.*", "email.draft.*", "sms.*", "*"]
+)
+selector = st.builds(selector_of, st.lists(mark, min_size=1, max_size=2) | st.just([]), fence_action)
+fence_id = st.sampled_from(["f1", "f1", "f2", "f3"])
+kill_ms = st.sampled_from([1, SECOND, HOUR, HOUR])
+stop_reason = st.sampled_from(StopReason)
+revoking = st.builds(verbs.Revoke, fence_id, selector, stop_reason, kill_ms, actor=words, note=words)
+freezing = st.builds(
+    verbs.Freeze,
+    fence_id,
+    selector,
+    stop_reason,
+    kill_ms,
+    actor=words,
+    note=words,
+    ttl_ms=st.sampled_from([0, 0, 1, SECOND, HOUR]),
+)
+lifting = st.builds(verbs.Lift, fence_id, actor=words, note=words)
+amending = st.sampled_from([("", "")] * 3 + [('{"a":1}', digest("x"))])
+asked_of = st.tuples(st.sampled_from(["a", "a", "a", "a", "b", "d"]), op_id)
+approving = st.builds(
+    lambda asked, amended, *told: verbs.Approve(*asked, *told, *amended),
+    asked_of,
+    amending,
+    arguments,
+    short_ms,
+    words,
+    words,
+)
+denying = st.builds(lambda asked, *told: verbs.Deny(*asked, *told), asked_of, words, words)
 outcome = st.sampled_from([ActionState.SUCCEEDED, ActionState.FAILED, ActionState.UNKNOWN])
+
+#: A run to be opened below the grant's own; who it is for, the grant says.
+child = st.builds(
+    verbs.Open,
+    run_id=run_id,
+    ttl_ms=st.sampled_from([0, 0, SECOND, DAY]),
+    keep_ms=st.just(DAY),
+    agent=names,
+    labels=labels,
+    budgets=budgets,
+)
 
 #: The rest of each command of a tool, beside the grant and the peer.
 TOOL_ARGS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
-    "prepare": {"intent": intent, "ttl_ms": short_ms, "max_actions": max_actions},
+    "prepare": {"intent": intent, "ttl_ms": short_ms, "max_actions": max_actions, "wait_ms": short_ms},
     "commit": {"op_id": op_id, "digest": arguments, "use_ms": short_ms},
-    "perform": {"intent": intent, "use_ms": short_ms, "max_actions": max_actions},
+    "perform": {"intent": intent, "use_ms": short_ms, "max_actions": max_actions, "wait_ms": short_ms},
     "settle": {"op_id": op_id, "outcome": outcome, "receipt": words, "note": words},
     "abandon": {"op_id": op_id, "note": words},
+    "delegate": {
+        "grant_id": delegated_id,
+        "scopes": scopes,
+        "ttl_ms": st.sampled_from([SECOND, 60 * SECOND, HOUR]),
+        "max_delegations": most,
+        "audience": st.sampled_from(["", "", "tool", "other"]),
+        "budgets": budgets,
+        "sealed": st.sampled_from([False] * 9 + [True]),
+        "child": st.none() | st.none() | child,
+    },
+    "spend": {
+        "op_id": op_id,
+        "budget": budget,
+        "amount": amount,
+        "max_spendings": most,
+        "incurred": st.sampled_from([False, False, False, True]),
+    },
 }
 
 
 def use(verb: str) -> st.SearchStrategy[Use]:
     """A tool's verb."""
-    return st.builds(Use, st.just(verb), grant_id, twist, peer, st.fixed_dictionaries(TOOL_ARGS[verb]))
+    who = delegating_peer if verb == "delegate" else peer
+    return st.builds(Use, st.just(verb), grant_id, twist, who, st.fixed_dictionaries(TOOL_ARGS[verb]))
 
 
 def tell(verb: str, command: st.SearchStrategy[Any]) -> st.SearchStrategy[Tell]:
@@ -173,11 +282,19 @@ reading = st.one_of(
         st.integers(1, 6),
     ),
     st.just(Tell("standing", ())),
+    st.builds(lambda before, to: Tell("active_run_ids", (before, to)), st.integers(0, 9), st.integers(1, 4)),
+    st.lists(grant_id, max_size=3).map(lambda ids: Tell("grants", (ids,))),
+    st.lists(st.tuples(run_id, op_id), max_size=3).map(lambda ids: Tell("actions", (ids,))),
+    st.sampled_from(["awaiting", "fences"]).map(lambda verb: Tell(verb, ())),
+    st.just(Tell("journal", (FENCES, 0, 9))),
 )
+#: Times around the ends of the seconds in which amounts are held, too.
 moves = [1, 1, 999, 999, SECOND, 4 * SECOND, 5 * SECOND, 59 * SECOND, HOUR - 1, HOUR]
 moves += [-1, -SECOND, -5 * SECOND, -CLOCK_TOLERANCE_MS, -CLOCK_TOLERANCE_MS - 1, CLOCK_TOLERANCE_MS]
 in_bursts = ["commit", "commit", "commit", "perform", "perform", "settle", "prepare", "prepare"]
-bursting = st.one_of(*map(use, in_bursts), tell("cancel", cancelling))
+in_bursts += ["spend", "delegate"]
+tells = [tell("cancel", cancelling), tell("deny", denying), tell("revoke", revoking)]
+bursting = st.one_of(*map(use, in_bursts), *tells)
 
 KINDS: dict[str, tuple[int, st.SearchStrategy[Step]]] = {
     "open": (8, tell("open", opening)),
@@ -189,7 +306,14 @@ KINDS: dict[str, tuple[int, st.SearchStrategy[Step]]] = {
     "abandon": (6, use("abandon")),
     "cancel": (1, tell("cancel", cancelling)),
     "finish": (2, tell("finish", finishing)),
-    "read": (6, reading),
+    "delegate": (6, use("delegate")),
+    "spend": (5, use("spend")),
+    "revoke": (1, tell("revoke", revoking)),
+    "freeze": (2, tell("freeze", freezing)),
+    "lift": (3, tell("lift", lifting)),
+    "approve": (4, tell("approve", approving)),
+    "deny": (3, tell("deny", denying)),
+    "read": (8, reading),
     "again": (14, st.sampled_from([1, 1, 1, 2, 3, 5, 8, 12]).map(Again)),
     "burst": (6, st.lists(bursting, min_size=2, max_size=5).map(lambda calls: Burst(tuple(calls)))),
     "move": (8, st.sampled_from(moves).map(Move)),
@@ -201,9 +325,9 @@ KINDS: dict[str, tuple[int, st.SearchStrategy[Step]]] = {
 def life(draw: st.DrawFn) -> list[Step]:
     """One action under the first grant, asked for as a good tool does; some break off, some are late."""
     wanted, use_ms, end = draw(intent), draw(short_ms), draw(outcome)
-    prepare = _use("prepare", intent=wanted, ttl_ms=SECOND, max_actions=1000)
+    prepare = _prepare(wanted)
     commit = _use("commit", op_id=wanted.op_id, digest=wanted.digest, use_ms=use_ms)
-    perform = _use("perform", intent=wanted, use_ms=use_ms, max_actions=1000)
+    perform = _use("perform", intent=wanted, use_ms=use_ms, max_actions=1000, wait_ms=SECOND)
     settle = _use("settle", op_id=wanted.op_id, outcome=end, receipt="1", note="")
     abandon = _use("abandon", op_id=wanted.op_id, note="")
     wait = Move(draw(st.sampled_from([SECOND - 1, SECOND, SECOND])))
@@ -222,7 +346,7 @@ def narrow(draw: st.DrawFn) -> list[Step]:
         Intent(f"{op}-{n}", draw(action), draw(st.sampled_from(NEAR[pattern])), digest(), draw(reversibility))
         for n in (1, 2)
     ]
-    prepares = [_use("prepare", grant, intent=one, ttl_ms=HOUR, max_actions=1000) for one in asked]
+    prepares = [_prepare(one, grant, HOUR) for one in asked]
     return [
         Tell("issue", (verbs.Issue(grant, "a", "tool", (granted,), draw(st.sampled_from([SECOND, HOUR]))),)),
         prepares[0],
@@ -254,15 +378,134 @@ def stop(draw: st.DrawFn) -> list[Step]:
     ]
 
 
+@st.composite
+def ask(draw: st.DrawFn) -> list[Step]:
+    """A person is asked, who agrees, refuses, thinks again or is late; the tool goes on."""
+    grant, op = f"w{draw(st.integers(1, 4))}", f"q{draw(st.integers(1, 4))}"
+    demanded = Scope("*", max_uses=draw(st.sampled_from([0, 0, 1])), approval_from=draw(reversibility))
+    wanted = Intent(
+        op, "email.send", "a/b", digest(), Reversibility.IRREVERSIBLE, costs=draw(costs.map(costs_of))
+    )
+    amended = draw(amending)
+    prepare, commit = _prepare(wanted, grant), _use("commit", grant, op_id=op, digest=digest(), use_ms=SECOND)
+    perform = _use("perform", grant, intent=wanted, use_ms=SECOND, max_actions=1000, wait_ms=5 * SECOND)
+    approve = Tell("approve", (verbs.Approve("a", op, digest(), SECOND, "u-7", "", *amended),))
+    narrowed = _use("commit", grant, op_id=op, digest=amended[1] or digest(), use_ms=SECOND)
+    deny, wait = Tell("deny", (verbs.Deny("a", op),)), Move(draw(st.sampled_from([SECOND - 1, SECOND])))
+    abandon = _use("abandon", grant, op_id=op, note="")
+    ask = draw(st.sampled_from([prepare, prepare, perform]))
+    answers: list[list[Step]] = [
+        [approve, narrowed],
+        [approve, ask, narrowed, deny],
+        [approve, approve, commit],
+        [deny, deny, ask],
+        [approve, deny, narrowed],
+        [approve, wait, narrowed, approve],
+        [wait, wait, Move(4 * SECOND), approve, ask, deny],
+        [ask, abandon, approve, ask],
+    ]
+    granted = verbs.Issue(grant, "a", "tool", (demanded,), HOUR)
+    return [Tell("issue", (granted,)), ask, *draw(st.sampled_from(answers))]
+
+
+@st.composite
+def hand_on(draw: st.DrawFn) -> list[Step]:
+    """Part of a grant is handed on, perhaps into a run of its own, and used, perhaps past its uses."""
+    grant, wide = f"h{draw(st.integers(1, 4))}", draw(st.sampled_from([*["g1"] * 5, "g2", "d1"]))
+    narrow = Scope(
+        draw(scope_action), draw(st.sampled_from(["*", "a/b", "a/*"])), draw(st.sampled_from([0, 1, 2]))
+    )
+    run = draw(st.none() | st.builds(verbs.Open, run_id, st.just(0), st.just(DAY), budgets=budgets))
+    most = draw(st.sampled_from([*[1000] * 5, 0]))
+    more = {"max_delegations": most, "audience": "", "budgets": draw(budgets), "sealed": False, "child": run}
+    delegate = _use("delegate", wide, grant_id=grant, scopes=(narrow,), ttl_ms=draw(short_ms), **more)
+    wanted = [replace(draw(usual), op_id=f"{grant}-{n}") for n in (1, 2)]
+    performs = [
+        _use("perform", grant, intent=one, use_ms=SECOND, max_actions=1000, wait_ms=SECOND) for one in wanted
+    ]
+    cut: list[list[Step]] = [
+        [],
+        [],
+        [],
+        [Tell("revoke", (draw(revoking),))],
+        [Tell("freeze", (draw(freezing),))],
+    ]
+    return [delegate, performs[0], *draw(st.sampled_from(cut)), performs[1], draw(use("spend"))]
+
+
+@st.composite
+def run_out(draw: st.DrawFn) -> list[Step]:
+    """A budget is held, given back, taken and used up, around the end of the second it is held for."""
+    name, few = draw(st.integers(1, 6)), draw(st.sampled_from(SMALL))
+    run, grant = f"m{name}", f"mg{name}"
+    on_run, on_grant = draw(st.sampled_from([(few, ()), ((), few), (few, few)]))
+    prices = [draw(costs.map(costs_of)) for _ in range(3)]
+    wanted = [
+        Intent(f"m{n}", "email.send", "a/b", digest(), Reversibility.READ_ONLY, costs=price)
+        for n, price in enumerate(prices)
+    ]
+    spend = _use(
+        "spend", grant, **draw(st.fixed_dictionaries(TOOL_ARGS["spend"] | {"max_spendings": st.just(9)}))
+    )
+    steps: list[Step] = [
+        _prepare(wanted[0], grant, draw(st.sampled_from([1, SECOND, 1500]))),
+        _prepare(wanted[1], grant),
+        _use("perform", grant, intent=wanted[2], use_ms=SECOND, max_actions=1000, wait_ms=SECOND),
+        _use("commit", grant, op_id="m0", digest=digest(), use_ms=SECOND),
+        _use("abandon", grant, op_id="m1", note=""),
+        spend,
+        Move(draw(st.sampled_from([1, 499, 500, SECOND - 1, SECOND]))),
+        _prepare(wanted[0], grant),
+    ]
+    order = draw(st.permutations(range(len(steps))))
+    return [
+        Tell("open", (verbs.Open(run, HOUR, DAY, draw(st.sampled_from(["", "a"])), budgets=on_run),)),
+        Tell("issue", (verbs.Issue(grant, run, "tool", (Scope("*"),), HOUR, on_grant),)),
+        *[steps[number] for number in order],
+    ]
+
+
+@st.composite
+def thaw(draw: st.DrawFn) -> list[Step]:
+    """Something is frozen, and lifted again, perhaps twice; in between and afterwards people go on trying."""
+    frozen, lifted = draw(freezing), draw(words)
+    name = draw(st.sampled_from(["f1", f"f{draw(st.integers(4, 6))}"]))
+    lift = Tell("lift", (verbs.Lift(name, lifted),))
+    tries: list[list[Step]] = [[], draw(life()), [draw(tell("issue", issuing))], [draw(use("delegate"))]]
+    return [
+        Tell("freeze", (replace(frozen, fence_id=name),)),
+        *draw(st.sampled_from(tries)),
+        lift,
+        *draw(st.sampled_from(tries)),
+        *draw(st.sampled_from([[], [lift]])),
+    ]
+
+
+def _prepare(wanted: Intent, grant: str = "g1", ttl_ms: int = SECOND) -> Use:
+    return _use("prepare", grant, intent=wanted, ttl_ms=ttl_ms, max_actions=1000, wait_ms=5 * SECOND)
+
+
 def _use(verb: str, grant: str = "g1", **args: Any) -> Use:
     return Use(verb, grant, "as issued", "tool", args)
 
 
-STORIES = {"life": life(), "narrow": narrow(), "stop": stop()}
+STORIES = {
+    "life": life(),
+    "narrow": narrow(),
+    "stop": stop(),
+    "ask": ask(),
+    "hand_on": hand_on(),
+    "run_out": run_out(),
+    "thaw": thaw(),
+}
 kind = st.sampled_from(
-    ["life"] * 12
+    ["life"] * 10
     + ["narrow"] * 4
     + ["stop"] * 2
+    + ["ask"] * 4
+    + ["hand_on"] * 4
+    + ["run_out"] * 3
+    + ["thaw"] * 2
     + [name for name, (weight, _) in KINDS.items() for _ in range(weight)]
 )
 
@@ -279,18 +522,32 @@ def _opened(*path: str) -> list[Step]:
     return [Tell("open", (verbs.Open(run, HOUR, DAY, parent),)) for parent, run in pairs]
 
 
-def _issued(run: str, *some: Scope, grant: str = "g1", ttl_ms: int = HOUR) -> list[Step]:
-    return [Tell("issue", (verbs.Issue(grant, run, "tool", some or (Scope("*"),), ttl_ms),))]
+def _issued(
+    run: str, *some: Scope, grant: str = "g1", ttl_ms: int = HOUR, sealed: bool = False
+) -> list[Step]:
+    asked = verbs.Issue(grant, run, "tool", some or (Scope("*"),), ttl_ms, sealed=sealed)
+    return [Tell("issue", (asked,))]
+
+
+def _handed_on(*chain: str, child: verbs.Open | None = None) -> list[Step]:
+    more = {"max_delegations": 1000, "audience": "", "budgets": (), "sealed": False, "child": child}
+    return [
+        _use("delegate", above, grant_id=below, scopes=(Scope("*"),), ttl_ms=HOUR, **more)
+        for above, below in pairwise(chain)
+    ]
 
 
 #: Most sequences begin with something to act under: a run, a tree of runs, a path as deep as it may be.
 beginning = st.sampled_from(
     [
         [],
-        *[_opened("a") + _issued("a", ttl_ms=60 * SECOND) + _issued("a", grant="g2")] * 8,
+        *[_opened("a") + _issued("a", ttl_ms=60 * SECOND) + _issued("a", grant="g2", sealed=True)] * 8,
         *[_opened("a", "b") + _issued("b") + _issued("a", grant="g2")] * 6,
         *[_opened("a", "b", "c", "d") + _issued("d", Scope("email.*", max_uses=1))] * 2,
         _opened(*DEEP) + _issued(DEEP[-2]),
+        *[_opened("a") + _issued("a") + _handed_on("g1", "d1", child=verbs.Open("b", 0, DAY))] * 4,
+        _opened("a") + _issued("a") + _handed_on(*CHAIN),
+        _opened("a") + _issued("a") + _handed_on(*CHAIN, "too deep"),
     ]
 )
 
@@ -301,5 +558,5 @@ def _joined(parts: tuple[list[list[Step]], ...]) -> list[Step]:
 
 def sequences(parts: int = 5) -> st.SearchStrategy[list[Step]]:
     """Sequences of some four steps a part; in parts, so that a failing one shrinks to very few steps."""
-    bits = [st.lists(steps(), max_size=8) for _ in range(parts)]
+    bits = [st.lists(steps(), max_size=7) for _ in range(parts)]
     return st.tuples(beginning.map(lambda begun: [begun]), *bits).map(_joined)

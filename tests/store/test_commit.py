@@ -5,7 +5,7 @@ import pytest
 from grant_service.core.action import ActionState
 from grant_service.core.errors import ErrorReason
 from grant_service.core.scope import Reversibility
-from tests.store.player import SECOND, Player, digest, done, intent, refused
+from tests.store.player import HOUR, SECOND, Player, digest, done, intent, refused
 from tests.store.rigs import START
 
 
@@ -61,20 +61,35 @@ async def test_committing_again_before_the_cut_answers_the_same_permit(play: Pla
     again = done(await play.commit(grant, use_ms=60 * SECOND))
     assert again.replayed
     assert (again.fence, again.use_by, again.left_ms) == (first.fence, first.use_by, 3 * SECOND)
-    await play.rig.advance(4 * SECOND)
-    assert done(await play.commit(grant)).left_ms == 0
     assert (await play.kinds()).count("PERMITTED") == 1
 
 
-async def test_a_replay_outlives_the_grant(play: Player) -> None:
-    """After the grant's expiry the decision made before is still told, with nothing left of it."""
-    grant = await play.ready(ttl_ms=10 * SECOND)
-    first = await play.permit(grant)
-    performed = done(await play.perform(grant, "p"))
-    await play.rig.advance(11 * SECOND)
-    again = done(await play.commit(grant))
-    assert (again.fence, again.replayed, again.left_ms) == (first.fence, True, 0)
-    assert done(await play.perform(grant, "p")).fence == performed.fence
+async def test_a_permit_is_told_again_only_while_it_can_be_used(play: Player) -> None:
+    """From its use-by on the answer is that there was one, so that nobody acts on it; the grant may go on."""
+    grant = await play.ready(ttl_ms=8 * SECOND)
+    done(await play.prepare(grant, "1"))
+    done(await play.commit(grant, "1", use_ms=5 * SECOND))
+    done(await play.perform(grant, "2", use_ms=60 * SECOND))
+    for ms, kept in ((5 * SECOND - 1, ["1", "2"]), (1, ["2"]), (3 * SECOND - 1, ["2"]), (1, [])):
+        await play.rig.advance(ms)
+        for op, answer in (("1", await play.commit(grant, "1")), ("2", await play.perform(grant, "2"))):
+            if op in kept:
+                assert done(answer).replayed
+            else:
+                refused(answer, ErrorReason.ALREADY_PERMITTED)
+    assert (await play.kinds()).count("PERMITTED") == 2
+
+
+async def test_no_old_permit_comes_back_when_a_fence_is_no_longer_looked_for(play: Player) -> None:
+    """A tool that was told of the fence, and asks on, never gets its permit again."""
+    grant = await play.ready()
+    done(await play.perform(grant))
+    done(await play.revoke("run=run", kill_ms=HOUR))
+    refused(await play.perform(grant), ErrorReason.FENCED)
+    await play.rig.advance(HOUR)
+    done(await play.revoke("run=elsewhere", fence="next"))
+    refused(await play.perform(grant), ErrorReason.ALREADY_PERMITTED)
+    refused(await play.perform(grant, "new"), ErrorReason.GRANT_EXPIRED)
 
 
 async def test_perform_prepares_and_commits_in_one_step(play: Player) -> None:

@@ -39,7 +39,10 @@ NOT_BY_RULES = {
     ErrorReason.INTERNAL,
 }
 
-VERBS = ("open", "issue", "prepare", "commit", "perform", "settle", "abandon", "finish", "cancel")
+VERBS = (
+    *("open", "issue", "delegate", "prepare", "commit", "perform", "settle", "abandon", "spend"),
+    *("finish", "cancel", "revoke", "freeze", "lift", "approve", "deny"),
+)
 
 
 def test_all_stores_answer_alike(loop: asyncio.AbstractEventLoop, rigs: tuple[MemoryRig, list[Rig]]) -> None:

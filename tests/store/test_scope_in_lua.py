@@ -8,8 +8,7 @@ import redis
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from grant_service.core.lifecycle import scopes_text
-from grant_service.core.scope import Reversibility, Rule, Scope, choose
+from grant_service.core.scope import Reversibility, Rule, Scope, choose, scopes_text
 from grant_service.store.scripts import _part
 from tests.core.scope_cases import pattern_and_action, pattern_and_resource
 from tests.support.redis_server import RedisServer
@@ -77,7 +76,9 @@ def chosen_by_lua(client: redis.Redis, cases: list[Case], matcher: str) -> list[
 @given(cases=st.lists(case(), min_size=1, max_size=30))
 def test_lua_chooses_as_python_does(client: redis.Redis, cases: list[Case]) -> None:
     """For every pattern, name, class and number of uses the same scope, or the same rule that forbids."""
-    assert chosen_by_lua(client, cases, _part("_scope")) == [str(choose(*one)) for one in cases]
+    assert chosen_by_lua(client, cases, _part("_pattern") + _part("_scope")) == [
+        str(choose(*one)) for one in cases
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -117,14 +118,14 @@ def test_the_cases_are_not_trivial(some_cases: list[Case]) -> None:
         ("RANK[intent.reversibility] > RANK[scope[4]]", "RANK[intent.reversibility] >= RANK[scope[4]]"),
         ("used >= scope[3]", "used > scope[3]"),
         ("closest = math.max(closest, rule)", "closest = rule"),
-        ("if not rule then return place end", "if not rule then return 1 end"),
+        ("if not rule then return place, scope end", "if not rule then return 1, scope end"),
     ],
 )
 def test_a_wrong_matcher_in_lua_is_caught(
     client: redis.Redis, some_cases: list[Case], right: str, wrong: str
 ) -> None:
     """Negative control: each of these small changes shows in the cases."""
-    matcher = _part("_scope")
+    matcher = _part("_pattern") + _part("_scope")
     assert matcher.count(right) == 1
     changed = chosen_by_lua(client, some_cases, matcher.replace(right, wrong))
     assert changed != [str(choose(*one)) for one in some_cases]

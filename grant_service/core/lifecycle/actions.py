@@ -203,9 +203,12 @@ def _denied(action: Action, cause: str) -> Refusal:
 
 
 def _not_permitted(state: State, by: Authority, action: Action) -> verbs.Permitted | Refusal | None:
-    """Answer the permit given before, or refuse a new one; None if a new one may be given."""
-    if action.state is ActionState.PERMITTED:
-        given = (action.fence, action.use_by, max(0, action.use_by - state.now))
+    """Answer the permit given before, as long as it can be used, or refuse one; None if one may be given.
+
+    A permit lasts no longer than its grant, so none is repeated when a fence is no longer looked for.
+    """
+    if action.state is ActionState.PERMITTED and state.now < action.use_by:
+        given = (action.fence, action.use_by, action.use_by - state.now)
         return verbs.Permitted(action.intent.op_id, *given, True, left(state, by))
     return refusal_now(state, by, action)
 

@@ -52,8 +52,8 @@ def _set(
 def _tidy(state: State, new: Fence) -> None:
     """Let commits no longer look for fences that are over, or that refuse nothing the new one does not."""
     for one in state.standing_fences():
-        same = one.selector == new.selector and one.seq < new.seq and one.kill_until <= new.kill_until
-        if one.is_over(state.now) or (same and not one.blocks(state.now)):
+        same = one.selector == new.selector and one.kill_until <= new.kill_until
+        if one.seq < new.seq and (one.is_over(state.now) or (same and not one.blocks(state.now))):
             state.put(replace(one, standing=False))
 
 
@@ -74,6 +74,6 @@ def lift(state: State, command: verbs.Lift) -> verbs.Lifted | Refusal:
         lift_time=state.now,
         lift_seq=state.append(FENCES, Kind.LIFTED, data),
     )
-    lifted = replace(lifted, standing=not lifted.is_over(state.now))
+    lifted = replace(lifted, standing=fence.standing and not lifted.is_over(state.now))
     state.put(lifted)
     return verbs.Lifted(lifted, replayed=False)

@@ -1,13 +1,15 @@
--- What all verbs share. core/lifecycle.py is the model: the same questions in the same order, the same words.
--- KEYS[1] is the hash {seq, now} and ARGV[1] the call's nonce, in every script. Times and lengths are milliseconds.
+-- What all verbs share. core/lifecycle/ is the model: the same questions in the same order, the same words.
+-- KEYS[1] is the hash {seq, now, standing} and ARGV[1] the call's nonce, in every script. Times and lengths are
+-- milliseconds.
 -- A script reads all it needs before it writes, because what it has written stays when it fails.
 
 local META, NONCE = KEYS[1], ARGV[1]
 local EPOCH = host_epoch()
 if not EPOCH then return { 'UNFIT', NONCE } end
 local CLOCK = host_time_ms()
-local seen = redis.call('HMGET', META, 'seq', 'now')
+local seen = redis.call('HMGET', META, 'seq', 'now', 'standing')
 local seq, floor = tonumber(seen[1] or 0), tonumber(seen[2] or 0)
+local ANY_FENCE = (seen[3] or '0') ~= '0' -- where none stands, nobody looks for one
 local NOW = math.max(CLOCK, floor) -- time never goes back
 
 -- A whole number as text; Lua itself would write 1.7e+12.
@@ -27,6 +29,14 @@ local function read(key)
   local flat, record = redis.call('HGETALL', key), {}
   if #flat == 0 then return nil end
   for i = 1, #flat, 2 do record[flat[i]] = flat[i + 1] end
+  return record
+end
+
+-- Some fields of a hash as a table, or nil if there is no hash; the first one named is in every such hash.
+local function pick(key, ...)
+  local values, record = redis.call('HMGET', key, ...), {}
+  if not values[1] then return nil end
+  for i, name in ipairs({ ... }) do record[name] = values[i] end
   return record
 end
 
@@ -69,13 +79,18 @@ local function entry(number, kind, ...)
   return words
 end
 
--- Write a journal entry and answer its number. A journal that is gone while its run is not means that facts were
--- lost: then nothing is decided, and as this is a script's first write, nothing else is written.
-local function append(journal, kind, ...)
-  local number = take_seq()
+-- Write a journal entry under a number. A journal that is gone while its run is not means that facts were lost: then
+-- nothing is decided, and where this is a script's first write, nothing else is written.
+local function write_entry(journal, number, kind, ...)
   if not redis.call('XADD', journal, 'NOMKSTREAM', unpack(entry(number, kind, ...))) then
     error('the journal ' .. journal .. ' is gone')
   end
+end
+
+-- Write a journal entry under the next number, and answer it.
+local function append(journal, kind, ...)
+  local number = take_seq()
+  write_entry(journal, number, kind, ...)
   return number
 end
 
@@ -105,11 +120,11 @@ local function path_of(run, run_id)
 end
 
 -- Why no run below this path may act, and the details; nil while it may. The root is asked first.
--- `first` is the place of the root's key in KEYS.
-local function ended(path, first, run_id)
+-- `first` is the place of the root's key in KEYS. With `owners` it adds to it the runs that set budgets.
+local function ended(path, first, run_id, owners)
   for i, link in ipairs(path) do
     local key = KEYS[first + i - 1]
-    local run = redis.call('HMGET', key, 'state', 'epoch', 'deadline')
+    local run = redis.call('HMGET', key, 'state', 'epoch', 'deadline', 'budgets')
     local state = run[1]
     if not state then return 'RUN_UNKNOWN', { run = link } end
     if state == 'CANCELLED' then return 'REVOKED', end_details(key, run_id) end
@@ -119,6 +134,9 @@ local function ended(path, first, run_id)
     if NOW >= deadline then
       local ago = text(NOW - deadline)
       return 'RUN_DEADLINE', { run = run_id, ended_run = link, ended_ago_ms = ago, ended_time = text(deadline) }
+    end
+    if owners and run[4] ~= '' then
+      owners[#owners + 1] = { kind = 'run', id = link, run = link, key = key, text = run[4] }
     end
   end
 end

@@ -1,13 +1,8 @@
 -- What a grant allows, as core/scope.py has it: names and patterns are canonical, and compared byte by byte.
+-- A scope is {action, resource, max uses, ceiling, class from which a person has to agree or ''}.
 
 local RANK = { READ_ONLY = 0, REVERSIBLE = 1, COMPENSABLE = 2, IRREVERSIBLE = 3 }
 local RULES = { 'action', 'resource', 'ceiling', 'uses' } -- the order in which they are asked
-
-local function action_matches(pattern, action)
-  if pattern == '*' then return true end
-  if string.sub(pattern, -2) == '.*' then return string.sub(action, 1, #pattern - 1) == string.sub(pattern, 1, -2) end
-  return action == pattern
-end
 
 -- One walk over both texts. A `*` is a whole segment, at the very end all that follows; never nothing.
 local function resource_matches(pattern, resource)
@@ -29,7 +24,7 @@ local function resource_matches(pattern, resource)
   return at == #resource + 1
 end
 
--- The number of the first rule that forbids this, or nil. A scope is {action, resource, max uses, ceiling}.
+-- The number of the first rule that forbids this, or nil.
 local function forbids(scope, used, intent)
   if not action_matches(scope[1], intent.action) then return 1 end
   if not resource_matches(scope[2], intent.resource) then return 2 end
@@ -37,12 +32,13 @@ local function forbids(scope, used, intent)
   if scope[3] > 0 and used >= scope[3] then return 4 end
 end
 
--- The place (from 1) of the first scope that allows this, or nil and the rule of the one that came closest.
+-- The place (from 1) of the first scope that allows this, and the scope; or nil and the rule of the one that came
+-- closest.
 local function choose(grant, intent)
   local used, closest = split(grant.used), 1
   for place, scope in ipairs(cjson.decode(grant.scopes)) do
-    local rule = forbids(scope, tonumber(used[place]), intent)
-    if not rule then return place end
+    local rule = forbids(scope, tonumber(string.match(used[place], '^%d+')), intent)
+    if not rule then return place, scope end
     closest = math.max(closest, rule)
   end
   return nil, RULES[closest]

@@ -1,22 +1,28 @@
--- prepare.lua: record an intended action, if it could be committed now.
--- KEYS  as in _action.lua
--- ARGV  as in _action.lua and _prepare.lua, then ttl_ms (how long it can be committed)
--- ANSWERS  PREPARED replayed seq expire_time | REFUSED reason details... | UNFIT
+-- prepare.lua: record an intended action, if it could be committed now, or once a person has agreed.
+-- KEYS  as in _prepare.lua
+-- ARGV  as in _prepare.lua, then ttl_ms (how long it can be committed)
+-- ANSWERS  PREPARED replayed seq expire_time state remaining approval... | REFUSED reason details... | UNFIT
 
-local TTL_MS = tonumber(ARGV[14])
+local TTL_MS = tonumber(ARGV[18])
 
 local grant, refusal = authority(INTENT, nil)
 if not grant then return refusal end
+open_budgets()
 
-local action = read(ACTION)
+local action = read_action()
 if action then
   refusal = not_same(action) or not_open(action)
   if refusal then return refusal end
-  return answer('PREPARED', '1', action.prepare_seq, action.expire_time)
+  local said = {}
+  if action.said_seq ~= '0' then
+    said = flatten(pick(ACTION, 'said_seq', 'said_until', 'said_ttl_ms', 'said_actor', 'said_note', 'said_amendment',
+      'said_digest'))
+  end
+  return answer('PREPARED', '1', action.prepare_seq, action.expire_time, action.state, remaining(), unpack(said))
 end
 
-local scope, more = may_prepare(grant)
-if not scope then return more end
+local place, waits, keep_until = may_prepare(grant)
+if not place then return waits end
 
-action = put_prepared(grant, scope, more, TTL_MS)
-return answer('PREPARED', '0', action.prepare_seq, action.expire_time)
+action = put_prepared(grant, place, waits, keep_until, waits and WAIT_MS or TTL_MS, false)
+return answer('PREPARED', '0', action.prepare_seq, action.expire_time, action.state, remaining())

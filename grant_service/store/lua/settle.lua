@@ -1,13 +1,13 @@
 -- settle.lua: record what became of a permitted action; information, so neither expiry nor a cancel refuses it.
--- KEYS  as in _action.lua
--- ARGV  as in _action.lua, then outcome (SUCCEEDED | FAILED | UNKNOWN), receipt, note
+-- KEYS  as in _tool.lua
+-- ARGV  as in _tool.lua, then outcome (SUCCEEDED | FAILED | UNKNOWN), receipt, note
 -- ANSWERS  SETTLED replayed seq state after_cut | REFUSED reason details... | UNFIT
 
-local OUTCOME, RECEIPT, NOTE = unpack(ARGV, 8, 10)
+local OUTCOME, RECEIPT, NOTE = unpack(ARGV, 9, 11)
 
 local action, refusal = own_action()
 if not action then return refusal end
-local after_cut = ended(PATH, 5, RUN_ID) and '1' or '0'
+local after_cut = ended(PATH, RUNS_AT, RUN_ID) and '1' or '0'
 local state = action.state
 if settled(state) and state == OUTCOME then return answer('SETTLED', '1', action.settle_seq, state, after_cut) end
 if state == 'SUCCEEDED' or state == 'FAILED' then return refuse('ALREADY_SETTLED', action, { state = state }) end
