@@ -119,16 +119,15 @@ class Effect:
             if self._ours and ended.prior_decision is ActionState.PERMITTED:
                 self._not_started(_NOT_REACHED)
             raise
+        except AlreadyPermitted as given:
+            if self._ours:  # nobody else can have asked: an earlier answer was lost, and the permit lapsed
+                raise self._lapsed() from given
+            raise
         self._over = True
         if permit.replayed and not (self._ours and (asked_before or permit.asked_before)):
             raise self._doubt("got its permit in another attempt, its effect may have happened: do not act")
         if permit.remaining <= 0:
-            self._not_started("permit lapsed before the tool started")
-            raise PermitLapsed(
-                f"the permit of action {self.op_id} lapsed before the tool could start: it did not happen; "
-                "do it again as a new action",
-                metadata={"op": self.op_id},
-            )
+            raise self._lapsed()
         if not self._hand_over(permit):
             self._not_started(_NOT_REACHED)
             raise self._doubt("was given up when its block was left, before its permit came: do not act")
@@ -149,6 +148,14 @@ class Effect:
 
     def _doubt(self, what: str) -> AlreadyPermitted:
         return AlreadyPermitted(f"action {self.op_id} {what}", metadata={"op": self.op_id})
+
+    def _lapsed(self) -> PermitLapsed:
+        self._not_started("permit lapsed before the tool started")
+        return PermitLapsed(
+            f"the permit of action {self.op_id} lapsed before the tool could start: it did not happen; "
+            "do it again as a new action",
+            metadata={"op": self.op_id},
+        )
 
     def _not_started(self, note: str) -> None:
         """Put on record that an action which has its permit did not happen, because its body did not run."""
