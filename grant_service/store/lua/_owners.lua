@@ -4,6 +4,9 @@
 -- Amounts are held until the end of a slot of this many milliseconds.
 local SLOT_MS = 1000
 
+-- The most that can be on record as taken. What was used up already is taken whatever the limit is.
+local MOST_TAKEN = 4e15
+
 -- Take the budgets apart.
 local function open_budgets()
   for _, owner in ipairs(OWNERS) do
@@ -95,7 +98,7 @@ end
 
 -- Take amounts for good.
 local function take(wanted)
-  each(wanted, function(budget, amount) budget.taken = budget.taken + amount end)
+  each(wanted, function(budget, amount) budget.taken = math.min(budget.taken + amount, MOST_TAKEN) end)
 end
 
 -- Write the budgets that have changed.

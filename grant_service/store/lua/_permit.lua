@@ -13,10 +13,11 @@ local function take_use(place)
   end
 end
 
--- The permit given before, or the refusal of a new one; nil if a new one may be given.
+-- The permit given before, as long as it can be used, or the refusal of one; nil if one may be given. A permit lasts no
+-- longer than its grant, so none is repeated when a fence is no longer looked for.
 local function not_permitted(grant, action)
-  if action.state == 'PERMITTED' then
-    local ms_left = math.max(0, tonumber(action.use_by) - NOW)
+  local ms_left = tonumber(action.use_by) - NOW
+  if action.state == 'PERMITTED' and ms_left > 0 then
     return answer('PERMITTED', '1', action.fence, action.use_by, text(ms_left), remaining())
   end
   local refusal = not_open(action)

@@ -90,8 +90,7 @@ end
 
 -- Why a fence stands over this authority, and the details; nil while none does. `action` is a name, '' for none.
 local function fenced(own, action)
-  local marks, anchors = redis.call('HGET', RUN, 'marks'), {}
-  for _, link in ipairs(LINKS) do marks = marks .. '\ngrant=' .. link end
+  local marks, anchors = redis.call('HGET', RUN, 'marks') .. '\ngrant=' .. table.concat(LINKS, '\ngrant='), {}
   add_action_anchors(anchors, action)
   local root_seq = tonumber(own.root_seq)
   return fence_over(ANCHORS, FENCES, marks, anchors, function(fence)

@@ -11,6 +11,7 @@ local state = action.state
 if state == 'ABANDONED' then return answer('ABANDONED', '1', action.settle_seq) end
 if state == 'PERMITTED' then return refuse('ALREADY_PERMITTED', action) end
 if settled(state) then return refuse('ALREADY_SETTLED', action, { state = state }) end
+if state == 'DENIED' then return denied(action, 'a person said no') end
 
 -- Whatever of the path and the chain is still there; what is gone holds nothing.
 for i, link in ipairs(PATH) do

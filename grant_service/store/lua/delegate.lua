@@ -10,6 +10,7 @@
 local NEW, NEW_ID, RUNS, ACTIVE, CHILD, CHILD_JOURNAL = RECORD, ARGV[9], unpack(KEYS, REST, REST + 3)
 local AUDIENCE, SCOPES, TTL_MS, BUDGETS, SEALED, MAX_DELEGATIONS = unpack(ARGV, 10, 15)
 local CHILD_ID, CHILD_TTL_MS, CHILD_KEEP_MS, AGENT, LABELS, CHILD_BUDGETS = unpack(ARGV, 16, 21)
+local LABELS_AT = 22
 
 local function delegated(replayed, subject, run, grant)
   local words = run and flatten(run) or {}
@@ -33,9 +34,14 @@ local above, refusal = authority(nil, nil)
 if not above then return refusal end
 open_budgets()
 local run = pick(RUN, 'run', 'ancestors', 'subject', 'tenant', 'deadline', 'keep_until', 'marks')
+local child = CHILD and {
+  parent = RUN_ID, subject = run.subject, agent = AGENT, tenant = run.tenant, labels = LABELS, ttl_ms = CHILD_TTL_MS,
+  budgets = CHILD_BUDGETS,
+}
 local asked = cjson.decode(SCOPES)
 if ANY_FENCE then
-  local reason, details = frozen(ANCHORS, FENCES, run.marks, asked)
+  local marks = child and marks_of(CHILD_ID, child, run.marks, LABELS_AT) or run.marks
+  local reason, details = frozen(ANCHORS, FENCES, marks .. '\ngrant=' .. table.concat(LINKS, '\ngrant='), asked)
   if reason then return refuse(reason, nil, details) end
 end
 if above.sealed ~= '' then return refuse('GRANT_SEALED') end
@@ -45,10 +51,6 @@ if not scopes then return refuse('GRANT_TOO_WIDE', nil, places) end
 
 local scopes_json, chain = scopes_text(scopes), table.concat(LINKS, ',')
 local audience = AUDIENCE == '' and above.audience or AUDIENCE
-local child = CHILD and {
-  parent = RUN_ID, subject = run.subject, agent = AGENT, tenant = run.tenant, labels = LABELS, ttl_ms = CHILD_TTL_MS,
-  budgets = CHILD_BUDGETS,
-}
 local child_run = CHILD and read(CHILD)
 
 local existing = read(NEW)
@@ -84,7 +86,7 @@ local owner, journal = run, JOURNAL
 if child then
   run.path = path_of(run, RUN_ID)
   local keys = { run = CHILD, journal = CHILD_JOURNAL, runs = RUNS, active = ACTIVE, parent_journal = JOURNAL }
-  owner, journal = open_run(keys, CHILD_ID, child, CHILD_KEEP_MS, run, 22), CHILD_JOURNAL
+  owner, journal = open_run(keys, CHILD_ID, child, CHILD_KEEP_MS, run, LABELS_AT), CHILD_JOURNAL
 end
 local expire_time = math.min(NOW + tonumber(TTL_MS), tonumber(above.expire_time), tonumber(owner.deadline))
 local expire = text(expire_time)
