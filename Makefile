@@ -32,6 +32,7 @@ fuzz: setup ## drive all stores with 200,000 random sequences and compare every 
 
 race: setup ## race 300,000 commits against cancels through two sidecars on a real Redis (about 10 minutes)
 	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" COUNTERMAND_RACES=$${COUNTERMAND_RACES:-300000} \
+	  COUNTERMAND_AUTHORITY_RACES=$${COUNTERMAND_AUTHORITY_RACES:-10000} \
 	  $(PY) -m pytest tests/races $(ARGS)
 
 gen: setup ## regenerate the contract's code and the derived sync client

@@ -127,14 +127,19 @@ def test_a_later_report_only_becomes_more_certain(sequence: list[Step]) -> None:
     asyncio.run(tell_along(sequence))
 
 
-def _lapses_after_the_stop(action: ReportedAction, end: End | None, now: int, lack: bool) -> ReportedAction:
+def _lapses_after_the_stop(
+    action: ReportedAction, end: End | None, now: int, lack: bool, killed: int | None
+) -> ReportedAction:
     moved = replace(action, state=ActionState.EXPIRED)
     lapsed = action.state == "PREPARED" and now >= action.expire_time
-    return moved if lapsed else RIGHT_AS_OF(action, end, now, lack)
+    return moved if lapsed else RIGHT_AS_OF(action, end, now, lack, killed)
 
 
-def _permits_never_lapse(action: ReportedAction, end: End | None, now: int, lack: bool) -> ReportedAction:
-    return RIGHT_AS_OF(action, end, min(now, action.use_by - 1) if action.use_by else now, lack)
+def _permits_never_lapse(
+    action: ReportedAction, end: End | None, now: int, lack: bool, killed: int | None
+) -> ReportedAction:
+    before_use_by = min(now, action.use_by - 1) if action.use_by else now
+    return RIGHT_AS_OF(action, end, before_use_by, lack, killed)
 
 
 def _forgets_late_outcomes(action: ReportedAction, entry: Entry, end: End | None) -> ReportedAction:
