@@ -14,13 +14,20 @@ from countermand._digest import digest
 from countermand._errors import (
     AlreadyPermitted,
     AlreadySettled,
+    ApprovalTimedOut,
     AskOperator,
+    AuthorityEnded,
+    AwaitingApproval,
+    BudgetExhausted,
     Conflict,
     CountermandError,
+    Denied,
     DigestMismatch,
     Exhausted,
     Expired,
+    Fenced,
     FixTheCall,
+    GrantEnded,
     GrantUnknown,
     InvalidRequest,
     NoGrant,
@@ -42,20 +49,38 @@ from countermand._errors import (
     TryAgain,
     Unavailable,
 )
-from countermand._models.actions import Abandoned, Intent, Permit, Prepared, Settled
+from countermand._models.actions import Abandoned, Intent, Permit, Prepared, Settled, Spent
+from countermand._models.approvals import ActionApproved, ActionDenied, Approval, PendingApproval
+from countermand._models.budgets import Budget, BudgetStanding
+from countermand._models.fences import (
+    Explanation,
+    Fence,
+    FenceLifted,
+    FenceSet,
+    FenceStanding,
+    Hit,
+    HitRow,
+    HitRun,
+    Selector,
+)
 from countermand._models.reports import Cancelled, Entry, EntryPage, LateAttempt, Report, ReportedAction, Undo
-from countermand._models.runs import End, Finished, Grant, Issued, Opened, Run, RunPage
+from countermand._models.runs import ChildRun, Delegated, End, Finished, Grant, Issued, Opened, Run, RunPage
 from countermand._scope import Scope
 from countermand._secret import SecretToken
-from countermand._sync.action import Action, Commit, Performance, action, perform
+from countermand._sync.action import Action, Commit, action
 from countermand._sync.client import Client, connect
+from countermand._sync.delegation import delegate, delegate_run, spend
 from countermand._sync.grant import CurrentGrant, current_grant
+from countermand._sync.perform import Performance, perform
 from countermand._sync.run import ActiveRun
 from countermand._tool import tool
 from countermand._words import (
     ActionState,
     Durability,
     ErrorReason,
+    Exhaustion,
+    FenceKind,
+    FenceState,
     Outcome,
     Reversibility,
     RunState,
@@ -75,9 +100,17 @@ __all__ = [
     "Action",
     "Commit",
     "Performance",
-    # say what a grant allows
+    # hand on part of a grant, and take from a budget
+    "delegate",
+    "delegate_run",
+    "spend",
+    # say what a grant allows, and how much
     "Scope",
     "SecretToken",
+    "Budget",
+    "ChildRun",
+    # say what a fence stands over
+    "Selector",
     # let a function run only under a permit
     "tool",
     "NotSent",
@@ -89,6 +122,8 @@ __all__ = [
     "Permit",
     "Prepared",
     "Settled",
+    "Spent",
+    "Approval",
     "Cancelled",
     "Entry",
     "EntryPage",
@@ -96,6 +131,19 @@ __all__ = [
     "Report",
     "ReportedAction",
     "Undo",
+    "Explanation",
+    "PendingApproval",
+    "ActionApproved",
+    "ActionDenied",
+    "Fence",
+    "FenceLifted",
+    "FenceSet",
+    "FenceStanding",
+    "Hit",
+    "HitRow",
+    "HitRun",
+    "BudgetStanding",
+    "Delegated",
     "End",
     "Finished",
     "Grant",
@@ -107,6 +155,9 @@ __all__ = [
     "ActionState",
     "Durability",
     "ErrorReason",
+    "Exhaustion",
+    "FenceKind",
+    "FenceState",
     "Outcome",
     "Reversibility",
     "RunState",
@@ -127,21 +178,28 @@ __all__ = [
     "PermitLapsed",
     # stop the run
     "StopTheRun",
+    "AuthorityEnded",
     "RunEnded",
     "Revoked",
     "RunFinished",
     "RunDeadline",
     "StoreEpoch",
+    "Fenced",
+    "GrantEnded",
     "GrantUnknown",
     "Expired",
     "OutOfScope",
     "Exhausted",
+    "BudgetExhausted",
+    "Denied",
+    "ApprovalTimedOut",
     # try again, with the same op_id
     "TryAgain",
     "Unavailable",
     "NotRunning",
     "TimedOut",
     "Overloaded",
+    "AwaitingApproval",
     # ask an operator
     "AskOperator",
 ]
