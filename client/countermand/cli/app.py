@@ -11,6 +11,8 @@ from countermand.cli import (
     actions,
     demo,
     doctor,
+    fence_list,
+    fencing,
     grants,
     journal,
     run_list,
@@ -19,6 +21,7 @@ from countermand.cli import (
     spending,
     stop,
     version,
+    why,
 )
 from countermand.cli.call import Place
 from countermand.cli.exit_codes import ExitCode, in_full
@@ -39,8 +42,8 @@ app = typer.Typer(
 
 # The order of the help: the first verb of a group puts the group there.
 _MODULES = (
-    *(serve, demo, doctor, stop),
-    *(runs, grants, actions, spending, run_list, journal, version),
+    *(serve, demo, doctor, stop, fencing, fence_list),
+    *(runs, grants, actions, spending, why, run_list, journal, version),
 )
 for module in _MODULES:
     module.register(app)
