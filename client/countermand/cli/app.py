@@ -9,6 +9,7 @@ import typer
 
 from countermand.cli import (
     actions,
+    approvals,
     demo,
     doctor,
     fence_list,
@@ -42,7 +43,7 @@ app = typer.Typer(
 
 # The order of the help: the first verb of a group puts the group there.
 _MODULES = (
-    *(serve, demo, doctor, stop, fencing, fence_list),
+    *(serve, demo, doctor, stop, fencing, fence_list, approvals),
     *(runs, grants, actions, spending, why, run_list, journal, version),
 )
 for module in _MODULES:
