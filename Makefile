@@ -16,7 +16,7 @@ demo: setup ## see an agent stopped mid-run, with and without Countermand (10 s,
 	@.venv/bin/countermand demo
 
 test: setup ## run all tests, real Redis included (ARGS="-k name" narrows)
-	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" $(PY) -m pytest $(ARGS)
+	@scripts/test $(ARGS)
 
 check: setup ## format, lint, types, contract, generated code, import rules, secrets
 	@scripts/check
