@@ -30,7 +30,7 @@ fuzz: setup ## drive all stores with 200,000 random sequences and compare every 
 	  COUNTERMAND_FUZZ_SEQUENCES=$${COUNTERMAND_FUZZ_SEQUENCES:-200000} \
 	  $(PY) -m pytest tests/store/test_differential.py $(ARGS)
 
-race: setup ## race 300,000 commits against cancels through two sidecars on a real Redis (about 10 minutes)
+race: setup ## race 300,000 commits against cancels, and authority against its end (about 20 minutes)
 	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" COUNTERMAND_RACES=$${COUNTERMAND_RACES:-300000} \
 	  COUNTERMAND_AUTHORITY_RACES=$${COUNTERMAND_AUTHORITY_RACES:-10000} \
 	  $(PY) -m pytest tests/races $(ARGS)
