@@ -6,7 +6,7 @@
                 async with countermand.action("email.send", resource="mailto:a@b.com", args=args) as act:
                     draft = compose(args)
                     async with act.commit():
-                        act.receipt = (await smtp.send(draft)).id
+                        act.receipt = await mailbox.send(draft)
 
 The same names, blocking: `import countermand.sync as countermand`.
 """
@@ -208,4 +208,4 @@ __all__ = [
 
 for _name in __all__:
     if isinstance(_kind := globals()[_name], type) and issubclass(_kind, Exception):
-        _kind.__module__ = __name__  # so that a traceback names it as it is imported
+        _kind.__module__ = "countermand"  # so that a traceback names it as it is imported

@@ -1,12 +1,15 @@
-"""The blocking client, under the same names: `import countermand.sync as countermand`.
+# Derived from client/countermand/__init__.py by scripts/unasync.py. Do not edit.
+"""Countermand: authority for AI agents that can be taken back.
 
-with countermand.connect() as cm:
-    with cm.open_run(subject="u-7", agent="mailer") as run:
-        with run.grant(scopes=["email.*"], ttl="60s"):
-            with countermand.action("email.send", resource="mailto:a@b.com", args=args) as act:
-                draft = compose(args)
-                with act.commit():
-                    act.receipt = smtp.send(draft).id
+    with countermand.connect() as cm:
+        with cm.open_run(subject="u-7", agent="mailer") as run:
+            with run.grant(scopes=["email.*"], ttl="60s"):
+                with countermand.action("email.send", resource="mailto:a@b.com", args=args) as act:
+                    draft = compose(args)
+                    with act.commit():
+                        act.receipt = mailbox.send(draft)
+
+The same names, blocking: `import countermand.sync as countermand`.
 """
 # ruff: noqa: RUF022 - grouped by what the names are for
 
@@ -203,3 +206,7 @@ __all__ = [
     # ask an operator
     "AskOperator",
 ]
+
+for _name in __all__:
+    if isinstance(_kind := globals()[_name], type) and issubclass(_kind, Exception):
+        _kind.__module__ = "countermand"  # so that a traceback names it as it is imported
