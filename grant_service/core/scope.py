@@ -8,7 +8,7 @@ import json
 import re
 import string
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 MAX_ACTION = 128
@@ -100,9 +100,13 @@ class Scope:
         if self.max_uses and asked.max_uses > self.max_uses:
             return Rule.USES
         ceiling = min(self.ceiling, asked.ceiling, key=lambda one: one.rank)
-        demands = [one for one in (self.approval_from, asked.approval_from) if one]
-        approval_from = min(demands, key=lambda one: one.rank, default=None)
-        return Scope(asked.action, asked.resource, asked.max_uses or self.max_uses, ceiling, approval_from)
+        uses = asked.max_uses or self.max_uses
+        return Scope(asked.action, asked.resource, uses, ceiling, asked.with_approval_of(self).approval_from)
+
+    def with_approval_of(self, other: "Scope") -> "Scope":
+        """Ask a person wherever the other scope would, too."""
+        demands = [one for one in (self.approval_from, other.approval_from) if one]
+        return replace(self, approval_from=min(demands, key=lambda one: one.rank, default=None))
 
 
 def choose(

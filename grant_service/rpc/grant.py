@@ -45,8 +45,13 @@ class GrantServicer:
             grant=encode.grant(delegated.grant, now),
             grant_token=self._mint(delegated).reveal(),
             replayed=delegated.replayed,
-            run=encode.run(delegated.run, None, now) if delegated.run else None,
+            run=await self._child(delegated.run, delegated.replayed, now) if delegated.run else None,
         )
+
+    async def _child(self, run: Run, replayed: bool, now: int) -> pb.Run:
+        """Write the run that was opened; one that was opened before may have ended since."""
+        told = await find_run(self._store, run.run_id) if replayed else (run, None, now)
+        return encode.run(*told)
 
     async def FinishRun(self, request: pb.FinishRunRequest) -> pb.FinishRunResponse:
         """End a run that did its work."""

@@ -16,15 +16,16 @@ async def test_an_agent_cannot_ask_for_a_broader_grant(sidecar: Served) -> None:
     token = await sidecar.grant("r-1", {"action": "email.send"})
     for method, fields in (
         ("IssueGrant", {"run_id": "r-1", "scopes": [{"action": "*"}]}),
-        ("DelegateGrant", {"grant_token": token, "scopes": [{"action": "*"}]}),
         ("OpenRun", {"parent_run_id": "r-1"}),
     ):
         assert (await sidecar.tool.refused(method, **fields)).reason == "ROLE_NOT_ALLOWED"
+    wide = {"grant_token": token, "scopes": [{"action": "*"}]}
+    assert (await sidecar.tool.refused("DelegateGrant", **wide)).reason == "GRANT_TOO_WIDE"
     refused = await sidecar.tool.refused(
         "PerformAction", grant_token=token, intent=intent("o-1", "file.delete")
     )
     assert refused.reason == "OUT_OF_SCOPE"
-    assert await sidecar.refusals() == [("perform", "OUT_OF_SCOPE")]
+    assert await sidecar.refusals() == [("delegate", "GRANT_TOO_WIDE"), ("perform", "OUT_OF_SCOPE")]
 
 
 async def test_a_grant_says_what_it_allows_or_is_not_issued(sidecar: Served) -> None:

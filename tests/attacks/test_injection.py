@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from grant_service.core import compile, lifecycle
+from grant_service.core import compile
 from grant_service.core.journal import MAX_REFUSALS_KEPT
+from grant_service.core.lifecycle import questions
 from grant_service.rpc.roles import Role
 from tests.rpc.support import Caller, Served, cancel, intent, request, served
 from tests.rpc.test_decode import UNCLEAN
@@ -108,7 +109,7 @@ async def test_refused_calls_cannot_fill_the_journal(
 ) -> None:
     """So many are written down (a thousand; fewer here), the rest is counted, and the report says so."""
     assert MAX_REFUSALS_KEPT == 1000
-    for module in (lifecycle, compile):
+    for module in (questions, compile):
         monkeypatch.setattr(module, "MAX_REFUSALS_KEPT", 30)
     token = await sidecar.grant("r-1", {"action": "allowed"})
     for number in range(40):

@@ -56,11 +56,20 @@ class Load:
         self.operator = control_grpc.ControlServiceStub(await self._channel("operator"))
         self.journal = journal_grpc.JournalServiceStub(await self._channel("auditor"))
         tools = [await self._channel("tool") for _ in range(TOOL_CONNECTIONS)]
-        self.tools = itertools.cycle([action_grpc.ActionServiceStub(channel) for channel in tools])
+        stubs = [action_grpc.ActionServiceStub(channel) for channel in tools]
+        self.tools = itertools.cycle(stubs)
+        self._delegates = {
+            id(stub): grant_grpc.GrantServiceStub(channel).DelegateGrant
+            for stub, channel in zip(stubs, tools, strict=True)
+        }
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._channels.aclose()
+
+    def delegating(self, tool: action_grpc.ActionServiceStub) -> Call:
+        """The one call of another service that a tool may make, over the same connection."""
+        return self._delegates[id(tool)]
 
     async def _channel(self, role: str) -> grpc.aio.Channel:
         channel = grpc.aio.insecure_channel(next(self._sidecars).target(role), options=CHANNEL_OPTIONS)

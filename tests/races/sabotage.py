@@ -14,10 +14,11 @@ from typing import Any
 
 from countermand.v1 import control_service_pb2 as pb
 from grant_service import app
-from grant_service.core import lifecycle, verbs
+from grant_service.core import verbs
 from grant_service.core.compile import compile_report
 from grant_service.core.errors import granted
 from grant_service.core.journal import Entry
+from grant_service.core.lifecycle import questions
 from grant_service.core.run import Run, RunState
 from grant_service.core.store import State
 from grant_service.rpc.control import ControlServicer
@@ -27,7 +28,7 @@ from grant_service.store.scripts import Script, scripts
 from tests.support.standby import live_again_and_again
 
 _PERMITTING = ("commit", "perform")
-_LOOK = "local reason, details = ended(PATH, 5, RUN_ID)"
+_LOOK = "local reason, details = ended(PATH, RUNS_AT, RUN_ID, OWNERS)"
 
 
 def run_checked_before() -> None:
@@ -62,11 +63,11 @@ def _unguarded(rule: Callable[[State, Any], Any]) -> Callable[[State, Any], Any]
     """A rule that does not look at runs. Rules run in one thread, one after another."""
 
     def decide(state: State, command: Any) -> Any:
-        kept, lifecycle._ended = lifecycle._ended, lambda *_: None
+        kept, questions.ended = questions.ended, lambda *_: None
         try:
             return rule(state, command)
         finally:
-            lifecycle._ended = kept
+            questions.ended = kept
 
     return decide
 
@@ -81,7 +82,8 @@ def _active(runs: list[Run | None]) -> bool:
 
 def ancestors_forgotten() -> None:
     """Look at the action's own run only, not at those above it."""
-    _plant(_LOOK, "local reason, details = ended({ RUN_ID }, #KEYS, RUN_ID)", *_PERMITTING)
+    own = "local reason, details = ended({ RUN_ID }, REST - 1, RUN_ID, OWNERS)"
+    _plant(_LOOK, own, *_PERMITTING)
 
 
 def permit_given_twice() -> None:

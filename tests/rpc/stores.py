@@ -7,8 +7,11 @@ from typing import Any
 from grant_service.core.store import Durability, Standing
 from grant_service.store.memory import MemoryStore
 
-VERBS = ("open", "issue", "prepare", "commit", "perform", "settle", "abandon", "cancel", "finish")
-READS = ("runs", "run_ids", "journal")
+VERBS = (
+    *("open", "issue", "delegate", "prepare", "commit", "perform", "settle", "abandon", "cancel", "finish"),
+    *("spend", "revoke", "freeze", "lift", "approve", "deny"),
+)
+READS = ("runs", "run_ids", "active_run_ids", "journal", "grants", "actions", "awaiting", "fences")
 
 
 class UntouchedStore:

@@ -32,10 +32,7 @@ METHODS: dict[str, Any] = {method.name: method for service in SERVICES.values() 
 assert len(METHODS) == sum(len(service.methods) for service in SERVICES.values())
 
 #: The verbs that are in the contract and come later.
-LATER = {
-    *("DelegateGrant", "SpendBudget", "RevokeGrants", "FreezeGrants", "LiftFence", "ApproveAction"),
-    *("DenyAction", "ResolveAction", "UndoRun", "WatchEntries", "ExplainRefusal"),
-}
+LATER = {"ResolveAction", "UndoRun", "WatchEntries"}
 
 MAILTO = "mailto:team@example.com"
 
@@ -159,6 +156,10 @@ class Served:
     async def grant(self, run_id: str = "r-1", *scopes: dict[str, Any], **fields: Any) -> str:
         """Open a run, if it is not, and answer the token of a grant for it."""
         await self.issuer("OpenRun", run_id=run_id)
+        return await self.grant_for(run_id, *scopes, **fields)
+
+    async def grant_for(self, run_id: str, *scopes: dict[str, Any], **fields: Any) -> str:
+        """Answer the token of a grant for an open run."""
         issued = await self.issuer("IssueGrant", run_id=run_id, scopes=scopes or [{"action": "*"}], **fields)
         return str(issued.grant_token)
 
@@ -166,6 +167,21 @@ class Served:
         """Prepare and commit an action."""
         await self.tool("PrepareAction", grant_token=token, intent=intent(op_id))
         return (await self.tool("CommitAction", **commit(token, op_id))).permit
+
+    async def delegate(self, token: str, *scopes: dict[str, Any], **fields: Any) -> Any:
+        """Hand on part of a grant, as the tool that holds it."""
+        return await self.tool(
+            "DelegateGrant", grant_token=token, scopes=scopes or [{"action": "*"}], **fields
+        )
+
+    async def prepare(self, token: str, op_id: str, **fields: Any) -> Any:
+        """Prepare an action."""
+        return await self.tool("PrepareAction", grant_token=token, intent=intent(op_id, **fields))
+
+    async def fence(self, verb: str, fence_id: str = "", **selector: Any) -> Any:
+        """Revoke or freeze as an operator: `verb` is Revoke or Freeze."""
+        told = {"request_id": fence_id, "selector": selector, "reason": errors_pb2.STOP_REASON_INCIDENT}
+        return await self.operator(f"{verb}Grants", **told)
 
     async def cancel(self, run_id: str = "r-1", **fields: Any) -> Any:
         """Cancel a run as an operator."""

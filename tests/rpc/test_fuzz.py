@@ -11,6 +11,7 @@ from google.protobuf.message_factory import GetMessageClass
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from countermand.v1 import journal_service_pb2 as journal_pb
 from grant_service.app import open_store
 from grant_service.rpc.roles import ALLOWED
 from grant_service.settings import Settings
@@ -19,6 +20,7 @@ from tests.rpc.support import (
     METHODS,
     Served,
     commit,
+    digest,
     intent,
     read_error,
     request,
@@ -69,22 +71,35 @@ class Rig:
         return ""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def rig() -> Iterator[Rig]:
-    """One sidecar for all examples; it must be well at the end."""
+    """A sidecar for the examples of one test, which may freeze everything; it must be well at the end."""
     with asyncio.Runner() as runner, short_home() as home:
         loop = runner.get_loop()
         store = loop.run_until_complete(open_store(Settings(home=home, store="sqlite")))
         context = served(store)
         running = loop.run_until_complete(context.__aenter__())
-        TOKENS.append(loop.run_until_complete(running.grant(LIVE)))
-        loop.run_until_complete(running.issuer("OpenRun", run_id="r-7"))
-        given_up = {"grant_token": TOKENS[0], "intent": intent("o-given-up")}
-        loop.run_until_complete(running.tool("PrepareAction", **given_up))
+        loop.run_until_complete(_set_up(running))
         yield Rig(loop, running)
-        token = loop.run_until_complete(running.grant("r-after"))
-        loop.run_until_complete(running.tool("PerformAction", grant_token=token, intent=intent("o-after")))
+        loop.run_until_complete(_still_works(running))
         loop.run_until_complete(context.__aexit__(None, None, None))
+
+
+async def _set_up(running: Served) -> None:
+    """Make what the good requests of this test are about."""
+    TOKENS[:] = [await running.grant(LIVE), await running.grant(LIVE, {"action": "*", "approval_from": 1})]
+    await running.issuer("OpenRun", run_id="r-7")
+    await running.tool("PrepareAction", grant_token=TOKENS[0], intent=intent("o-given-up"))
+    for op_id in ("o-agreed", "o-denied"):
+        await running.tool("PrepareAction", grant_token=TOKENS[1], intent=intent(op_id))
+
+
+async def _still_works(running: Served) -> None:
+    for fence in (await running.auditor("ListFences", standing_only=True)).fences:
+        if fence.kind == journal_pb.FENCE_KIND_FREEZE:
+            await running.operator("LiftFence", fence_id=fence.fence_id)
+    token = await running.grant("r-after")
+    await running.tool("PerformAction", grant_token=token, intent=intent("o-after"))
 
 
 @pytest.mark.parametrize("method", SERVED_NOW)
@@ -150,6 +165,28 @@ ORDER: dict[str, Callable[[], dict[str, Any]]] = {
     "SettleAction": lambda: {"grant_token": TOKENS[0], "op_id": "o-a", "outcome": 1, "receipt": "r"},
     "PerformAction": lambda: {"grant_token": TOKENS[0], "intent": intent("o-b")},
     "AbandonAction": lambda: {"grant_token": TOKENS[0], "op_id": "o-given-up", "note": "n"},
+    "DelegateGrant": lambda: {
+        "grant_token": TOKENS[0],
+        "request_id": "g-below",
+        "scopes": [{"action": "email.*"}],
+        "budgets": [{"name": "usd_cents", "limit": 5}],
+        "child_run": {"run_id": "r-child"},
+    },
+    "SpendBudget": lambda: {"grant_token": TOKENS[0], "op_id": "s-1", "budget": "tokens", "amount": 7},
+    "ListApprovals": dict,
+    "ApproveAction": lambda: {"run_id": LIVE, "op_id": "o-agreed", "digest": digest(), "note": "n"},
+    "DenyAction": lambda: {"run_id": LIVE, "op_id": "o-denied", "actor": "a"},
+    "RevokeGrants": lambda: {"request_id": "f-1", "selector": {"tenant": "nobody"}, "reason": 6},
+    "FreezeGrants": lambda: {
+        "request_id": "f-2",
+        "selector": {"action": "nothing.*", "labels": {"a": "b"}},
+        "reason": 6,
+        "ttl": {"seconds": 60},
+    },
+    "GetFence": lambda: {"fence_id": "f-2"},
+    "ListFences": lambda: {"standing_only": True},
+    "LiftFence": lambda: {"fence_id": "f-2", "note": "n"},
+    "ExplainRefusal": lambda: {"run_id": LIVE, "op_id": "o-a"},
     "GetRun": lambda: {"run_id": LIVE},
     "GetReport": lambda: {"run_id": LIVE},
     "ListRuns": lambda: {"page_size": 5, "state": 1, "page_token": "9"},
@@ -168,7 +205,8 @@ def messages(descriptor: Any) -> st.SearchStrategy[Any]:
 
 def _values(field: Any) -> st.SearchStrategy[Any]:
     if field.message_type and field.message_type.GetOptions().map_entry:
-        return st.dictionaries(_TEXTS, _TEXTS, max_size=20)
+        key, value = (_values(field.message_type.fields_by_name[name]) for name in ("key", "value"))
+        return st.dictionaries(key, value, max_size=20)
     if field.message_type:
         one = messages(field.message_type)
     elif field.name == "grant_token":

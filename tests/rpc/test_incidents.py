@@ -7,7 +7,7 @@ import pytest
 
 from grant_service.core.errors import ErrorReason, StoreFailed
 from tests.rpc.stores import VERBS, ObstructedStore, raising
-from tests.rpc.support import Served, cancel, commit, intent, served
+from tests.rpc.support import Served, cancel, commit, digest, intent, served
 
 SECRET = "password=hunter2 at redis://u:p@host"
 
@@ -15,19 +15,31 @@ SECRET = "password=hunter2 at redis://u:p@host"
 def calls(token: str) -> dict[str, tuple[str, str, dict[str, Any]]]:
     """For every verb: the caller, the RPC and its fields."""
     told = {"grant_token": token}
+    over = {"request_id": "f-1", "selector": {"all": True}, "reason": 6}
     return {
         "open": ("issuer", "OpenRun", {}),
         "issue": ("issuer", "IssueGrant", {"run_id": "r-1", "scopes": [{"action": "*"}]}),
+        "delegate": ("tool", "DelegateGrant", told | {"scopes": [{"action": "*"}]}),
         "finish": ("issuer", "FinishRun", {"run_id": "r-1"}),
         "prepare": ("tool", "PrepareAction", told | {"intent": intent("o-1")}),
         "commit": ("tool", "CommitAction", commit(token, "o-1")),
         "perform": ("tool", "PerformAction", told | {"intent": intent("o-1")}),
         "settle": ("tool", "SettleAction", told | {"op_id": "o-1", "outcome": 1}),
         "abandon": ("tool", "AbandonAction", told | {"op_id": "o-1"}),
+        "spend": ("tool", "SpendBudget", told | {"op_id": "s-1", "budget": "tokens", "amount": 1}),
         "cancel": ("operator", "CancelRun", cancel()),
+        "revoke": ("operator", "RevokeGrants", over),
+        "freeze": ("operator", "FreezeGrants", over),
+        "lift": ("operator", "LiftFence", {"fence_id": "f-1"}),
+        "approve": ("operator", "ApproveAction", {"run_id": "r-1", "op_id": "o-1", "digest": digest()}),
+        "deny": ("operator", "DenyAction", {"run_id": "r-1", "op_id": "o-1"}),
         "runs": ("auditor", "GetRun", {"run_id": "r-1"}),
         "run_ids": ("auditor", "ListRuns", {}),
         "journal": ("auditor", "ListEntries", {"run_id": "r-1"}),
+        "grants": ("auditor", "ExplainRefusal", {"grant_id": "g-1"}),
+        "actions": ("auditor", "ExplainRefusal", {"run_id": "r-1", "op_id": "o-1"}),
+        "awaiting": ("auditor", "ListApprovals", {}),
+        "fences": ("auditor", "ListFences", {}),
     }
 
 

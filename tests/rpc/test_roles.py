@@ -21,11 +21,18 @@ def test_every_rpc_of_the_contract_is_in_the_role_table_and_nothing_else_is() ->
     assert all(ALLOWED.values())
 
 
-def test_a_tool_may_call_its_own_service_and_nothing_else() -> None:
+def test_a_tool_may_call_its_own_service_and_hand_on_a_grant_and_nothing_else() -> None:
     """Said apart from the table: a tool can never cancel, issue or read a run."""
     assert {rpc for rpc, roles in ALLOWED.items() if Role.TOOL in roles} == {
-        rpc for rpc in ALLOWED if rpc.startswith("ActionService.")
+        "GrantService.DelegateGrant",
+        *(rpc for rpc in ALLOWED if rpc.startswith("ActionService.")),
     }
+
+
+def test_only_an_operator_says_what_stands_over_others() -> None:
+    """Fences and approvals are for people: neither a tool nor the owner of a run sets, lifts or gives one."""
+    verbs = ("RevokeGrants", "FreezeGrants", "LiftFence", "ApproveAction", "DenyAction")
+    assert all(ALLOWED[rpc_name(verb)] == {Role.OPERATOR} for verb in verbs)
 
 
 def test_an_auditor_changes_nothing() -> None:

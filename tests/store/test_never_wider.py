@@ -64,8 +64,16 @@ class Link:
     sealed: bool
 
 
+@dataclass(frozen=True)
+class Spend:
+    """So much was used up under a grant of the chain, whatever was left."""
+
+    place: int
+    amount: int
+
+
 links = st.builds(Link, scopes, budgets, ttls, st.booleans(), st.sampled_from([False] * 9 + [True]))
-#: (which grant of the chain acts, what it does, what that costs), or a move of the clock, or a fence.
+#: (which grant of the chain acts, what it does, what it costs), what was spent, a move of the clock, a fence.
 acts = st.tuples(
     st.integers(0, 9), st.sampled_from(CALLS), st.sampled_from([(), (("usd", 1),), (("usd", 4),)])
 )
@@ -74,6 +82,7 @@ events = st.lists(
         acts,
         acts,
         acts,
+        st.builds(Spend, st.integers(0, 9), st.sampled_from([1, 9])),
         st.sampled_from([1, SECOND, 4 * SECOND]),
         st.lists(st.sampled_from(marks), min_size=1, max_size=2).map(selector_of),
     ),
@@ -160,6 +169,9 @@ async def live(first: Link, asked: list[Link], happened: list[Any]) -> None:
             case int():
                 await rig.advance(event)
                 await play.store.standing()
+            case Spend():
+                grant = chain[event.place % len(chain)]
+                await play.spend(grant, event.amount, f"s-{number}", incurred=True)
             case (place, (action, resource, reversibility), costs):
                 wanted = Intent(f"op-{number}", action, resource, digest(), reversibility, costs=costs)
                 await play.perform(chain[place % len(chain)], wanted)
@@ -170,12 +182,13 @@ async def live(first: Link, asked: list[Link], happened: list[Any]) -> None:
 
 
 def assert_nothing_was_overdrawn(state: MemoryState) -> None:
-    """No scope was used, and no budget taken, beyond its limit."""
+    """No scope was used beyond its limit, and no budget taken beyond it but by what was incurred."""
     for grant in state.grants.values():
         for scope, used in zip(grant.scopes, grant.used, strict=True):
             assert used <= scope.max_uses
+    incurred = sum(one.amount for one in state.spendings.values())
     for owner in [*state.runs.values(), *state.grants.values()]:
-        assert all(one.taken <= one.limit for one in owner.budgets)
+        assert all(one.taken <= one.limit + incurred for one in owner.budgets)
 
 
 def test_no_grant_of_a_chain_may_what_one_above_may_not() -> None:

@@ -19,7 +19,7 @@ from grant_service.core.lifecycle.questions import (
     kept,
 )
 from grant_service.core.run import Run
-from grant_service.core.scope import Rule, Scope, scopes_text
+from grant_service.core.scope import Rule, Scope, actions_meet, scopes_text
 from grant_service.core.store import State
 
 _MORE = {
@@ -131,17 +131,23 @@ def _marks(by: Authority, child: verbs.Open | None) -> tuple[str, ...]:
 
 
 def _narrowed(above: Grant, asked: tuple[Scope, ...]) -> tuple[tuple[Scope, ...], tuple[int, ...]] | Refusal:
-    """Find for each scope the first one above that covers it, and what of that may be handed on."""
+    """Find for each scope the first one above that covers it, and what of that may be handed on.
+
+    What an earlier scope above would have had a person asked about stays so: an action goes by the first
+    scope that allows it, and a pattern that is wider than that scope must not lead around it.
+    """
     scopes, narrows = [], []
     for number, scope in enumerate(asked):
-        closest = Rule.ACTION
+        closest, wanted = Rule.ACTION, scope
         for place, wide in enumerate(above.scopes):
-            narrow = wide.narrowed(scope)
+            narrow = wide.narrowed(wanted)
             if isinstance(narrow, Scope):
                 scopes.append(narrow)
                 narrows.append(place)
                 break
             closest = max(closest, narrow, key=list(Rule).index)
+            if actions_meet(wide.action, scope.action):
+                wanted = wanted.with_approval_of(wide)
         else:
             told = {"field": f"scopes[{number}]", "rule": _MORE[closest]}
             return Refusal(ErrorReason.GRANT_TOO_WIDE, told)

@@ -42,18 +42,20 @@ local function narrowed(wide, asked)
 end
 
 -- For each scope that is asked for what may be handed on of the first that covers it, and the places (from 0) of
--- those; or nil and the field and rule of what is too wide.
+-- those; or nil and the field and rule of what is too wide. What an earlier scope above would have had a person asked
+-- about stays so: an action goes by the first scope that allows it.
 local function narrowed_all(above, asked)
   local scopes, places = {}, {}
   for number, one in ipairs(asked) do
-    local closest = 1
+    local closest, demands = 1, one[5]
     for place, wide in ipairs(above) do
-      local narrow, rule = narrowed(wide, one)
+      local narrow, rule = narrowed(wide, { one[1], one[2], one[3], one[4], demands })
       if narrow then
         scopes[number], places[number] = narrow, text(place - 1)
         break
       end
       closest = math.max(closest, rule)
+      if action_matches(wide[1], one[1]) or action_matches(one[1], wide[1]) then demands = lower(demands, wide[5]) end
     end
     if not scopes[number] then return nil, { field = 'scopes[' .. text(number - 1) .. ']', rule = MORE[closest] } end
   end
