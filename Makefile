@@ -16,7 +16,7 @@ demo: setup ## see an agent stopped mid-run, with and without Countermand (10 s,
 	@.venv/bin/countermand demo
 
 test: setup ## run all tests, real Redis included (ARGS="-k name" narrows)
-	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" $(PY) -m pytest $(ARGS)
+	@scripts/test $(ARGS)
 
 check: setup ## format, lint, types, contract, generated code, import rules, secrets
 	@scripts/check
@@ -30,7 +30,7 @@ fuzz: setup ## drive all stores with 200,000 random sequences and compare every 
 	  COUNTERMAND_FUZZ_SEQUENCES=$${COUNTERMAND_FUZZ_SEQUENCES:-200000} \
 	  $(PY) -m pytest tests/store/test_differential.py $(ARGS)
 
-race: setup ## race 300,000 commits against cancels through two sidecars on a real Redis (about 10 minutes)
+race: setup ## race 300,000 commits against cancels, and authority against its end (about 20 minutes)
 	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" COUNTERMAND_RACES=$${COUNTERMAND_RACES:-300000} \
 	  COUNTERMAND_AUTHORITY_RACES=$${COUNTERMAND_AUTHORITY_RACES:-10000} \
 	  $(PY) -m pytest tests/races $(ARGS)

@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TREES = {  # written -> derived
     "client/countermand/_async": "client/countermand/_sync",
+    "client/countermand/__init__.py": "client/countermand/sync.py",
     "tests/client/_async": "tests/client/_sync",
 }
 HEADER = "# Derived from {} by scripts/unasync.py. Do not edit.\n"
@@ -60,11 +61,15 @@ def derive(root: Path, substitutions: Substitutions) -> dict[Path, str]:
     """Every derived file, by its path below `root`, with its whole text."""
     derived = {}
     for written, target in TREES.items():
-        for source in sorted((root / written).rglob("*.py")):
+        for source in _files(root / written):
             header = HEADER.format(source.relative_to(root).as_posix())
             path = Path(target) / source.relative_to(root / written)
             derived[path] = header + substitutions.apply(source.read_text(encoding="utf-8"))
     return _in_shape(derived)
+
+
+def _files(place: Path) -> list[Path]:
+    return [place] if place.is_file() else sorted(place.rglob("*.py"))
 
 
 def _in_shape(derived: dict[Path, str]) -> dict[Path, str]:
@@ -85,7 +90,7 @@ def _save(root: Path, files: dict[Path, str]) -> None:
 
 def present(root: Path) -> set[Path]:
     """The derived files that are there now, by their path below `root`."""
-    return {path.relative_to(root) for target in TREES.values() for path in (root / target).rglob("*.py")}
+    return {path.relative_to(root) for target in TREES.values() for path in _files(root / target)}
 
 
 def stale(root: Path, derived: dict[Path, str]) -> list[Path]:

@@ -6,27 +6,36 @@
                 async with countermand.action("email.send", resource="mailto:a@b.com", args=args) as act:
                     draft = compose(args)
                     async with act.commit():
-                        act.receipt = (await smtp.send(draft)).id
+                        act.receipt = await mailbox.send(draft)
 
 The same names, blocking: `import countermand.sync as countermand`.
 """
 # ruff: noqa: RUF022 - grouped by what the names are for
 
-from countermand._async.action import Action, Commit, Performance, action, perform
+from countermand._async.action import Action, Commit, action
 from countermand._async.client import Client, connect
+from countermand._async.delegation import delegate, delegate_run, spend
 from countermand._async.grant import CurrentGrant, current_grant
+from countermand._async.perform import Performance, perform
 from countermand._async.run import ActiveRun
 from countermand._digest import digest
 from countermand._errors import (
     AlreadyPermitted,
     AlreadySettled,
+    ApprovalTimedOut,
     AskOperator,
+    AuthorityEnded,
+    AwaitingApproval,
+    BudgetExhausted,
     Conflict,
     CountermandError,
+    Denied,
     DigestMismatch,
     Exhausted,
     Expired,
+    Fenced,
     FixTheCall,
+    GrantEnded,
     GrantUnknown,
     InvalidRequest,
     NoGrant,
@@ -48,9 +57,22 @@ from countermand._errors import (
     TryAgain,
     Unavailable,
 )
-from countermand._models.actions import Abandoned, Intent, Permit, Prepared, Settled
+from countermand._models.actions import Abandoned, Intent, Permit, Prepared, Settled, Spent
+from countermand._models.approvals import ActionApproved, ActionDenied, Approval, PendingApproval
+from countermand._models.budgets import Budget, BudgetStanding
+from countermand._models.fences import (
+    Explanation,
+    Fence,
+    FenceLifted,
+    FenceSet,
+    FenceStanding,
+    Hit,
+    HitRow,
+    HitRun,
+    Selector,
+)
 from countermand._models.reports import Cancelled, Entry, EntryPage, LateAttempt, Report, ReportedAction, Undo
-from countermand._models.runs import End, Finished, Grant, Issued, Opened, Run, RunPage
+from countermand._models.runs import ChildRun, Delegated, End, Finished, Grant, Issued, Opened, Run, RunPage
 from countermand._scope import Scope
 from countermand._secret import SecretToken
 from countermand._tool import tool
@@ -58,6 +80,9 @@ from countermand._words import (
     ActionState,
     Durability,
     ErrorReason,
+    Exhaustion,
+    FenceKind,
+    FenceState,
     Outcome,
     Reversibility,
     RunState,
@@ -77,9 +102,17 @@ __all__ = [
     "Action",
     "Commit",
     "Performance",
-    # say what a grant allows
+    # hand on part of a grant, and take from a budget
+    "delegate",
+    "delegate_run",
+    "spend",
+    # say what a grant allows, and how much
     "Scope",
     "SecretToken",
+    "Budget",
+    "ChildRun",
+    # say what a fence stands over
+    "Selector",
     # let a function run only under a permit
     "tool",
     "NotSent",
@@ -91,6 +124,8 @@ __all__ = [
     "Permit",
     "Prepared",
     "Settled",
+    "Spent",
+    "Approval",
     "Cancelled",
     "Entry",
     "EntryPage",
@@ -98,6 +133,19 @@ __all__ = [
     "Report",
     "ReportedAction",
     "Undo",
+    "Explanation",
+    "PendingApproval",
+    "ActionApproved",
+    "ActionDenied",
+    "Fence",
+    "FenceLifted",
+    "FenceSet",
+    "FenceStanding",
+    "Hit",
+    "HitRow",
+    "HitRun",
+    "BudgetStanding",
+    "Delegated",
     "End",
     "Finished",
     "Grant",
@@ -109,6 +157,9 @@ __all__ = [
     "ActionState",
     "Durability",
     "ErrorReason",
+    "Exhaustion",
+    "FenceKind",
+    "FenceState",
     "Outcome",
     "Reversibility",
     "RunState",
@@ -129,25 +180,32 @@ __all__ = [
     "PermitLapsed",
     # stop the run
     "StopTheRun",
+    "AuthorityEnded",
     "RunEnded",
     "Revoked",
     "RunFinished",
     "RunDeadline",
     "StoreEpoch",
+    "Fenced",
+    "GrantEnded",
     "GrantUnknown",
     "Expired",
     "OutOfScope",
     "Exhausted",
+    "BudgetExhausted",
+    "Denied",
+    "ApprovalTimedOut",
     # try again, with the same op_id
     "TryAgain",
     "Unavailable",
     "NotRunning",
     "TimedOut",
     "Overloaded",
+    "AwaitingApproval",
     # ask an operator
     "AskOperator",
 ]
 
 for _name in __all__:
     if isinstance(_kind := globals()[_name], type) and issubclass(_kind, Exception):
-        _kind.__module__ = __name__  # so that a traceback names it as it is imported
+        _kind.__module__ = "countermand"  # so that a traceback names it as it is imported

@@ -17,16 +17,24 @@ from countermand._errors import InvalidRequest
 
 def digest(args: Mapping[str, object] | None = None) -> bytes:
     """Answer the SHA-256 of an action's arguments; none at all and an empty mapping are the same."""
+    return hashlib.sha256(spelling(args).encode()).digest()
+
+
+def spelling(args: Mapping[str, object] | None = None) -> str:
+    """Answer arguments as JSON in their one spelling."""
+    told = plain(args)
+    return json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def plain(args: Mapping[str, object] | None = None) -> object:
+    """Check arguments, all the way down, and answer them as the types json knows."""
     try:
-        plain = _plain(args if args is not None else {}, "args")
+        return _plain(args if args is not None else {}, "args")
     except RecursionError:
         raise _refused("args", "is nested too deeply, or holds itself") from None
-    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).digest()
 
 
 def _plain(value: object, where: str) -> object:
-    """Check a value, all the way down, and answer it as the types json knows."""
     if value is None or isinstance(value, str | int):  # bool is an int
         return value
     if isinstance(value, float):

@@ -1,10 +1,42 @@
-"""What a tool says of its effect while it runs, and what that comes to when its block is left."""
+"""What a tool intends, what it says of its effect while it runs, and what that comes to in the end."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Self
 
+from countermand._approval import waiting_time
 from countermand._errors import NotSent
+from countermand._models.actions import Intent
+from countermand._span import Span
 from countermand._text import kind_of, line
 from countermand._words import Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What `action` and `perform` are told; times in seconds."""
+
+    intent: Intent
+    args: Mapping[str, object]
+    #: Its op_id was made here, so nobody else can have asked under it.
+    own_op_id: bool
+    timeout: float | None
+    approval_timeout: float
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        args: Mapping[str, object] | None,
+        op_id: str | None,
+        timeout: float | None,
+        approval_timeout: Span | None,
+        **told: Any,
+    ) -> Self:
+        """Describe an effect by its arguments."""
+        intent = Intent.of(name, args=args, op_id=op_id, **told)
+        limit = waiting_time(approval_timeout)
+        return cls(intent, {} if args is None else args, op_id is None, timeout, limit)
 
 
 @dataclass(slots=True)

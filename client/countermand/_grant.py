@@ -1,32 +1,39 @@
 """The grant that is current: it travels in a context variable, not through the model."""
 
+from collections.abc import Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from countermand._errors import NoGrant
 from countermand._ids import new_id
-from countermand._models.runs import Grant
+from countermand._models.budgets import Budget
+from countermand._models.runs import ChildRun, Grant
 from countermand._scope import Scope
 from countermand._secret import SecretToken
 from countermand._world import Locks
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of the sidecar for a grant: narrowed from one `above`, in a `child` run perhaps."""
+
+    run_id: str = ""
+    scopes: tuple[Scope, ...] = ()
+    ttl: float | None = None
+    audience: str = ""
+    budgets: Mapping[str, Budget] = field(default_factory=dict)
+    sealed: bool = False
+    above: "Authority | None" = None
+    child: ChildRun | None = None
+
+
 class Authority(Locks):
     """What a grant asks for, and its token once issued. Both clients may use it, in any task or thread."""
 
-    def __init__(
-        self,
-        run_id: str = "",
-        scopes: tuple[Scope, ...] = (),
-        ttl: float | None = None,
-        audience: str = "",
-        token: SecretToken | None = None,
-    ) -> None:
+    def __init__(self, asked: Asked, token: SecretToken | None = None) -> None:
         super().__init__()
-        self.run_id = run_id
-        self.scopes = scopes
-        self.ttl = ttl
-        self.audience = audience
+        self.asked = asked
         #: Chosen here, once: whoever repeats the request, and from whichever thread, gets the same grant.
         self.request_id = new_id("g")
         self.token = token

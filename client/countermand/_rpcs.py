@@ -32,17 +32,32 @@ class Rpc(Generic[Q, R]):
 
 OPEN_RUN = Rpc("GrantService", "OpenRun", grants.OpenRunRequest, grants.OpenRunResponse)
 ISSUE_GRANT = Rpc("GrantService", "IssueGrant", grants.IssueGrantRequest, grants.IssueGrantResponse)
+DELEGATE = Rpc("GrantService", "DelegateGrant", grants.DelegateGrantRequest, grants.DelegateGrantResponse)
 FINISH_RUN = Rpc("GrantService", "FinishRun", grants.FinishRunRequest, grants.FinishRunResponse)
 PREPARE = Rpc("ActionService", "PrepareAction", actions.PrepareActionRequest, actions.PrepareActionResponse)
 COMMIT = Rpc("ActionService", "CommitAction", actions.CommitActionRequest, actions.CommitActionResponse)
 PERFORM = Rpc("ActionService", "PerformAction", actions.PerformActionRequest, actions.PerformActionResponse)
 SETTLE = Rpc("ActionService", "SettleAction", actions.SettleActionRequest, actions.SettleActionResponse)
 ABANDON = Rpc("ActionService", "AbandonAction", actions.AbandonActionRequest, actions.AbandonActionResponse)
+SPEND = Rpc("ActionService", "SpendBudget", actions.SpendBudgetRequest, actions.SpendBudgetResponse)
 CANCEL_RUN = Rpc("ControlService", "CancelRun", control.CancelRunRequest, control.CancelRunResponse)
+REVOKE = Rpc("ControlService", "RevokeGrants", control.RevokeGrantsRequest, control.RevokeGrantsResponse)
+FREEZE = Rpc("ControlService", "FreezeGrants", control.FreezeGrantsRequest, control.FreezeGrantsResponse)
+LIFT = Rpc("ControlService", "LiftFence", control.LiftFenceRequest, control.LiftFenceResponse)
+APPROVE = Rpc("ControlService", "ApproveAction", control.ApproveActionRequest, control.ApproveActionResponse)
+DENY = Rpc("ControlService", "DenyAction", control.DenyActionRequest, control.DenyActionResponse)
 GET_REPORT = Rpc("JournalService", "GetReport", journal.GetReportRequest, journal.GetReportResponse)
 GET_RUN = Rpc("JournalService", "GetRun", journal.GetRunRequest, journal.GetRunResponse)
 LIST_RUNS = Rpc("JournalService", "ListRuns", journal.ListRunsRequest, journal.ListRunsResponse)
 LIST_ENTRIES = Rpc("JournalService", "ListEntries", journal.ListEntriesRequest, journal.ListEntriesResponse)
+EXPLAIN = Rpc(
+    "JournalService", "ExplainRefusal", journal.ExplainRefusalRequest, journal.ExplainRefusalResponse
+)
+LIST_FENCES = Rpc("JournalService", "ListFences", journal.ListFencesRequest, journal.ListFencesResponse)
+GET_FENCE = Rpc("JournalService", "GetFence", journal.GetFenceRequest, journal.GetFenceResponse)
+LIST_APPROVALS = Rpc(
+    "JournalService", "ListApprovals", journal.ListApprovalsRequest, journal.ListApprovalsResponse
+)
 
 
 class Sealed(Generic[Q]):

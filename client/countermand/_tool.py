@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, ParamSpec, TypeVar
 
-from countermand._async.action import perform as perform_async
+from countermand._approval import APPROVAL_TIMEOUT
 from countermand._async.effect import Effect as AsyncEffect
+from countermand._async.perform import perform as perform_async
 from countermand._span import Span
-from countermand._sync.action import perform as perform_sync
 from countermand._sync.effect import Effect
+from countermand._sync.perform import perform as perform_sync
 from countermand._words import Reversibility
 
 P = ParamSpec("P")
@@ -31,23 +32,33 @@ def tool(
     receipt: Callable[[Any], object] | None = None,
     reversibility: Reversibility = Reversibility.UNSPECIFIED,
     compensation: str = "",
+    costs: Mapping[str, int] | Callable[..., Mapping[str, int]] | None = None,
+    summary: str | Callable[..., str] = "",
     use_within: Span | None = None,
+    approval_timeout: Span | None = APPROVAL_TIMEOUT,
     timeout: float | None = None,
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Let a function run only under a permit for the action `name`, asked for at each call.
 
-    `resource` may be a callable: it gets the function's own arguments, defaults filled in, and answers what
-    they act on. The permit is for these very arguments, `self` left out; where one has no spelling in
-    JSON, `args` gets the same arguments and answers what stands for them. `receipt` picks the world's own id
-    from the result.
+    `resource`, `costs` and `summary` may be callables: they get the function's own arguments, defaults filled
+    in, and answer what the call acts on, what it costs, and what it comes to in a line. The permit is for
+    these very arguments, `self` left out; where one has no spelling in JSON, `args` gets the same arguments
+    and answers what stands for them. `receipt` picks the world's own id from the result. Where a person has
+    to agree first, the call waits for them, up to `approval_timeout`.
 
     The work must be done when the function returns: a coroutine, generator or future for a result is stopped
     and refused with a TypeError, because what it does would come after the permit, and after a stop.
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
-        call = _Call(inspect.signature(function), name, resource, args, reversibility, compensation)
-        options: dict[str, Any] = {"use_within": use_within, "timeout": timeout}
+        call = _Call(inspect.signature(function), name, resource, args, costs, summary)
+        options: dict[str, Any] = {
+            "reversibility": reversibility,
+            "compensation": compensation,
+            "use_within": use_within,
+            "approval_timeout": approval_timeout,
+            "timeout": timeout,
+        }
         if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
             raise TypeError(f"{_name(function)} is a generator; use 'with countermand.perform(...)' inside")
         if inspect.iscoroutinefunction(function):
@@ -65,20 +76,23 @@ class _Call:
     name: str
     resource: str | Callable[..., str]
     args: Callable[..., Mapping[str, object]] | None
-    reversibility: Reversibility
-    compensation: str
+    costs: Mapping[str, int] | Callable[..., Mapping[str, int]] | None
+    summary: str | Callable[..., str]
 
     def intent(self, positional: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
         """Answer what `perform` is to be told of a call."""
         bound = self.signature.bind(*positional, **named)
         bound.apply_defaults()
-        resource = self.resource
+
+        def told(value: Any) -> Any:
+            return value(*bound.args, **bound.kwargs) if callable(value) else value
+
         return {
             "name": self.name,
-            "resource": resource(*bound.args, **bound.kwargs) if callable(resource) else resource,
-            "args": self.args(*bound.args, **bound.kwargs) if self.args else _without_self(bound.arguments),
-            "reversibility": self.reversibility,
-            "compensation": self.compensation,
+            "resource": told(self.resource),
+            "args": told(self.args) if self.args else _without_self(bound.arguments),
+            "costs": told(self.costs),
+            "summary": told(self.summary),
         }
 
 

@@ -66,6 +66,31 @@ class StopReason(StrEnum):
     STORE_EPOCH = "STORE_EPOCH"
 
 
+class Exhaustion(StrEnum):
+    """What happens when more is asked of a budget than it has left; take UNSPECIFIED for CANCEL."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    CANCEL = "CANCEL"
+    REFUSE = "REFUSE"
+
+
+class FenceKind(StrEnum):
+    """What a fence does: both kill what was issued before it, a freeze blocks what comes later too."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    REVOKE = "REVOKE"
+    FREEZE = "FREEZE"
+
+
+class FenceState(StrEnum):
+    """What a fence still does. What it killed stays dead in every state."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    STANDING = "STANDING"
+    LIFTED = "LIFTED"
+    EXPIRED = "EXPIRED"
+
+
 class Durability(StrEnum):
     """What an acknowledged decision survives; take UNSPECIFIED for VOLATILE."""
 
@@ -102,6 +127,13 @@ class ErrorReason(StrEnum):
     NEVER_PERMITTED = "NEVER_PERMITTED"
     PREPARE_EXPIRED = "PREPARE_EXPIRED"
     ANSWER_TOO_LARGE = "ANSWER_TOO_LARGE"
+    GRANT_TOO_WIDE = "GRANT_TOO_WIDE"
+    GRANT_TOO_DEEP = "GRANT_TOO_DEEP"
+    GRANT_SEALED = "GRANT_SEALED"
+    FENCE_EXISTS = "FENCE_EXISTS"
+    FENCE_UNKNOWN = "FENCE_UNKNOWN"
+    FENCE_NOT_LIFTABLE = "FENCE_NOT_LIFTABLE"
+    NOT_AWAITING = "NOT_AWAITING"
 
     REVOKED = "REVOKED"
     RUN_FINISHED = "RUN_FINISHED"
@@ -112,11 +144,17 @@ class ErrorReason(StrEnum):
     OUT_OF_SCOPE = "OUT_OF_SCOPE"
     USES_EXHAUSTED = "USES_EXHAUSTED"
     RUN_FULL = "RUN_FULL"
+    FENCED = "FENCED"
+    GRANT_ENDED = "GRANT_ENDED"
+    BUDGET_EXHAUSTED = "BUDGET_EXHAUSTED"
+    DENIED = "DENIED"
+    TREE_FULL = "TREE_FULL"
 
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
     TIMED_OUT = "TIMED_OUT"
     OVERLOADED = "OVERLOADED"
     DRAINING = "DRAINING"
+    AWAITING_APPROVAL = "AWAITING_APPROVAL"
 
     STORE_FULL = "STORE_FULL"
     CLOCK_UNSURE = "CLOCK_UNSURE"

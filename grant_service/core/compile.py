@@ -34,7 +34,8 @@ async def compile_report(store: Store, run_id: str) -> Report | Refusal:
             stories[one] = await _story(store, one, runs, standing, fences)
         level = [child for one in level for child in stories[one].children]
         await _known(store, level, runs)
-    over = {one.seq: one for story in stories for one in _over(runs[story], fences, standing.now)}
+    told = [(runs[one], story) for one, story in stories.items()]
+    over = {one.seq: one for run_told in told for one in _over(*run_told, fences, standing.now)}
     return _report(run, runs, stories, standing, tuple(over[seq] for seq in sorted(over)))
 
 
@@ -43,9 +44,12 @@ def _naming(run: Run | None, fences: Sequence[Fence]) -> list[Fence]:
     return [one for one in fences if run and set(one.run_marks) <= set(run.marks)]
 
 
-def _over(run: Run | None, fences: Sequence[Fence], now: int) -> list[Fence]:
+def _over(run: Run | None, story: RunStory, fences: Sequence[Fence], now: int) -> list[Fence]:
     """Pick the fences that concern this run: those that came while it was there, or block it still."""
-    return [one for one in _naming(run, fences) if run and (one.seq > run.open_seq or one.blocks(now))]
+    if run is None:
+        return []
+    named = [one for one in fences if story.marks.union(run.marks).issuperset(one.selector.marks)]
+    return [one for one in named if one.seq > run.open_seq or one.blocks(now)]
 
 
 async def _known(store: Store, ids: Iterable[str], runs: dict[str, Run | None]) -> dict[str, Run | None]:

@@ -85,6 +85,8 @@ class RunStory:
     refusals: int
     opened: bool
     last_seq: int
+    #: What fences know its grants by: their own marks and those of the grants they came from.
+    marks: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +165,8 @@ def tell(
         _as_of(action, end, now, may_lack, _killed(action, grants.get(action.grant_id), fences))
         for action in actions.values()
     )
-    return RunStory(settled, tuple(late), tuple(children), refusals, opened, last_seq)
+    marks = frozenset(mark for grant in grants.values() for mark in grant.marks)
+    return RunStory(settled, tuple(late), tuple(children), refusals, opened, last_seq, marks)
 
 
 def _prepared(entry: Entry) -> ReportedAction:

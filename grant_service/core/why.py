@@ -50,27 +50,31 @@ async def why(store: Store, run_id: str, grant_id: str, op_id: str) -> Why:
     """Say what would refuse a run its next grant, a grant its next action, or an action its commit."""
     standing = await store.standing()
     state = Snapshot(standing.epoch, standing.now, fences=await store.fences())
-    (action,) = await store.actions([(run_id, op_id)]) if run_id and op_id else [None]
-    if op_id and action is None:
-        raise Refused(ErrorReason.ACTION_UNKNOWN, run=run_id, op=op_id)
-    grant_id = grant_id or (action.grant_id if action else "")
-    await _read_grants(store, state, grant_id)
-    grant = state.grants.get(grant_id)
-    if grant_id and grant is None:
-        raise Refused(ErrorReason.GRANT_UNKNOWN, grant=grant_id, run=run_id)
-    owner = grant.run_id if grant else run_id
-    await _read_runs(store, state, owner)
-    refusal = _refusal(state, owner, grant, action)
+    grant = await _read_grants(store, state, grant_id, run_id)
+    run_id = grant.run_id if grant else run_id
+    action = None
+    if op_id:
+        (action,) = await store.actions([(run_id, op_id)])
+        if action is None:
+            raise Refused(ErrorReason.ACTION_UNKNOWN, run=run_id, op=op_id)
+        grant = grant or await _read_grants(store, state, action.grant_id, run_id)
+    await _read_runs(store, state, run_id)
+    refusal = _refusal(state, run_id, grant, action)
     named = refusal.details.get("fence") if refusal else None
     fence = next((one for one in state.fences if one.fence_id == named), None)
     return Why(refusal, fence, standing.now)
 
 
-async def _read_grants(store: Store, state: Snapshot, grant_id: str) -> None:
-    (grant,) = await store.grants([grant_id]) if grant_id else [None]
-    if grant:
-        chain = await store.grants(grant.chain) if grant.chain else []
-        state.grants = {one.grant_id: one for one in [*chain, grant] if one}
+async def _read_grants(store: Store, state: Snapshot, grant_id: str, run_id: str) -> Grant | None:
+    """Read a grant and its chain; it must be one of the run, if one is named."""
+    if not grant_id:
+        return None
+    (grant,) = await store.grants([grant_id])
+    if grant is None or run_id not in ("", grant.run_id):
+        raise Refused(ErrorReason.GRANT_UNKNOWN, grant=grant_id, run=run_id)
+    chain = await store.grants(grant.chain) if grant.chain else []
+    state.grants = {one.grant_id: one for one in [*chain, grant] if one}
+    return grant
 
 
 async def _read_runs(store: Store, state: Snapshot, run_id: str) -> None:
@@ -89,7 +93,11 @@ def _refusal(state: Snapshot, run_id: str, grant: Grant | None, action: Action |
     call = questions.Call("why", ref, "", action.intent.op_id if action else "")
     by = questions.authority(state, call, action.intent.action if action else "", action)
     if not isinstance(by, Refusal):
-        refusal = refusal_now(state, by, action) if action else None
+        refusal = None
+        if action and action.grant_id != grant.grant_id:
+            refusal = Refusal(ErrorReason.WRONG_GRANT)
+        elif action:
+            refusal = refusal_now(state, by, action)
         if refusal is None and not action and state.now >= grant.expire_time:
             refusal = Refusal(ErrorReason.GRANT_EXPIRED)
         if refusal is None:
@@ -99,13 +107,17 @@ def _refusal(state: Snapshot, run_id: str, grant: Grant | None, action: Action |
 
 
 def _fence_over(state: Snapshot, run: Run) -> Refusal | None:
-    """Tell of the first fence over a run that blocks it, or killed some of its grants."""
+    """Tell of the first fence over a run that blocks it, or killed some of its grants.
+
+    One that blocks all it could do comes before one that blocks some actions. One over a single grant is told
+    of to whoever asks for that grant.
+    """
     over = [
         one
         for one in state.fences
-        if set(one.run_marks) <= set(run.marks)
+        if set(one.selector.marks) <= set(run.marks)
         and (one.blocks(state.now) or (run.open_seq < one.seq and not one.is_over(state.now)))
     ]
-    over.sort(key=lambda one: (not one.blocks(state.now), one.seq))
+    over.sort(key=lambda one: (not one.blocks(state.now), bool(one.selector.action), one.seq))
     refusal = questions.fence_refusal(state, over[:1])
     return Refusal(refusal.reason, {"run": run.run_id} | dict(refusal.details)) if refusal else None

@@ -3,16 +3,20 @@
 import asyncio
 from typing import Any
 
+import structlog
+
 from countermand.v1 import action_service_pb2 as action_pb
 from countermand.v1 import control_service_pb2 as pb
 from grant_service.core.compile import compile_report
 from grant_service.core.errors import ErrorReason, Refused, granted
 from grant_service.core.store import Store
-from grant_service.core.sweep import count
+from grant_service.core.sweep import Hit, count
 from grant_service.core.verbs import Cancelled, Fenced
 from grant_service.rpc import encode
 from grant_service.rpc.decode import Decoder
 from grant_service.rpc.journal import report_message
+
+_log = structlog.get_logger()
 
 
 class ControlServicer:
@@ -59,7 +63,11 @@ class ControlServicer:
     async def _told(self, fenced: Fenced) -> dict[str, Any]:
         """Count what a fence stands over. However little of that can be read: it stands."""
         fence = fenced.fence
-        hit = await count(self._store, fence.selector, fence.seq, self._patience)
+        try:
+            hit = await count(self._store, fence.selector, fence.seq, self._patience)
+        except Exception as defect:
+            _log.error("failed", fence=fence.fence_id, cause="its count", exc_info=defect)
+            hit = Hit()
         return {
             "fence_id": fence.fence_id,
             "run_count": hit.run_count,

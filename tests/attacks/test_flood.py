@@ -7,10 +7,13 @@ from collections import Counter
 from typing import Any
 
 import grpc
+import pytest
 
 from grant_service.rpc.roles import Role
 from tests.rpc.support import Caller, cancel, intent, read_error, request
 from tests.support.sidecar import SidecarProcess, sidecar_running
+
+pytestmark = pytest.mark.alone
 
 SLOTS = 32
 #: Ten times as many callers as there are slots, over many connections, none of which ever pauses.

@@ -56,6 +56,19 @@ def test_missing_and_left_over_files_are_stale(tree: Path) -> None:
     assert stale(tree) == {SYNC, "client/countermand/_sync/gone.py"}
 
 
+def test_the_names_of_the_package_are_written_once(tree: Path) -> None:
+    """The blocking module is derived from the package's own: a name that is added there is missed here."""
+    package, blocking = "client/countermand/__init__.py", "client/countermand/sync.py"
+    write(tree, package, 'from countermand._async.client import Client\n\n__all__ = ["Client"]\n')
+    assert stale(tree) == {blocking}
+    script("unasync.py", "--root", tree)
+    assert stale(tree) == set()
+    assert (tree / blocking).read_text() == (
+        f"# Derived from {package} by scripts/unasync.py. Do not edit.\n"
+        'from countermand._sync.client import Client\n\n__all__ = ["Client"]\n'
+    )
+
+
 def test_an_unused_substitution_is_an_error(tmp_path: Path) -> None:
     """The table cannot rot: a row that matches nowhere must go."""
     write(tmp_path, ASYNC, "x = 1\n")

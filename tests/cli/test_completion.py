@@ -56,6 +56,31 @@ def test_reasons_are_offered_in_any_spelling(shell: Shell) -> None:
     assert offered(shell, "countermand cancel r-1 --reason po") == ["policy"]
 
 
+def test_a_fence_is_offered_what_it_can_stand_over(busy: Shell) -> None:
+    """Active runs, kept grants, reasons."""
+    assert offered(busy, "countermand freeze --run ") == ["x-3", "r-1"]
+    assert offered(busy, "countermand revoke --grant ") == ["g-1"]
+    assert offered(busy, "countermand freeze --all --reason inc") == ["incident"]
+
+
+def test_a_lift_is_offered_freezes_that_stand(busy: Shell) -> None:
+    """A revoke cannot be lifted, and a lifted one need not be."""
+    for fence in ("f-1", "f-2"):
+        busy("freeze", "--run", "r-1", "--reason", "incident", "--id", fence, "--yes")
+    busy("revoke", "--run", "r-1", "--reason", "incident", "--id", "f-3", "--yes")
+    busy("lift", "f-2", "--note", "over")
+    assert offered(busy, "countermand lift ") == ["f-1"]
+
+
+def test_a_person_is_offered_what_waits_for_them(busy: Shell) -> None:
+    """The run first, then its actions."""
+    busy("issue", "x-3", "--grant", "g-p", "--scope", "pay.* approval=irreversible")
+    busy("prepare", "pay.out", "--op", "o-1", "--grant", "g-p", "--summary", "900 EUR")
+    assert offered(busy, "countermand approve ") == ["x-3"]
+    assert offered(busy, "countermand deny x-3 ") == ["o-1"]
+    assert offered(busy, "countermand deny r-1 ") == []
+
+
 def test_kept_grants_are_offered(busy: Shell) -> None:
     """The youngest first."""
     busy("issue", "r-1", "--grant", "g-2", "--scope", "*")
@@ -67,8 +92,9 @@ def test_nobody_answers(shell: Shell, tmp_path: Path) -> None:
     """No offer, no error in the middle of a line, and no long wait."""
     began = time.monotonic()
     assert offered(shell, "countermand cancel ", COUNTERMAND_HOME=str(tmp_path)) == []
-    assert offered(shell, "countermand commit o-1 --grant ", COUNTERMAND_HOME=str(tmp_path)) == []
-    assert time.monotonic() - began < 3
+    for line in ("commit o-1 --grant ", "lift ", "approve ", "deny r-1 "):
+        assert offered(shell, f"countermand {line}", COUNTERMAND_HOME=str(tmp_path)) == []
+    assert time.monotonic() - began < 6
 
 
 def test_the_script_for_the_shell_is_printed(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,8 @@ from countermand.demo.story import RUN, Played, Stopped, StoryWithCountermand
 from countermand.testing import Sidecar
 from tests.cli.support import Shell, without
 
+pytestmark = pytest.mark.alone  # its stories are played in real time
+
 PROGRAM = Path(sys.executable).parent / "countermand"
 
 

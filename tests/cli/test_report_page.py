@@ -10,15 +10,21 @@ from rich.console import Console
 
 from countermand import (
     ActionState,
+    BudgetStanding,
     Durability,
     End,
     ErrorReason,
+    Exhaustion,
+    Fence,
+    FenceKind,
+    FenceState,
     LateAttempt,
     Report,
     ReportedAction,
     Reversibility,
     Run,
     RunState,
+    Selector,
     StopReason,
     Undo,
 )
@@ -34,7 +40,10 @@ def after(seconds: float) -> datetime:
 
 
 END = End(StopReason.USER_STOP, "operator:ada", "wrong list", "", after(-5), 7, "r-1")
-RUN = Run("r-1", "", (), "u-7", "mailer", "", {}, RunState.CANCELLED, after(-60), after(60), END, 3, 1, "e")
+RUN = Run(
+    "r-1", "", (), "u-7", "mailer", "", {}, RunState.CANCELLED, after(-60), after(60), END, 3, 1, "e", {}
+)
+BUDGET = BudgetStanding(10, Exhaustion.REFUSE, taken=5, reserved=2, remaining=3)
 NO_UNDO = Undo(False, "", "it is irreversible", Reversibility.IRREVERSIBLE)
 ACT = ReportedAction(
     "o-1",
@@ -75,6 +84,7 @@ def report(**parts: object) -> Report:
         "late_attempts": (),
         "late_attempt_count": 0,
         "small_print": ("Nothing is promised.",),
+        "fences": (),
     }
     return Report(**(whole | parts))  # type: ignore[arg-type]
 
@@ -106,6 +116,67 @@ def test_an_active_run_is_called_active() -> None:
     assert told.startswith("Run r-1 is active: nothing has stopped it.")
     assert "countermand cancel r-1 --reason" in told
     assert "Not decided yet (1)" in told
+
+
+FENCE = Fence(
+    fence_id="f-1",
+    kind=FenceKind.FREEZE,
+    selector=Selector(tenant="acme", action="email.*"),
+    reason=StopReason.INCIDENT,
+    actor="operator:ada",
+    note="wrong template",
+    seq=8,
+    time=after(-4),
+    expire_time=None,
+    state=FenceState.STANDING,
+    lift_actor="",
+    lift_note="",
+    lift_time=None,
+)
+
+
+def test_a_run_under_a_fence_is_not_called_free() -> None:
+    """It is active, and what the fence stands over is refused; both are said before any list."""
+    active = replace(RUN, end=None, state=RunState.ACTIVE, budgets={"tokens": BUDGET})
+    told = printed(report(run=active, fences=(FENCE,), cut_seq=0))
+    assert told.startswith("Run r-1 is active, but 1 fence stands over it.\nWhat it stands over is refused")
+    assert "nothing has stopped it" not in told
+    assert "Fences over it (1)" in told
+    assert "email.* of tenant acme" in told
+    assert "by ada (operator)" not in printed(report(run=active, cut_seq=0))
+    assert "budget tokens: 3 of 10 left, 2 held for prepared actions, refuses only" in told
+
+
+def test_a_fence_that_did_nothing_to_a_run_is_left_out() -> None:
+    """One that was over before the run began; one that was lifted since is told, and no longer stands."""
+    active = replace(RUN, end=None, state=RunState.ACTIVE)
+    lifted = replace(FENCE, state=FenceState.LIFTED, lift_actor="operator:bob", lift_time=after(-1))
+    told = printed(report(run=active, fences=(lifted,), cut_seq=0))
+    assert told.startswith("Run r-1 is active: nothing has stopped it.")
+    assert "by bob (operator)" in told
+    before = replace(lifted, time=after(-600))
+    assert "Fences" not in printed(report(run=active, fences=(before,), cut_seq=0))
+
+
+@pytest.mark.parametrize("width", [40, 60, 100])
+def test_a_fence_is_read_on_a_narrow_terminal(width: int) -> None:
+    """A block each, with the line to copy."""
+    told = printed(report(fences=(FENCE,)), width=width, terminal=True)
+    flat = "".join(told.split())
+    for text in ("f-1freezeofemail.*oftenantacme", "INCIDENT“wrongtemplate”", "countermandliftf-1--noteWHY"):
+        assert text in flat
+
+
+def test_what_waits_for_a_person_and_what_was_denied_are_told_apart() -> None:
+    """In the parts where they belong, with the reason of a late attempt that met a fence."""
+    waits = replace(ACT, state=ActionState.AWAITING_APPROVAL)
+    denied = replace(ACT, state=ActionState.DENIED)
+    late = tuple(replace(LATE, reason=reason, op_id=reason) for reason in ("FENCED", "GRANT_ENDED"))
+    told = printed(report(pending=(waits,), not_done=(denied,), late_attempts=late, late_attempt_count=2))
+    assert "a person to agree" in told
+    assert "a person said no, or nobody in time" in told
+    assert "a fence stands over it" in told
+    assert "its grant's budget had run out" in told
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,12 @@ import pty
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
+from countermand.cli.exit_codes import ExitCode
 from countermand.testing import Sidecar
 from tests.cli.support import Shell
 
@@ -14,14 +18,28 @@ PROGRAM = Path(sys.executable).parent / "countermand"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*3[0-9]m")
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a command wrote to a terminal, and how it ended."""
+
+    said: str
+    code: int
+
+
 def on_a_terminal(*arguments: str, **variables: str) -> str:
     """Everything a command writes to a terminal."""
+    return asked(*arguments, **variables).said
+
+
+def asked(*arguments: str, typed: str = "", **variables: str) -> Asked:
+    """Run a command on a terminal; `typed` is entered before it asks."""
     ours, theirs = pty.openpty()
     told = {"TERM": "xterm-256color", "COLUMNS": "100", **variables}
     command = subprocess.Popen(
         [PROGRAM, *arguments], stdin=theirs, stdout=theirs, stderr=theirs, env=os.environ | told
     )
     os.close(theirs)
+    os.write(ours, typed.encode())
     said = b""
     try:
         while part := os.read(ours, 65536):
@@ -31,7 +49,7 @@ def on_a_terminal(*arguments: str, **variables: str) -> str:
     finally:
         os.close(ours)
         command.wait(20)
-    return said.decode()
+    return Asked(said.decode(), command.returncode)
 
 
 def test_colours_are_for_terminals_only(granted: Shell) -> None:
@@ -70,3 +88,55 @@ def test_a_terminal_that_knows_no_such_letters(granted: Shell) -> None:
     )
     assert "d\\xe9j\\xe0 vu" in done.stdout
     assert "Run r-1 was stopped" in done.stdout
+
+
+FREEZE = ("freeze", "--run", "r-1", "--reason", "incident", "--id", "f-1")
+
+
+@pytest.mark.parametrize(("typed", "code"), [("y\n", ExitCode.OK), ("n\n", ExitCode.NOT_CONFIRMED)])
+def test_what_is_hit_is_shown_before_it_is_asked_about(granted: Shell, typed: str, code: ExitCode) -> None:
+    """On a terminal nothing stops before somebody has seen what, and said yes."""
+    granted("perform", "a.b", "--op", "o-1", "--grant", "g-1")
+    done = asked(*FREEZE, typed=typed)
+    assert done.code == code
+    assert done.said.index("DRY RUN") < done.said.index("Freeze everything of run r-1 now? [y/N]")
+    assert "1 action in flight may still land" in " ".join(done.said.split())
+    assert bool(granted.json("fences")["fences"]) == (code is ExitCode.OK)
+    assert ("NOTHING WAS DONE" in done.said) == (code is not ExitCode.OK)
+
+
+@pytest.mark.parametrize(("typed", "code"), [("1\n", ExitCode.OK), ("y\n", ExitCode.NOT_CONFIRMED)])
+def test_a_large_number_is_typed_back(granted: Shell, typed: str, code: ExitCode) -> None:
+    """A yes is not enough above the limit."""
+    done = asked(*FREEZE, "--confirm-above", "0", typed=typed)
+    assert done.code == code
+    assert "It would hit 1 run. To freeze everything of run r-1, type the number of runs:" in done.said
+    assert bool(granted.json("fences")["fences"]) == (code is ExitCode.OK)
+
+
+def test_waiting_for_a_fence_shows_progress_in_one_line(granted: Shell) -> None:
+    """With what may still land, by action."""
+    granted("perform", "a.b", "--op", "o-1", "--grant", "g-1")
+    done = asked(*FREEZE, "--yes", "--wait", "700ms")
+    assert done.code == ExitCode.NOT_QUIET
+    assert "Waiting: 1 action may still land (a.b 1); giving up in 1 s" in done.said
+    assert done.said.index("It is not quiet yet") > done.said.rindex("Waiting:")
+
+
+@pytest.mark.parametrize(("typed", "code"), [("y\n", ExitCode.OK), ("\n", ExitCode.NOT_CONFIRMED)])
+def test_an_approval_is_asked_for_by_what_it_is(granted: Shell, typed: str, code: ExitCode) -> None:
+    """The action is shown in full, with the arguments that are to replace its own."""
+    granted("issue", "r-1", "--grant", "g-2", "--scope", "pay.* approval=irreversible")
+    granted("prepare", "pay.out", "--op", "o-1", "--grant", "g-2", "--summary", "900 EUR to DE02")
+    done = asked("approve", "r-1", "o-1", "--args", '{"amount": 1}', typed=typed)
+    assert done.code == code
+    for told in ("pay.out", "900 EUR to DE02", "cannot be undone", '{"amount": 1}', "Let it happen, within"):
+        assert told in done.said
+    assert bool(granted.json("approvals")["approvals"]) == (code is not ExitCode.OK)
+
+
+def test_what_does_not_wait_is_not_asked_about(granted: Shell) -> None:
+    """A mistyped op id is a mistake, with where to look."""
+    done = asked("approve", "r-1", "o-9", typed="y\n")
+    assert done.code == ExitCode.FIX_THE_CALL
+    assert "countermand why r-1/o-9" in done.said

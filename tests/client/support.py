@@ -15,7 +15,9 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
 
+import countermand
 from countermand._retry import Pacing
+from countermand.testing import Sidecar
 
 ROLES = ("issuer", "tool", "operator", "auditor")
 
@@ -121,13 +123,16 @@ class Proxy:
 class Waits:
     """A clock for calls that only their waiting moves, in no time; and what was waited for."""
 
-    def __init__(self, jitter: float = 1.0) -> None:
+    def __init__(self, jitter: float = 1.0, meanwhile: Callable[[], object] = lambda: None) -> None:
         self.pauses: list[float] = []
         self.pacing = Pacing(self.sleep, lambda: sum(self.pauses), lambda: jitter)
+        #: What happens in each pause.
+        self.meanwhile = meanwhile
 
     def sleep(self, pause: float) -> Any:
         """Wait, for code that blocks."""
         self.pauses.append(pause)
+        self.meanwhile()
 
 
 class AsyncWaits(Waits):
@@ -136,6 +141,35 @@ class AsyncWaits(Waits):
     async def sleep(self, pause: float) -> Any:
         """Wait, for code on an event loop."""
         self.pauses.append(pause)
+        self.meanwhile()
+
+
+class Person:
+    """Somebody who is asked, and answers by a client of their own once they have been asked `looks` times."""
+
+    def __init__(self, at: Sidecar, looks: int = 1) -> None:
+        self._at = at
+        self._looks = looks
+        self._has_answered = False
+
+    def agrees(self, **how: Any) -> Callable[[], None]:
+        """Agree to whatever waits."""
+        return lambda: self._answer(
+            lambda door, asked: door.approve(asked.run_id, asked.op_id, digest=asked.digest, **how)
+        )
+
+    def says_no(self, **how: Any) -> Callable[[], None]:
+        """Refuse whatever waits."""
+        return lambda: self._answer(lambda door, asked: door.deny(asked.run_id, asked.op_id, **how))
+
+    def _answer(self, decide: Callable[[Any, countermand.PendingApproval], object]) -> None:
+        self._looks -= 1
+        if self._looks > 0 or self._has_answered:
+            return
+        with self._at.connect_sync() as cm:
+            for asked in cm.operator.approvals():  # on a slow machine, a pause may come before the question
+                decide(cm.operator, asked)
+                self._has_answered = True
 
 
 class _Handler(grpc.GenericRpcHandler):

@@ -412,3 +412,61 @@ async def test_a_refused_second_task_does_not_hide_that_the_first_one_asks(proxy
             go_on.set()
             with pytest.raises(countermand.AlreadyPermitted, match="block was left"):
                 await first
+
+
+async def test_many_tasks_that_begin_at_once_delegate_one_grant(proxy: Proxy) -> None:
+    """Along the chain, too: each link is asked for once, by whoever needs it first."""
+
+    async def act() -> None:
+        async with countermand.perform("email.send"):
+            pass
+
+    async with countermand.connect(proxy.home) as cm, cm.open_run(agent="mailer") as run:
+        with run.grant(scopes=["*"]), countermand.delegate(scopes=["email.*"]):
+            with countermand.delegate_run(agent="other", scopes=["email.send"]):
+                await asyncio.gather(*(act() for _ in range(10)))
+
+    assert (proxy.calls.count("IssueGrant"), proxy.calls.count("DelegateGrant")) == (1, 2)
+
+
+async def test_a_blocking_tool_hands_on_part_of_an_async_agents_grant(real: Sidecar) -> None:
+    """By the blocking client's names, in its own thread; the agent's grant is what it was."""
+
+    def tool() -> str:
+        with countermand.sync.delegate(scopes=["email.send"]) as inner:
+            with pytest.raises(countermand.OutOfScope):
+                with countermand.sync.perform("calendar.add"):
+                    pytest.fail("acted under the wider grant")
+            with countermand.sync.perform("email.send") as act:
+                pass
+            assert countermand.sync.spend("tokens_out", 5) == {"tokens_out": 95}
+            return inner.run_id + act.op_id
+
+    async with countermand.connect(real.home) as cm, cm.open_run(budgets={"tokens_out": 100}) as run:
+        with run.grant(scopes=["*"]) as grant:
+            told = await asyncio.to_thread(tool)
+            assert countermand.current_grant() is grant
+        [done] = (await run.report()).done
+
+    assert told == run.run_id + done.op_id
+
+
+async def test_a_task_that_is_cancelled_while_a_person_is_asked_takes_the_question_back(
+    real: Sidecar,
+) -> None:
+    """Nobody can agree to what nobody waits for."""
+    async with countermand.connect(real.home) as cm, cm.open_run(agent="payer") as run:
+        with run.grant(scopes=["* approval=read_only"]):
+
+            async def pay() -> None:
+                async with countermand.action("payment.send"):
+                    pytest.fail("acted without consent")
+
+            task = asyncio.create_task(pay())
+            while not await cm.operator.approvals():  # noqa: ASYNC110 - no event tells of another process
+                await asyncio.sleep(0.01)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        assert await cm.operator.approvals() == ()
+        assert await states(run) == [(State.ABANDONED, "left by CancelledError")]

@@ -12,8 +12,9 @@ import pytest
 
 import countermand
 import countermand.sync
+from countermand._address import Sockets
 from countermand.testing import Sidecar
-from tests.client.support import Proxy
+from tests.client.support import AsyncWaits, Person, Proxy
 
 
 @countermand.tool(
@@ -369,3 +370,43 @@ async def test_a_task_of_another_thread_is_stopped_in_its_own(real: Sidecar) -> 
         assert len((await run.report()).unknown) == 1
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+@countermand.tool(
+    "payment.send",
+    resource="iban:x",
+    costs=lambda amount, to="ann": {"usd": amount},
+    summary=lambda amount, to="ann": f"pay {to} {amount}",
+    approval_timeout="1m",
+)
+async def pay(amount: int, to: str = "ann") -> int:
+    """Pay somebody."""
+    return amount
+
+
+async def test_a_function_says_what_its_call_costs_and_comes_to(real: Sidecar) -> None:
+    """Both may follow from the arguments; a person who has to agree sees the line, and the call waits."""
+    client = countermand.Client(Sockets(real.home), pacing=AsyncWaits(meanwhile=Person(real).agrees()).pacing)
+    budgets = {"usd": countermand.Budget(50, "REFUSE")}
+    async with client as cm, cm.open_run(agent="payer", budgets=budgets) as run:
+        with run.grant(scopes=["payment.* approval=irreversible"]):
+            assert await pay(30) == 30
+            with pytest.raises(countermand.BudgetExhausted):
+                await pay(30)
+        entries = (await cm.auditor.entries(run.run_id)).entries
+
+    [prepared] = [entry.data for entry in entries if entry.kind == "PREPARED"]
+    assert (prepared["costs"], prepared["summary"]) == ("usd=30", "pay ann 30")
+
+
+async def test_a_function_whose_call_is_denied_does_not_run(real: Sidecar) -> None:
+    """Neither after a no, nor with arguments it was not called with."""
+    for answer, kind in (
+        (Person(real).says_no(note="no"), countermand.Denied),
+        (Person(real).agrees(amendment={"amount": 1}), countermand.DigestMismatch),
+    ):
+        client = countermand.Client(Sockets(real.home), pacing=AsyncWaits(meanwhile=answer).pacing)
+        async with client as cm, cm.open_run(agent="payer") as run:
+            with run.grant(scopes=["* approval=read_only"]), pytest.raises(kind):
+                await pay(30)
+            assert (await run.report()).done == ()

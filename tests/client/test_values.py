@@ -24,6 +24,7 @@ from countermand._text import line
 from countermand.testing import Sidecar
 
 digest, Scope, SecretToken = countermand.digest, countermand.Scope, countermand.SecretToken
+Reversibility = countermand.Reversibility
 
 
 def test_a_digest_is_of_one_spelling() -> None:
@@ -109,7 +110,14 @@ def test_other_spans_are_refused(span: object) -> None:
         ("email.send", Scope("email.send")),
         ("email.* mailto:*@example.com", Scope("email.*", "mailto:*@example.com")),
         ("* uses=3", Scope("*", "*", 3)),
-        ("a.b c ceiling=read-only uses=1", Scope("a.b", "c", 1, countermand.Reversibility.READ_ONLY)),
+        ("a.b c ceiling=read-only uses=1", Scope("a.b", "c", 1, Reversibility.READ_ONLY)),
+        ("a.b approval=IRREVERSIBLE", Scope("a.b", approval_from=Reversibility.IRREVERSIBLE)),
+        (
+            "pay.* iban:* uses=3 approval=compensable ceiling=irreversible",
+            Scope("pay.*", "iban:*", 3, Reversibility.IRREVERSIBLE, Reversibility.COMPENSABLE),
+        ),
+        ("a.b approval=always", None),
+        ("a.b approval=irreversible approval=irreversible", None),
         ("a.b uses=x", None),
         ("a.b c d", None),
         ("a.b ceiling=nice", None),

@@ -2,9 +2,11 @@
 
 import re
 import tomllib
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import pytest
 import typer
 
 from countermand.cli.app import app
@@ -96,6 +98,15 @@ def test_every_folder_of_tests_is_listed() -> None:
     """docs/development.md says what each folder of tests holds."""
     listed = {code(row[0]).removeprefix("tests/") for row in page("docs/development.md").table("Folder")}
     assert listed == {path.parent.name for path in (ROOT / "tests").glob("*/*.py")}
+
+
+def test_no_folder_of_tests_is_left_out(pytestconfig: pytest.Config) -> None:
+    """pytest passes over some names, such as `build`, and says nothing."""
+    passed_over = pytestconfig.getini("norecursedirs")
+    folders = {
+        one for path in (ROOT / "tests").rglob("test_*.py") for one in path.relative_to(ROOT).parts[:-1]
+    }
+    assert {one for one in folders if any(fnmatch(one, pattern) for pattern in passed_over)} == set()
 
 
 def test_every_dependency_is_listed_where_it_belongs() -> None:

@@ -8,12 +8,16 @@ import random
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.lives import Callers, Story, close_story, work_until
 from tests.races.checker import LOST, PERMITTED, Round, faults
 from tests.races.load import telling
 from tests.support.redis_server import redis_running
 from tests.support.sidecar import SidecarProcess, sidecar_running
 from tests.support.standby import Lives, lives_of_a_sidecar
+
+pytestmark = pytest.mark.alone  # what is under way at a kill depends on what else runs
 
 KILLS, REDIS_KILLS = 100, 10
 #: How long the load lasts before the kill, in seconds.

@@ -234,13 +234,14 @@ async def approval_round(load: Load, number: int) -> Told:
         deny = control_pb.DenyActionRequest(run_id=run, op_id=op)
 
         async def after(longest: float, method: Callable[..., Awaitable[Any]], request: Any) -> Call:
-            await start(longest)
+            await asyncio.sleep(load.dice.random() * longest)
             return await made(method, request)
 
+        await start(load.crowd)
         tool = next(load.tools)
-        said = [after(load.crowd * 0.2, load.operator.ApproveAction, approve)]
-        said += [after(load.crowd, load.operator.DenyAction, deny)]
-        commits = [after(load.crowd, tool.CommitAction, say.commit(token, op)) for _ in range(2)]
+        said = [after(JITTER / 4, load.operator.ApproveAction, approve)]
+        said += [after(JITTER, load.operator.DenyAction, deny)]
+        commits = [after(JITTER, tool.CommitAction, say.commit(token, op)) for _ in range(2)]
         approved, denied, *tried = await asyncio.gather(*said, *commits)
         return approved, denied, [*tried, await made(tool.CommitAction, say.commit(token, op))]
 

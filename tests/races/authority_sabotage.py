@@ -50,8 +50,11 @@ def freeze_not_asked_when_issuing() -> None:
 
 
 def withdrawal_not_asked_when_committing() -> None:
-    """Commit what a person took back."""
-    _plant("if state == 'DENIED' then return denied(action, 'a person said no') end", "", "commit")
+    """Commit what a person took back. There are two guards: its state, and a yes that lasts until 0."""
+    changed = _changed(scripts()["commit"], "if state == 'DENIED' then", "if false then", 1)
+    changed = _changed(changed, "if action.said_seq ~= '0' and", "if false and", 1)
+    planted = scripts() | {"commit": changed}
+    redis.scripts = lambda host=None: planted  # type: ignore[misc,assignment]
 
 
 def permit_not_asked_when_withdrawing() -> None:

@@ -19,6 +19,8 @@ from tests.support.redis_server import RedisServer
 from tests.support.sidecar import SidecarProcess, sidecar_running, twin_running
 from tests.support.standby import lives_of_a_sidecar
 
+pytestmark = pytest.mark.alone
+
 RACES = int(os.environ.get("COUNTERMAND_RACES", "20000"))
 
 #: At least so large a part of the calls must meet the cancel, or the load proves little.

@@ -35,6 +35,7 @@ async def abandoned(hang_up: Callable[[int], float | None]) -> tuple[int, int]:
                 call.cancel()
         answers = await asyncio.gather(*(outcome(call) for call in calls))
         assert set(answers) <= {grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED}
+        await running.tool.refused("UndoRun")  # same connection: it has read the hang-ups
         gate.set()
         await running.sidecar.stop()  # drains: what is under way is decided before it returns
         kept = [entry for entry in await running.journal() if entry.kind == "PERMITTED"]

@@ -1,6 +1,6 @@
 """The client's types as its users meet them. Never run: mypy reads it in strict mode."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, assert_type
 
 import countermand
@@ -22,11 +22,47 @@ async def a_story_for_an_event_loop(args: dict[str, object]) -> None:
                     assert_type(act.settled, countermand.Settled | None)
                 async with countermand.perform("email.send") as done:
                     done.failed("mailbox full")
+                with countermand.delegate(scopes=["email.send"], ttl="30s", sealed=True) as inner:
+                    assert_type(inner, countermand.CurrentGrant)
+                with countermand.delegate_run(
+                    agent="other", scopes=["email.*"], budgets={"tool_calls": 3}
+                ) as sub:
+                    assert_type(sub.run_id, str)
+                    assert_type(await countermand.spend("tokens_out", 12, incurred=True), Mapping[str, int])
             assert_type(await run.cancel(reason="USER_STOP"), countermand.Report)
         assert_type(await cm.auditor.runs(), countermand.RunPage)
         assert_type(
             await cm.operator.cancel("r-1", reason=countermand.StopReason.INCIDENT), countermand.Cancelled
         )
+
+
+async def a_person_who_is_asked(cm: countermand.Client, args: dict[str, object]) -> None:
+    """Costs, budgets, approvals and fences are typed, too."""
+    usd = countermand.Budget(5, on_exhausted="REFUSE")
+    async with cm.open_run(agent="payer", budgets={"tool_calls": 100, "usd": usd}) as run:
+        assert_type(run.opened.budgets["usd"].remaining, int)
+        with run.grant(scopes=[countermand.Scope("*", approval_from=countermand.Reversibility.IRREVERSIBLE)]):
+            async with countermand.action(
+                "payment.send", args=args, costs={"usd": 3}, summary="pay", approval_timeout="10m"
+            ) as act:
+                assert_type(act.approval, countermand.Approval | None)
+                assert_type(act.remaining["usd"], int)
+                assert_type(act.args, Mapping[str, object])
+    [asked] = await cm.operator.approvals()
+    assert_type(asked, countermand.PendingApproval)
+    agreed = await cm.operator.approve(
+        asked.run_id, asked.op_id, digest=asked.digest, amendment={"amount": 1}
+    )
+    assert_type(agreed, countermand.ActionApproved)
+    assert_type(await cm.operator.deny(asked.run_id, asked.op_id), countermand.ActionDenied)
+    over = countermand.Selector(agent="payer", action="payment.*")
+    assert_type(await cm.operator.revoke(over, reason="INCIDENT", dry_run=True), countermand.FenceSet)
+    frozen = await cm.operator.freeze(over, reason=countermand.StopReason.INCIDENT, ttl="1h")
+    assert_type(frozen.fence, countermand.Fence | None)
+    assert_type(await cm.operator.lift("f-1"), countermand.FenceLifted)
+    assert_type(await cm.auditor.fences(standing_only=True), tuple[countermand.Fence, ...])
+    assert_type(await cm.auditor.get_fence("f-1"), countermand.FenceStanding)
+    assert_type(await cm.auditor.why("r-1", op_id="o-1"), countermand.Explanation)
 
 
 def a_story_that_blocks(args: dict[str, object]) -> None:
@@ -36,6 +72,7 @@ def a_story_that_blocks(args: dict[str, object]) -> None:
             with countermand.sync.action("email.send", args=args) as act, act.commit() as permit:
                 assert_type(permit, countermand.Permit)
             assert_type(run.report(), countermand.Report)
+            assert_type(countermand.sync.spend("tokens_out", 12), Mapping[str, int])
             with run.child(agent="other") as child:
                 assert_type(child, countermand.sync.ActiveRun)
         assert_type(cm.issuer.open(), countermand.sync.Opened)
@@ -69,6 +106,12 @@ def a_caller_handles_errors(error: countermand.CountermandError) -> str:
         case countermand.Revoked(stop_reason=reason):
             assert_type(reason, countermand.StopReason)
             return reason
+        case countermand.Fenced(fence_id=fence):
+            assert_type(fence, str)
+            return fence
+        case countermand.BudgetExhausted(remaining=left):
+            assert_type(left, int)
+            return error.reason
         case countermand.StopTheRun() | countermand.TryAgain():
             return error.reason
         case _:

@@ -1,17 +1,24 @@
 """The tool's verbs: small frozen values in and out, one call each."""
 
+from typing import TypeVar
+
 from countermand import _rpcs as rpcs
 from countermand import _wire as wire
-from countermand._async.doors import Door
+from countermand._async.connection import Answer
+from countermand._async.door import Delegator
 from countermand._errors import AskOperator
-from countermand._models.actions import Abandoned, Intent, Permit, Prepared, Settled
+from countermand._ids import new_id
+from countermand._models.actions import Abandoned, Intent, Permit, Prepared, Settled, Spent
+from countermand._models.budgets import amount as amount_of
 from countermand._secret import SecretToken
 from countermand._span import Span, duration
 from countermand._words import ActionState, Outcome
 from countermand.v1 import action_service_pb2 as actions
 
+Permitting = TypeVar("Permitting", actions.CommitActionResponse, actions.PerformActionResponse)
 
-class Tool(Door):
+
+class Tool(Delegator):
     """What a tool may ask: with a grant token, about its own actions."""
 
     async def prepare(
@@ -22,11 +29,18 @@ class Tool(Door):
         ttl: Span | None = None,
         timeout: float | None = None,
     ) -> Prepared:
-        """Put an intended action on record. Nothing may happen yet."""
+        """Put an intended action on record. Nothing may happen yet; a person may have to agree first."""
         request = actions.PrepareActionRequest(intent=wire.intent_message(intent), ttl=duration(ttl))
         told = (await self._call(rpcs.PREPARE, request, timeout, token)).message
-        state = wire.word(ActionState, told.state)
-        return Prepared(told.op_id, told.seq, wire.time(told, "expire_time"), state, told.replayed)
+        return Prepared(
+            op_id=told.op_id,
+            seq=told.seq,
+            expire_time=wire.time(told, "expire_time"),
+            state=wire.word(ActionState, told.state),
+            replayed=told.replayed,
+            approval=wire.approval(told.approval) if told.HasField("approval") else None,
+            remaining=dict(told.remaining),
+        )
 
     async def commit(
         self,
@@ -40,7 +54,7 @@ class Tool(Door):
         """Ask whether a prepared action may happen now. If this raises, it must not."""
         request = actions.CommitActionRequest(op_id=op_id, digest=digest, use_within=duration(use_within))
         answer = await self._call(rpcs.COMMIT, request, timeout, token)
-        return self._permit(op_id, answer.message.permit, answer.sent_at, answer.asked_before)
+        return self._permit(op_id, answer)
 
     async def perform(
         self,
@@ -55,9 +69,10 @@ class Tool(Door):
             intent=wire.intent_message(intent), use_within=duration(use_within)
         )
         answer = await self._call(rpcs.PERFORM, request, timeout, token)
-        return self._permit(intent.op_id, answer.message.permit, answer.sent_at, answer.asked_before)
+        return self._permit(intent.op_id, answer)
 
-    def _permit(self, op_id: str, told: actions.Permit, sent_at: float, asked_before: bool) -> Permit:
+    def _permit(self, op_id: str, answer: Answer[Permitting]) -> Permit:
+        told = answer.message.permit
         if told.op_id != op_id:
             raise AskOperator(f"the sidecar answered for action {told.op_id}, not {op_id}: do not act")
         return Permit(
@@ -65,9 +80,10 @@ class Tool(Door):
             fence=told.fence,
             use_by_time=wire.time(told, "use_by_time"),
             replayed=told.replayed,
-            ends_at=sent_at + told.use_within.ToMicroseconds() / 1e6,
-            asked_before=asked_before,
+            ends_at=answer.sent_at + told.use_within.ToMicroseconds() / 1e6,
+            asked_before=answer.asked_before,
             clock=self.clock,
+            remaining_budgets=dict(answer.message.remaining),
         )
 
     async def settle(
@@ -94,3 +110,26 @@ class Tool(Door):
         request = actions.AbandonActionRequest(op_id=op_id, note=note)
         told = (await self._call(rpcs.ABANDON, request, timeout, token)).message
         return Abandoned(told.op_id, told.seq, told.replayed)
+
+    async def spend(
+        self,
+        token: SecretToken | str,
+        budget: str,
+        amount: int,
+        *,
+        incurred: bool = False,
+        op_id: str | None = None,
+        timeout: float | None = None,
+    ) -> Spent:
+        """Take an amount for what is no action; what was `incurred` already is taken whatever is left.
+
+        The same `op_id` takes it once. Actions and spendings have op_ids of their own.
+        """
+        request = actions.SpendBudgetRequest(
+            op_id=new_id("s") if op_id is None else op_id,
+            budget=budget,
+            amount=amount_of("amount", amount),
+            incurred=incurred,
+        )
+        told = (await self._call(rpcs.SPEND, request, timeout, token)).message
+        return Spent(told.op_id, told.seq, dict(told.remaining_by_name), told.replayed)

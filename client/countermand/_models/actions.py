@@ -8,6 +8,8 @@ from typing import Self
 from countermand._clock import Clock, elapsing
 from countermand._digest import digest
 from countermand._ids import new_id
+from countermand._models.approvals import Approval
+from countermand._models.budgets import costs_of
 from countermand._words import ActionState, Reversibility
 
 
@@ -21,6 +23,10 @@ class Intent:
     digest: bytes
     reversibility: Reversibility = Reversibility.UNSPECIFIED
     compensation: str = ""
+    #: What it takes of budgets, by name. Every action takes 1 of `tool_calls` unless it says otherwise.
+    costs: Mapping[str, int] = field(default_factory=dict, hash=False)
+    #: One line for the person who may have to agree. It is shown and journalled: no secrets.
+    summary: str = ""
 
     @classmethod
     def of(
@@ -32,21 +38,40 @@ class Intent:
         op_id: str | None = None,
         reversibility: Reversibility = Reversibility.UNSPECIFIED,
         compensation: str = "",
+        costs: Mapping[str, int] | None = None,
+        summary: str = "",
     ) -> Self:
         """Describe an effect by its arguments, under a new op_id unless one is given."""
         name = new_id("o") if op_id is None else op_id
-        return cls(name, action, resource, digest(args), Reversibility(reversibility), compensation)
+        return cls(
+            op_id=name,
+            action=action,
+            resource=resource,
+            digest=digest(args),
+            reversibility=Reversibility(reversibility),
+            compensation=compensation,
+            costs=costs_of(costs),
+            summary=summary,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The action is on record and can be committed until `expire_time`."""
+    """The action is on record and can be committed until `expire_time`.
+
+    If its state is AWAITING_APPROVAL, a person has to agree first: prepare it again under the same op_id,
+    until it is PREPARED or refused.
+    """
 
     op_id: str
     seq: int
     expire_time: datetime | None
     state: ActionState
     replayed: bool
+    #: What a person agreed to, if one had to.
+    approval: Approval | None = None
+    #: What is left in each budget that applies.
+    remaining: Mapping[str, int] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +89,8 @@ class Permit:
     #: An earlier request of the same call went unanswered, so the permit given before may be this call's own.
     asked_before: bool = field(default=False, repr=False)
     clock: Clock = field(default=elapsing, repr=False, compare=False)
+    #: What is left in each budget that applies.
+    remaining_budgets: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     @property
     def remaining(self) -> float:
@@ -88,4 +115,15 @@ class Abandoned:
 
     op_id: str
     seq: int
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """The amount is taken, for good."""
+
+    op_id: str
+    seq: int
+    #: What is left in each budget that applies; a name that is missing has no limit.
+    remaining: Mapping[str, int]
     replayed: bool

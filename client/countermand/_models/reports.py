@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from countermand._models.fences import Fence
 from countermand._models.runs import Run
 from countermand._words import ActionState, Durability, ErrorReason, Reversibility
 
@@ -93,6 +94,8 @@ class Report:
     late_attempt_count: int
     #: What this report does not promise.
     small_print: tuple[str, ...]
+    #: Those that stand, or stood, over this run or one below it, the oldest first.
+    fences: tuple[Fence, ...]
 
 
 @dataclass(frozen=True, slots=True)

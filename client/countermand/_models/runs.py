@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from countermand._models.budgets import Budgets, BudgetStanding
 from countermand._scope import Scope
 from countermand._secret import SecretToken
+from countermand._span import Span
 from countermand._words import RunState, StopReason
 
 
@@ -43,6 +45,8 @@ class Run:
     action_count: int
     refusal_count: int
     store_epoch: str
+    #: Its own budgets, by name.
+    budgets: Mapping[str, BudgetStanding]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,12 @@ class Grant:
     scopes: tuple[Scope, ...]
     issue_time: datetime | None
     expire_time: datetime | None
+    #: The grants it was delegated from, the first one issued first; empty if it was issued.
+    chain: tuple[str, ...]
+    #: It may not be handed on.
+    sealed: bool
+    #: Its own budgets, by name.
+    budgets: Mapping[str, BudgetStanding]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,4 +97,29 @@ class Issued:
 
     grant: Grant
     token: SecretToken
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChildRun:
+    """A run to open for a delegated grant, below the run of the grant it comes from.
+
+    Subject and tenant are those of the run above; it lasts as long as that if no `ttl` is given.
+    """
+
+    agent: str = ""
+    labels: Mapping[str, str] | None = None
+    ttl: Span | None = None
+    budgets: Budgets | None = None
+    #: Chosen before the call if not given.
+    run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delegated:
+    """The narrower grant, the token that points to it, and the run that was opened for it, if one was."""
+
+    grant: Grant
+    token: SecretToken
+    run: Run | None
     replayed: bool

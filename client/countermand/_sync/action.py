@@ -1,27 +1,22 @@
 # Derived from client/countermand/_async/action.py by scripts/unasync.py. Do not edit.
-"""`action` and `perform`: the boundary every side effect passes."""
+"""`action`: the boundary a side effect passes in two steps."""
 
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
+from countermand._amendment import amended, unseen
+from countermand._approval import APPROVAL_TIMEOUT
 from countermand._digest import digest
-from countermand._errors import (
-    AlreadyPermitted,
-    AlreadySettled,
-    GrantUnknown,
-    RunEnded,
-    TooLate,
-    TryAgain,
-)
-from countermand._models.actions import Intent, Permit
+from countermand._effect import Plan
+from countermand._errors import AwaitingApproval, RunEnded
+from countermand._leaving import NOTHING_LEFT, leaves_something
+from countermand._models.actions import Permit, Prepared
 from countermand._span import Span
+from countermand._sync.approval import agreed
 from countermand._sync.effect import Effect
 from countermand._sync.grant import CurrentGrant, current_grant
-from countermand._words import Reversibility
-
-#: After these answers to a commit there is no prepared action left to abandon.
-_NOTHING_LEFT = (RunEnded, GrantUnknown, TooLate, AlreadyPermitted, AlreadySettled)
+from countermand._words import ActionState, ErrorReason, Reversibility
 
 
 def action(
@@ -32,75 +27,68 @@ def action(
     op_id: str | None = None,
     reversibility: Reversibility = Reversibility.UNSPECIFIED,
     compensation: str = "",
+    costs: Mapping[str, int] | None = None,
+    summary: str = "",
     ttl: Span | None = None,
+    approval_timeout: Span | None = APPROVAL_TIMEOUT,
     timeout: float | None = None,
 ) -> "Action":
     """Intend a side effect under the current grant: prepared on entry, to be committed inside the block.
 
     `args` are bound to the permit by their digest. `op_id` names the effect for ever; give one if another
-    process may try the same effect. `ttl` is how long it may stay prepared; `timeout`, in seconds, is the
-    deadline of each call.
+    process may try the same effect. `costs` are what it takes of budgets; they are held from the entry on.
+    `ttl` is how long it may stay prepared; `timeout`, in seconds, is the deadline of each call.
+
+    Where a person has to agree first, they are shown `summary`, and entering the block waits for them, up to
+    `approval_timeout`; None does not wait and raises `AwaitingApproval`. They may have agreed to narrower
+    arguments: act with those in `act.args`, and look at them before the commit.
     """
-    intent = Intent.of(
+    plan = Plan.of(
         name,
+        args,
+        op_id,
+        timeout,
+        approval_timeout,
         resource=resource,
-        args=args,
-        op_id=op_id,
         reversibility=reversibility,
         compensation=compensation,
+        costs=costs,
+        summary=summary,
     )
-    return Action(current_grant(), intent, {} if args is None else args, op_id is None, timeout, ttl)
-
-
-def perform(
-    name: str,
-    *,
-    resource: str = "",
-    args: Mapping[str, object] | None = None,
-    op_id: str | None = None,
-    reversibility: Reversibility = Reversibility.UNSPECIFIED,
-    compensation: str = "",
-    use_within: Span | None = None,
-    timeout: float | None = None,
-) -> "Performance":
-    """Do a side effect that needs no preparation: permitted on entry, settled on exit, one call each."""
-    intent = Intent.of(
-        name,
-        resource=resource,
-        args=args,
-        op_id=op_id,
-        reversibility=reversibility,
-        compensation=compensation,
-    )
-    return Performance(
-        current_grant(), intent, {} if args is None else args, op_id is None, timeout, use_within
-    )
+    return Action(current_grant(), plan, ttl)
 
 
 class Action(Effect):
     """A prepared action. Nothing may happen until `commit`; left without one, it is abandoned."""
 
-    def __init__(
-        self,
-        grant: CurrentGrant,
-        intent: Intent,
-        args: Mapping[str, object],
-        own_op_id: bool,
-        timeout: float | None,
-        ttl: Span | None,
-    ) -> None:
-        super().__init__(grant, intent, args, own_op_id, timeout)
+    def __init__(self, grant: CurrentGrant, plan: Plan, ttl: Span | None) -> None:
+        super().__init__(grant, plan)
         self._ttl = ttl
 
     def __enter__(self) -> Self:
-        token = self._grant.token()
         try:
-            self._grant.tool.prepare(token, self.intent, ttl=self._ttl, timeout=self._timeout)
+            self._take_up(agreed(self._prepare, self._waiting))
         except BaseException as error:
-            if not isinstance(error, Exception):  # cancelled in mid-call: it may be on record
+            if leaves_something(error, self._waiting.is_on):
                 self._give_up(error)
             raise
         return self
+
+    def _prepare(self) -> Prepared:
+        token = self._grant.token()
+        prepared = self._grant.tool.prepare(token, self.intent, ttl=self._ttl, timeout=self._timeout)
+        if prepared.state is ActionState.AWAITING_APPROVAL:
+            raise AwaitingApproval(
+                f"action {self.op_id} waits for a person to agree: do not act; ask again with the same op_id",
+                reason=ErrorReason.AWAITING_APPROVAL,
+                metadata={"op": self.op_id},
+            )
+        return prepared
+
+    def _take_up(self, prepared: Prepared) -> None:
+        self.approval, self.remaining = prepared.approval, prepared.remaining
+        if self.approval and self.approval.amendment:
+            self._args, self._has_looked = amended(self.op_id, self._args, self.approval), False
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -130,16 +118,18 @@ class Commit:
     def _question(self) -> Permit:
         """Ask with the digest of the arguments as they are now."""
         action = self._action
+        if not action._has_looked:
+            raise unseen(action.op_id)
         token = action._grant.token()
         try:
             return action._grant.tool.commit(
                 token,
                 action.op_id,
-                digest(action.args),
+                digest(action._args),
                 use_within=self._use_within,
                 timeout=action._timeout,
             )
-        except _NOTHING_LEFT:
+        except NOTHING_LEFT:
             action._over = True
             raise
 
@@ -147,40 +137,3 @@ class Commit:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._action._leave(error)
-
-
-class Performance(Effect):
-    """An action that is permitted when its block begins and settled when it ends."""
-
-    def __init__(
-        self,
-        grant: CurrentGrant,
-        intent: Intent,
-        args: Mapping[str, object],
-        own_op_id: bool,
-        timeout: float | None,
-        use_within: Span | None,
-    ) -> None:
-        super().__init__(grant, intent, args, own_op_id, timeout)
-        self._use_within = use_within
-
-    def __enter__(self) -> Self:
-        try:
-            self._ask(self._question)
-        except BaseException as error:
-            if isinstance(error, TryAgain) or not isinstance(error, Exception):
-                self._give_up(error)  # the permit may have been given
-            raise
-        return self
-
-    def _question(self) -> Permit:
-        """Put it on record and ask at once."""
-        token = self._grant.token()
-        return self._grant.tool.perform(
-            token, self.intent, use_within=self._use_within, timeout=self._timeout
-        )
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._leave(error)

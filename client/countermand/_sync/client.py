@@ -4,11 +4,12 @@
 import os
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from countermand._address import Address, Role, locate
 from countermand._clock import Clock, elapsing
-from countermand._grant import Authority
+from countermand._grant import Asked, Authority
+from countermand._models.budgets import Budgets, budgets_of
 from countermand._retry import Pacing
 from countermand._secret import SecretToken
 from countermand._span import Span
@@ -55,6 +56,7 @@ class Client:
         self.address = address
         self.timeout = timeout
         self.control_timeout = control_timeout
+        self.pacing = pacing
         self.background = Background()
         self._connection = Connection(address, clock, pacing)
         self._twin = Twin(address=address, timeout=timeout, control_timeout=control_timeout, clock=clock)
@@ -79,17 +81,30 @@ class Client:
         tenant: str = "",
         labels: Mapping[str, str] | None = None,
         ttl: Span | None = None,
+        budgets: Budgets | None = None,
         run_id: str | None = None,
         parent_run_id: str = "",
         timeout: float | None = None,
     ) -> ActiveRun:
-        """Open a run for one piece of an agent's work: `subject` is on whose behalf, `agent` who runs."""
-        asked = {"subject": subject, "agent": agent, "tenant": tenant, "labels": labels, "ttl": ttl}
-        return ActiveRun(self, run_id, timeout, {**asked, "parent_run_id": parent_run_id})
+        """Open a run for one piece of an agent's work: `subject` is on whose behalf, `agent` who runs.
+
+        `budgets` limit what it and every run below it may use, such as `{"tool_calls": 100}`: when one runs
+        out the run is cancelled, unless it is a `Budget(100, on_exhausted="REFUSE")`.
+        """
+        asked: dict[str, Any] = {
+            "subject": subject,
+            "agent": agent,
+            "tenant": tenant,
+            "labels": labels,
+            "ttl": ttl,
+        }
+        asked |= {"budgets": budgets_of(budgets), "parent_run_id": parent_run_id}
+        return ActiveRun(self, run_id, timeout, asked)
 
     def use_token(self, token: SecretToken | str) -> CurrentGrant:
         """Act under a grant whose token another process handed over: current in the `with` block."""
-        return CurrentGrant(self, Authority(token=SecretToken(token) if isinstance(token, str) else token))
+        secret = SecretToken(token) if isinstance(token, str) else token
+        return CurrentGrant(self, Authority(Asked(), secret))
 
     def twin(self, kind: type[C]) -> C:
         """Answer the client of the other kind for the same sidecar."""

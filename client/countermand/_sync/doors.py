@@ -5,41 +5,22 @@ A door calls on its role's socket; what that role may not do, the sidecar refuse
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from countermand import _rpcs as rpcs
 from countermand import _wire as wire
-from countermand._address import Role
-from countermand._clock import Clock
 from countermand._ids import new_id
+from countermand._models.budgets import Budgets
 from countermand._models.reports import Cancelled, EntryPage, Report
 from countermand._models.runs import Finished, Issued, Opened, Run, RunPage
-from countermand._rpcs import Q, R, Rpc
-from countermand._scope import Scope, scopes_of
+from countermand._scope import Scope
 from countermand._secret import SecretToken
 from countermand._span import Span, duration
-from countermand._sync.connection import Answer, Connection
+from countermand._sync.control_door import Controller, Reader
+from countermand._sync.door import Delegator, Door
 from countermand._words import RunState, StopReason
 from countermand.v1 import control_service_pb2 as control
 from countermand.v1 import grant_service_pb2 as grants
 from countermand.v1 import journal_service_pb2 as journal
-
-
-@dataclass(frozen=True, slots=True)
-class Door:
-    """Calls in one role. `timeout` is the deadline in seconds of each call that does not say its own."""
-
-    connection: Connection
-    role: Role
-    timeout: float
-    clock: Clock
-
-    def _call(
-        self, rpc: Rpc[Q, R], request: Q, timeout: float | None, token: SecretToken | str | None = None
-    ) -> Answer[R]:
-        secret = SecretToken(token) if isinstance(token, str) else token
-        limit = self.timeout if timeout is None else timeout
-        return self.connection.call(self.role, rpc, request, limit, secret)
 
 
 class Watcher(Door):
@@ -76,7 +57,7 @@ class Stopper(Watcher):
         return Cancelled(wire.report(told.report), told.replayed, told.known)
 
 
-class Issuer(Stopper):
+class Issuer(Stopper, Delegator):
     """What the owner of runs may ask."""
 
     def open(
@@ -89,6 +70,7 @@ class Issuer(Stopper):
         tenant: str = "",
         labels: Mapping[str, str] | None = None,
         ttl: Span | None = None,
+        budgets: Budgets | None = None,
         timeout: float | None = None,
     ) -> Opened:
         """Open a run, under a new id unless one is given."""
@@ -100,6 +82,7 @@ class Issuer(Stopper):
             tenant=tenant,
             labels=labels or {},
             ttl=duration(ttl),
+            budgets=wire.budget_messages(budgets),
         )
         told = (self._call(rpcs.OPEN_RUN, request, timeout)).message
         return Opened(wire.run(told.run), told.replayed)
@@ -111,6 +94,8 @@ class Issuer(Stopper):
         scopes: Iterable[Scope | str],
         ttl: Span | None = None,
         audience: str = "",
+        budgets: Budgets | None = None,
+        sealed: bool = False,
         request_id: str | None = None,
         timeout: float | None = None,
     ) -> Issued:
@@ -119,8 +104,10 @@ class Issuer(Stopper):
             run_id=run_id,
             request_id=new_id("g") if request_id is None else request_id,
             audience=audience,
-            scopes=[wire.scope_message(scope) for scope in scopes_of(scopes)],
+            scopes=wire.scope_messages(scopes),
             ttl=duration(ttl),
+            budgets=wire.budget_messages(budgets),
+            sealed=sealed,
         )
         told = (self._call(rpcs.ISSUE_GRANT, request, timeout)).message
         return Issued(wire.grant(told.grant), SecretToken(told.grant_token), told.replayed)
@@ -132,7 +119,7 @@ class Issuer(Stopper):
         return Finished(wire.run(told.run), told.replayed)
 
 
-class Auditor(Watcher):
+class Auditor(Watcher, Reader):
     """What those may ask who look into all runs."""
 
     def runs(
@@ -167,5 +154,5 @@ class Auditor(Watcher):
         return EntryPage(wire.every(wire.entry, told.entries), told.more)
 
 
-class Operator(Auditor, Stopper):
+class Operator(Auditor, Stopper, Controller):
     """What those may ask who stop any run."""

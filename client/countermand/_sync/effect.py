@@ -5,16 +5,18 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from countermand._effect import Word
+from countermand._approval import Waiting
+from countermand._effect import Plan, Word
 from countermand._errors import (
     AlreadyPermitted,
+    AuthorityEnded,
     CountermandError,
     NotSent,
     PermitLapsed,
-    RunEnded,
     TryAgain,
 )
-from countermand._models.actions import Intent, Permit, Settled
+from countermand._models.actions import Permit, Settled
+from countermand._models.approvals import Approval
 from countermand._sync.grant import CurrentGrant
 from countermand._text import kind_of
 from countermand._words import ActionState, Outcome
@@ -27,17 +29,12 @@ _NOT_REACHED = "the permit did not reach the tool"
 class Effect:
     """What `action` and `perform` have in common."""
 
-    def __init__(
-        self,
-        grant: CurrentGrant,
-        intent: Intent,
-        args: Mapping[str, object],
-        own_op_id: bool,
-        timeout: float | None,
-    ) -> None:
-        self.intent = intent
-        #: The arguments the permit is for. They are digested again at the commit.
-        self.args = args
+    def __init__(self, grant: CurrentGrant, plan: Plan) -> None:
+        self.intent = plan.intent
+        #: What a person agreed to, if one had to.
+        self.approval: Approval | None = None
+        #: What is left in each budget that applies, as of the last answer.
+        self.remaining: Mapping[str, int] = {}
         #: The permit, once there is one.
         self.permit: Permit | None = None
         #: What was put on record when the block was left.
@@ -46,10 +43,12 @@ class Effect:
         self.unsettled: CountermandError | None = None
         self._grant = grant
         self._finish = grant.client.background.finish
-        self._timeout = timeout
+        self._timeout = plan.timeout
+        self._args, self._has_looked = plan.args, True
+        self._waiting = Waiting(self.op_id, plan.approval_timeout, grant.client.pacing)
         self._word = Word()
         # Under an op_id made here nobody else can have asked; under one that was given, somebody may have.
-        self._ours = own_op_id
+        self._ours = plan.own_op_id
         self._asked = False
         # What is said of an effect whose permit another task or thread is about to get must stay true. So
         # the permit is handed over, or given up for good, under this lock; it is never held across a wait.
@@ -62,6 +61,15 @@ class Effect:
     def op_id(self) -> str:
         """The name of this one intended effect within its run, for ever."""
         return self.intent.op_id
+
+    @property
+    def args(self) -> Mapping[str, object]:
+        """The arguments the permit is for; they are digested again at the commit.
+
+        Where a person agreed to narrower ones, it is those: act with them and not with the ones given.
+        """
+        self._has_looked = True
+        return self._args
 
     @property
     def receipt(self) -> object:
@@ -107,20 +115,19 @@ class Effect:
     def _take(self, question: Callable[[], Any], asked_before: bool) -> Permit:
         try:
             permit: Permit = question()
-        except RunEnded as ended:
+        except AuthorityEnded as ended:
             if self._ours and ended.prior_decision is ActionState.PERMITTED:
                 self._not_started(_NOT_REACHED)
+            raise
+        except AlreadyPermitted as given:
+            if self._ours:  # nobody else can have asked: an earlier answer was lost, and the permit lapsed
+                raise self._lapsed() from given
             raise
         self._over = True
         if permit.replayed and not (self._ours and (asked_before or permit.asked_before)):
             raise self._doubt("got its permit in another attempt, its effect may have happened: do not act")
         if permit.remaining <= 0:
-            self._not_started("permit lapsed before the tool started")
-            raise PermitLapsed(
-                f"the permit of action {self.op_id} lapsed before the tool could start: it did not happen; "
-                "do it again as a new action",
-                metadata={"op": self.op_id},
-            )
+            raise self._lapsed()
         if not self._hand_over(permit):
             self._not_started(_NOT_REACHED)
             raise self._doubt("was given up when its block was left, before its permit came: do not act")
@@ -130,7 +137,7 @@ class Effect:
         """Let the tool have the permit, unless it was given up meanwhile."""
         with self._deciding:
             if not self._given_up:
-                self.permit = permit
+                self.permit, self.remaining = permit, permit.remaining_budgets
             return not self._given_up
 
     def _keep_back(self) -> bool:
@@ -141,6 +148,14 @@ class Effect:
 
     def _doubt(self, what: str) -> AlreadyPermitted:
         return AlreadyPermitted(f"action {self.op_id} {what}", metadata={"op": self.op_id})
+
+    def _lapsed(self) -> PermitLapsed:
+        self._not_started("permit lapsed before the tool started")
+        return PermitLapsed(
+            f"the permit of action {self.op_id} lapsed before the tool could start: it did not happen; "
+            "do it again as a new action",
+            metadata={"op": self.op_id},
+        )
 
     def _not_started(self, note: str) -> None:
         """Put on record that an action which has its permit did not happen, because its body did not run."""

@@ -1,12 +1,17 @@
 # Derived from client/countermand/_async/grant.py by scripts/unasync.py. Do not edit.
 """The grant a block of code acts under."""
 
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from countermand._grant import Authority, held_grant, hold, let_go
-from countermand._models.runs import Grant
+from countermand._grant import Asked, Authority, held_grant, hold, let_go
+from countermand._ids import new_id
+from countermand._models.budgets import Budgets, budgets_of
+from countermand._models.runs import ChildRun, Grant
+from countermand._scope import Scope, scopes_of
 from countermand._secret import SecretToken
+from countermand._span import Span, seconds
 from countermand._sync.tool_door import Tool
 
 if TYPE_CHECKING:
@@ -16,7 +21,7 @@ if TYPE_CHECKING:
 class CurrentGrant:
     """Authority that is current inside its `with` block, in the tasks and threads started there too.
 
-    It is issued when an action first needs it, once; its time counts from then.
+    It is issued or delegated when an action first needs it, once; its time counts from then.
     """
 
     def __init__(self, client: "Client", authority: Authority) -> None:
@@ -33,8 +38,13 @@ class CurrentGrant:
         let_go(self)
 
     def __repr__(self) -> str:
-        scopes = ", ".join(str(scope) for scope in self.authority.scopes)
-        return f"<CurrentGrant of run {self.authority.run_id or 'unknown'}: {scopes or 'as its token says'}>"
+        scopes = ", ".join(str(scope) for scope in self.authority.asked.scopes)
+        return f"<CurrentGrant of run {self.run_id or 'unknown'}: {scopes or 'as its token says'}>"
+
+    @property
+    def run_id(self) -> str:
+        """The run it is for; empty where only a token was handed over."""
+        return self.authority.asked.run_id
 
     @property
     def issued(self) -> Grant | None:
@@ -57,15 +67,86 @@ class CurrentGrant:
         return authority.token
 
     def _issue(self) -> None:
-        asked = self.authority
-        issued = self.client.issuer.issue(
-            asked.run_id,
+        authority, asked = self.authority, self.authority.asked
+        if asked.above is None:
+            issued = self.client.issuer.issue(
+                asked.run_id,
+                scopes=asked.scopes,
+                ttl=asked.ttl,
+                audience=asked.audience,
+                budgets=asked.budgets,
+                sealed=asked.sealed,
+                request_id=authority.request_id,
+            )
+            authority.grant, authority.token = issued.grant, issued.token
+            return
+        delegated = self.tool.delegate(
+            CurrentGrant(self.client, asked.above).token(),
             scopes=asked.scopes,
             ttl=asked.ttl,
             audience=asked.audience,
-            request_id=asked.request_id,
+            budgets=asked.budgets,
+            sealed=asked.sealed,
+            child=asked.child,
+            request_id=authority.request_id,
         )
-        asked.grant, asked.token = issued.grant, issued.token
+        authority.grant, authority.token = delegated.grant, delegated.token
+
+    def delegate(
+        self,
+        *,
+        scopes: Iterable[Scope | str],
+        ttl: Span | None = None,
+        audience: str = "",
+        budgets: Budgets | None = None,
+        sealed: bool = False,
+    ) -> "CurrentGrant":
+        """Answer a narrower grant for the actions in its `with` block. See the function of the same name."""
+        return self._narrowed(scopes, ttl, audience, budgets, sealed, None)
+
+    def delegate_run(
+        self,
+        *,
+        agent: str,
+        scopes: Iterable[Scope | str],
+        ttl: Span | None = None,
+        labels: Mapping[str, str] | None = None,
+        budgets: Budgets | None = None,
+        run_ttl: Span | None = None,
+        run_id: str | None = None,
+        audience: str = "",
+        sealed: bool = False,
+    ) -> "CurrentGrant":
+        """Answer a narrower grant in a run of its own. See the function of the same name."""
+        child = ChildRun(
+            agent=agent,
+            labels=dict(labels or {}),
+            ttl=None if run_ttl is None else seconds(run_ttl),
+            budgets=budgets_of(budgets),
+            run_id=new_id("r") if run_id is None else run_id,
+        )
+        return self._narrowed(scopes, ttl, audience, None, sealed, child)
+
+    def _narrowed(
+        self,
+        scopes: Iterable[Scope | str],
+        ttl: Span | None,
+        audience: str,
+        budgets: Budgets | None,
+        sealed: bool,
+        child: ChildRun | None,
+    ) -> "CurrentGrant":
+        asked = Asked(
+            run_id=child.run_id or "" if child else self.run_id,
+            scopes=scopes_of(scopes),
+            ttl=None if ttl is None else seconds(ttl),
+            audience=audience,
+            budgets=budgets_of(budgets),
+            sealed=sealed,
+            above=self.authority,
+            child=child,
+        )
+        return CurrentGrant(self.client, Authority(asked))
 
 
 def current_grant() -> CurrentGrant:

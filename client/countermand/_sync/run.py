@@ -6,9 +6,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from countermand._errors import CountermandError, FixTheCall, RunEnded
-from countermand._grant import Authority
+from countermand._grant import Asked, Authority
 from countermand._ids import new_id
 from countermand._leaving import note_of, reason_of, says_ended
+from countermand._models.budgets import Budgets, budgets_of
 from countermand._models.reports import Report
 from countermand._models.runs import Run
 from countermand._scope import Scope, scopes_of
@@ -66,15 +67,29 @@ class ActiveRun:
             self._client.background.finish(self._cancel_after, error)
 
     def grant(
-        self, *, scopes: Iterable[Scope | str], ttl: Span | None = None, audience: str = ""
+        self,
+        *,
+        scopes: Iterable[Scope | str],
+        ttl: Span | None = None,
+        audience: str = "",
+        budgets: Budgets | None = None,
+        sealed: bool = False,
     ) -> CurrentGrant:
         """Answer authority for the actions in its `with` block. It is issued when the first of them needs it.
 
         `scopes` are `Scope`s or their text (`email.send mailto:*@example.com uses=3`); `ttl` counts from the
-        issue; `audience` is the peer that may use it, the local tool if not said.
+        issue; `audience` is the peer that may use it, the local tool if not said. `budgets` limit what it and
+        every grant delegated from it may use; one that is `sealed` may not be handed on.
         """
-        limit = None if ttl is None else seconds(ttl)
-        return CurrentGrant(self._client, Authority(self.run_id, scopes_of(scopes), limit, audience))
+        asked = Asked(
+            run_id=self.run_id,
+            scopes=scopes_of(scopes),
+            ttl=None if ttl is None else seconds(ttl),
+            audience=audience,
+            budgets=budgets_of(budgets),
+            sealed=sealed,
+        )
+        return CurrentGrant(self._client, Authority(asked))
 
     def child(
         self,
@@ -84,6 +99,7 @@ class ActiveRun:
         tenant: str | None = None,
         labels: Mapping[str, str] | None = None,
         ttl: Span | None = None,
+        budgets: Budgets | None = None,
         run_id: str | None = None,
         timeout: float | None = None,
     ) -> "ActiveRun":
@@ -97,6 +113,7 @@ class ActiveRun:
             agent=agent,
             labels=labels,
             ttl=ttl,
+            budgets=budgets,
             run_id=run_id,
             parent_run_id=self.run_id,
             timeout=timeout,

@@ -1,27 +1,32 @@
 """Actions: what a tool asks before an effect, and says after it."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from countermand import (
+    ActionState,
     AlreadyPermitted,
     ErrorReason,
     Intent,
     Outcome,
     Permit,
     PermitLapsed,
+    Prepared,
     Reversibility,
     TryAgain,
     digest,
 )
 from countermand.cli import options
+from countermand.cli.budgets import left_over
 from countermand.cli.call import Call
 from countermand.cli.documents import document, members
+from countermand.cli.exit_codes import ExitCode
 from countermand.cli.options import Args, GrantOption, Note, OpId, Quiet
 from countermand.cli.output import show
 from countermand.cli.verb import Panel, verb
-from countermand.cli.words import clock_time
+from countermand.cli.words import clock_time, who
 
 _CLASSES = [one for one in Reversibility if one is not Reversibility.UNSPECIFIED]
 
@@ -58,46 +63,80 @@ def register(app: typer.Typer) -> None:
         verb(app, Panel.TOOL)(function)
 
 
-def _intent(
-    action: str, op: str | None, resource: str, args: str, reversibility: str, compensation: str
-) -> Intent:
-    declared = options.word(reversibility, _CLASSES, "--reversibility") if reversibility else "UNSPECIFIED"
+@dataclass(frozen=True, slots=True)
+class Described:
+    """The options that describe an effect."""
+
+    resource: Resource = ""
+    args: Args = "{}"
+    reversibility: ReversibilityOption = ""
+    compensation: Compensation = ""
+    cost: options.Costs = None
+    summary: options.Summary = ""
+
+
+def _intent(action: str, op: str | None, told: Described) -> Intent:
+    declared = (
+        options.word(told.reversibility, _CLASSES, "--reversibility") if told.reversibility else "UNSPECIFIED"
+    )
     return Intent.of(
         action,
-        resource=resource,
-        args=options.arguments(args),
+        resource=told.resource,
+        args=options.arguments(told.args),
         op_id=op,
         reversibility=Reversibility(declared),
-        compensation=compensation,
+        compensation=told.compensation,
+        costs=options.amounts(told.cost or ()),
+        summary=told.summary,
     )
 
 
 def prepare(
     call: Call,
     action: Name,
+    described: Described,
     grant: GrantOption = None,
     op: NewOp = None,
-    resource: Resource = "",
-    args: Args = "{}",
-    reversibility: ReversibilityOption = "",
-    compensation: Compensation = "",
     ttl: Annotated[
         str | None, typer.Option(metavar="TIME", help="How long it may wait for its commit.")
     ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Put an intended effect on record. Nothing may happen yet."""
-    token = options.grant_token(call, grant, args)
-    intent = _intent(action, op, resource, args, reversibility, compensation)
+    token = options.grant_token(call, grant, described.args)
+    intent = _intent(action, op, described)
     with call.connect() as client:
         prepared = client.tool.prepare(token, intent, ttl=ttl)
+    waits = prepared.state is ActionState.AWAITING_APPROVAL
     if quiet:
         print(prepared.op_id)
-        return
-    again = ", as it was before" if prepared.replayed else ""
+    else:
+        whole = document("prepared", **members(prepared))
+        show(call.output, whole, lambda console: console.print(_prepared(prepared), soft_wrap=True))
+    if waits:
+        raise typer.Exit(ExitCode.WAITS_FOR_A_PERSON)
+
+
+def _prepared(prepared: Prepared) -> str:
+    """Say that nothing may happen yet, and what has to come first."""
+    op, again = prepared.op_id, ", as it did before" if prepared.replayed else ""
     until = clock_time(prepared.expire_time, prepared.expire_time)
-    told = f"Action {prepared.op_id} is prepared{again}: nothing may happen yet. Commit it before {until}."
-    show(call.output, document("prepared", **members(prepared)), lambda console: console.print(told))
+    left = left_over(prepared.remaining)
+    if prepared.state is ActionState.AWAITING_APPROVAL:
+        return (
+            f"Action {op} waits for a person{again}: nothing may happen yet. They see it in 'countermand "
+            f"approvals', until {until}. Ask again with the same command and --op {op}.{left}"
+        )
+    again = ", as it was before" if prepared.replayed else ""
+    lines = [f"Action {op} is prepared{again}: nothing may happen yet. Commit it before {until}.{left}"]
+    said = prepared.approval
+    if said is not None:
+        note = f": “{said.note}”" if said.note else ""
+        once = f"once, until {clock_time(said.expire_time, prepared.expire_time)}"
+        lines.append(f"{who(said.actor)} agreed to it{note}. It can be committed {once}.")
+        if said.amendment:
+            lines.append(f"Only with these arguments instead: {said.amendment}")
+    return "\n".join(lines)
 
 
 def commit(
@@ -119,19 +158,16 @@ def commit(
 def perform(
     call: Call,
     action: Name,
+    described: Described,
     grant: GrantOption = None,
     op: NewOp = None,
-    resource: Resource = "",
-    args: Args = "{}",
-    reversibility: ReversibilityOption = "",
-    compensation: Compensation = "",
     use_within: UseWithin = None,
     again: Again = False,
     quiet: Quiet = False,
 ) -> None:
     """Prepare and commit at once, for an effect that has nothing to prepare. Exit code 0 means go."""
-    token = options.grant_token(call, grant, args)
-    intent = _intent(action, op, resource, args, reversibility, compensation)
+    token = options.grant_token(call, grant, described.args)
+    intent = _intent(action, op, described)
     with call.connect() as client:
         try:
             permit = _own(client.tool.perform(token, intent, use_within=use_within), again)
@@ -170,9 +206,11 @@ def _show_permit(call: Call, permit: Permit) -> None:
         use_by_time=permit.use_by_time,
         remaining_seconds=round(remaining, 3),
         replayed=permit.replayed,
+        remaining=permit.remaining_budgets,
     )
     within = f"within {remaining:.1f} s"
     told = f"Go: action {permit.op_id} may happen, {within}. Fence {permit.fence}. Settle it after."
+    told += left_over(permit.remaining_budgets)
     show(call.output, whole, lambda console: console.print(told))
 
 

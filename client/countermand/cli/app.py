@@ -7,7 +7,23 @@ from typing import Annotated
 
 import typer
 
-from countermand.cli import actions, demo, doctor, grants, journal, run_list, runs, serve, stop, version
+from countermand.cli import (
+    actions,
+    approvals,
+    demo,
+    doctor,
+    fence_list,
+    fencing,
+    grants,
+    journal,
+    run_list,
+    runs,
+    serve,
+    spending,
+    stop,
+    version,
+    why,
+)
 from countermand.cli.call import Place
 from countermand.cli.exit_codes import ExitCode, in_full
 from countermand.cli.output import keep_going_with_any_encoding, say
@@ -26,7 +42,11 @@ app = typer.Typer(
 )
 
 # The order of the help: the first verb of a group puts the group there.
-for module in (serve, demo, doctor, stop, runs, grants, actions, run_list, journal, version):
+_MODULES = (
+    *(serve, demo, doctor, stop, fencing, fence_list, approvals),
+    *(runs, grants, actions, spending, why, run_list, journal, version),
+)
+for module in _MODULES:
     module.register(app)
 
 

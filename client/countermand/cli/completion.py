@@ -1,9 +1,10 @@
 """What the shell can offer while a line is typed: live runs, grants, reasons. Silent when nobody answers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import typer
 
+from countermand import FenceKind, PendingApproval
 from countermand.cli.call import Place, connect
 
 Offer = list[tuple[str, str]]
@@ -45,6 +46,43 @@ def _runs(state: str) -> Callable[[typer.Context, str], Offer]:
 
 all_runs = _runs("UNSPECIFIED")
 active_runs = _runs("ACTIVE")
+
+
+def frozen_fences(ctx: typer.Context, incomplete: str) -> Offer:
+    """Freezes that stand: what can be lifted."""
+    try:
+        with connect(_place(ctx), _PATIENCE) as client:
+            found = client.auditor.fences(standing_only=True)
+    except Exception:
+        return []
+    return [
+        (one.fence_id, f"{one.reason.lower()} {one.note}".strip())
+        for one in found
+        if one.kind is FenceKind.FREEZE and one.fence_id.startswith(incomplete)
+    ]
+
+
+def waiting_runs(ctx: typer.Context, incomplete: str) -> Offer:
+    """Runs with an action that waits for a person."""
+    return [(one.run_id, one.action) for one in _waiting(ctx) if one.run_id.startswith(incomplete)]
+
+
+def waiting_ops(ctx: typer.Context, incomplete: str) -> Offer:
+    """Actions that wait for a person, in the run that is typed already."""
+    run = ctx.params.get("run") or ""
+    return [
+        (one.op_id, f"{one.action} {one.summary}".strip())
+        for one in _waiting(ctx)
+        if one.run_id == run and one.op_id.startswith(incomplete)
+    ]
+
+
+def _waiting(ctx: typer.Context) -> Sequence[PendingApproval]:
+    try:
+        with connect(_place(ctx), _PATIENCE) as client:
+            return client.auditor.approvals()
+    except Exception:
+        return ()
 
 
 def grants(ctx: typer.Context, incomplete: str) -> Offer:

@@ -32,11 +32,13 @@ def plain(value: object) -> Any:
         return value
     if isinstance(value, datetime):
         return moment(value)
+    if isinstance(value, bytes):  # a digest, as it is said on the command line
+        return value.hex()
     if is_dataclass(value):
         return {name: plain(part) for name, part in members(value).items()}
     if isinstance(value, Mapping):
         return {str(key): plain(part) for key, part in value.items()}
-    if isinstance(value, Iterable) and not isinstance(value, bytes):
+    if isinstance(value, Iterable):
         return [plain(part) for part in value]
     raise TypeError(f"{type(value).__name__} has no form in a document")
 

@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from countermand import AskOperator, CountermandError, FixTheCall, StopTheRun, TryAgain
+from countermand import AskOperator, CountermandError, ErrorReason, FixTheCall, StopTheRun, TryAgain
 
 
 class ExitCode(IntEnum):
@@ -16,6 +16,9 @@ class ExitCode(IntEnum):
     TRY_AGAIN = 5
     NOT_QUIET = 6
     NEVER_OPENED = 7
+    NOTHING_HIT = 8
+    WAITS_FOR_A_PERSON = 9
+    NOT_CONFIRMED = 10
     INTERRUPTED = 130
 
     @property
@@ -33,12 +36,17 @@ _MEANINGS = {
     ExitCode.TRY_AGAIN: "no answer; do not act, ask again with the same op id",
     ExitCode.NOT_QUIET: "stopped, but something may still land, or the report is unread",
     ExitCode.NEVER_OPENED: "cancel: no such run was ever opened, so nothing was stopped",
+    ExitCode.NOTHING_HIT: "revoke, freeze: nothing is there that matches; a freeze still blocks what comes",
+    ExitCode.WAITS_FOR_A_PERSON: "a person has to agree first; do not act, ask again with the same op id",
+    ExitCode.NOT_CONFIRMED: "it was not confirmed, so nothing was done",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
 }
 
 
 def code_of(error: CountermandError) -> ExitCode:
     """The code for a call that was refused or not answered."""
+    if error.reason is ErrorReason.AWAITING_APPROVAL:
+        return ExitCode.WAITS_FOR_A_PERSON
     for kind, code in _CODES.items():
         if isinstance(error, kind):
             return code

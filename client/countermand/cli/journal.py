@@ -37,7 +37,7 @@ def journal(
         bool, typer.Option("--follow", "-f", help="Go on with new entries until Ctrl-C.")
     ] = False,
 ) -> None:
-    """Read the journal of one run, an entry a line. The runs below it have their own."""
+    """Read the journal of one run, an entry a line. Each run below has its own; the fences' is _fences."""
     with call.connect() as client:
         if follow:
             _follow(call, client, run, after)

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterable
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from countermand.cli.documents import Document, dumps
 
@@ -29,10 +29,19 @@ def say(text: str) -> None:
 
 def page() -> "Console":
     """Standard output for people: colours and folded lines on a terminal, plain whole lines elsewhere."""
+    return _page(sys.stdout)
+
+
+def talk_page() -> "Console":
+    """Standard error, for what has to be seen before a question is answered."""
+    return _page(sys.stderr)
+
+
+def _page(stream: TextIO) -> "Console":
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else _PIPE_WIDTH
-    return Console(file=sys.stdout, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    width = None if stream.isatty() else _PIPE_WIDTH
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 
 def show(

@@ -5,7 +5,9 @@ Nothing is called stopped that may still happen, and nothing done that nobody co
 
 from typing import TYPE_CHECKING
 
-from countermand import Durability, Report
+from countermand import Durability, Fence, FenceState, Report
+from countermand.cli.budgets import budget_lines
+from countermand.cli.fence_page import print_fences
 from countermand.cli.report_parts import paint, print_parts
 from countermand.cli.words import clock_time, counted, how_it_ended, left
 
@@ -14,8 +16,9 @@ if TYPE_CHECKING:
 
 
 def print_report(console: "Console", report: Report) -> None:
-    """Print headline, parts, gaps and small print."""
+    """Print headline, fences, parts, gaps and small print."""
     _headline(console, report)
+    _fences(console, report)
     print_parts(console, report)
     _gaps(console, report)
     _small_print(console, report)
@@ -25,7 +28,11 @@ def verdict(report: Report) -> str:
     """Say in one or two sentences whether anything can still come of the run."""
     flying, unknown = len(report.in_flight), len(report.unknown)
     if report.run.end is None:
-        return f"It may go on acting. To stop it: countermand cancel {report.run.run_id} --reason user_stop"
+        stop = f"countermand cancel {report.run.run_id} --reason user_stop"
+        if fences := _over(report):
+            of_it = "What they stand over" if len(fences) > 1 else "What it stands over"
+            return f"{of_it} is refused, the rest may go on. To stop all of it: {stop}"
+        return f"It may go on acting. To stop it: {stop}"
     if report.run.open_time is None:
         return "Nothing was stopped: no such run was ever opened here, and none can be any more."
     told = ["No new commit is accepted."]
@@ -63,13 +70,43 @@ def summary(report: Report) -> str:
 def _headline(console: "Console", report: Report) -> None:
     end = report.run.end
     quiet = end is not None and report.quiesced and not report.unknown
-    paint(console, how_it_ended(report.run, report.time), "bold")
+    fences = _over(report) if end is None else []
+    if fences:
+        told = f"{counted(len(fences), 'fence')} {'stands' if len(fences) == 1 else 'stand'} over it"
+        paint(console, f"Run {report.run.run_id} is active, but {told}.", "bold")
+    else:
+        paint(console, how_it_ended(report.run, report.time), "bold")
     if end is not None and (end.note or end.tag):
         said = [f"“{end.note}”"] if end.note else []
         paint(console, " ".join([*said, *([f"[{end.tag}]"] if end.tag else [])]))
     paint(console, verdict(report), "green" if quiet else "yellow")
     paint(console, _of_whom(report), "dim")
     paint(console, summary(report))
+    for line in budget_lines(report.run.budgets):
+        paint(console, line)
+
+
+def _told_fences(report: Report) -> list[Fence]:
+    """Leave out what was over before the run began: it never did anything to it."""
+    began = report.run.open_time
+    return [
+        one
+        for one in report.fences
+        if one.state is FenceState.STANDING or began is None or one.time is None or one.time >= began
+    ]
+
+
+def _over(report: Report) -> list[Fence]:
+    """The fences that refuse something now."""
+    return [one for one in _told_fences(report) if one.state is FenceState.STANDING]
+
+
+def _fences(console: "Console", report: Report) -> None:
+    fences = _told_fences(report)
+    if not fences or report.time is None:
+        return
+    paint(console, f"\nFences over it ({len(fences)}): what was issued before is dead", "bold yellow")
+    print_fences(console, fences, report.time)
 
 
 def _of_whom(report: Report) -> str:

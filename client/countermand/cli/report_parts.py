@@ -89,13 +89,27 @@ _HOW_NOT = {
     ActionState.FAILED: "failed, says the tool",
     ActionState.ABANDONED: "given up by the tool",
     ActionState.EXPIRED: "not committed in time",
+    ActionState.DENIED: "a person said no, or nobody in time",
 }
 
 
 def _pending(console: "Console", report: Report) -> None:
-    header = ["what", "where", "intended at", "run", "op"]
-    rows = [_intended(one, report) for one in report.pending]
+    header = ["what", "where", "intended at", "waits for", "run", "op"]
+    rows = [
+        [
+            one.action,
+            one.resource,
+            clock_time(one.prepare_time, report.time),
+            _waits(one),
+            *_names(one, report),
+        ]
+        for one in report.pending
+    ]
     _part(console, "Not decided yet", "prepared; a cancel now would interrupt them", header, rows, "")
+
+
+def _waits(one: ReportedAction) -> str:
+    return "a person to agree" if one.state is ActionState.AWAITING_APPROVAL else ""
 
 
 def _late_attempts(console: "Console", report: Report) -> None:
@@ -130,6 +144,8 @@ _WHY_LATE = {
     ErrorReason.RUN_FINISHED: "the run had finished",
     ErrorReason.RUN_DEADLINE: "its deadline had passed",
     ErrorReason.STORE_EPOCH: "the store may have lost facts",
+    ErrorReason.FENCED: "a fence stands over it",
+    ErrorReason.GRANT_ENDED: "its grant's budget had run out",
 }
 
 
@@ -149,10 +165,15 @@ def _part(
     print_rows(console, header, rows)
 
 
-def paint(console: "Console", text: str, style: str = "") -> None:
-    """Print one line of talk; in a pipe it is not folded."""
-    if text:
-        console.print(text, style=style or None, soft_wrap=not console.is_terminal)
+def paint(console: "Console", text: str, style: str = "", indent: int = 0) -> None:
+    """Print one line of talk; what is folded on a terminal keeps its indent, in a pipe nothing is folded."""
+    if text and indent and console.is_terminal:
+        from rich.padding import Padding
+        from rich.text import Text
+
+        console.print(Padding(Text(text, style=style), (0, 0, 0, indent), expand=False))
+    elif text:
+        console.print(" " * indent + text, style=style or None, soft_wrap=not console.is_terminal)
 
 
 def _names(one: ReportedAction, report: Report) -> list[str]:

@@ -11,7 +11,7 @@ from countermand.cli.documents import document, members
 from countermand.cli.output import page, say, show
 from countermand.cli.rows import print_rows
 from countermand.cli.verb import Panel, verb
-from countermand.cli.words import ago, who
+from countermand.cli.words import ago, now, who
 
 _STATES = [state for state in RunState if state is not RunState.UNSPECIFIED]
 
@@ -61,29 +61,32 @@ def _list(
 
 
 def _print_runs(found: list[Run]) -> None:
-    from datetime import UTC, datetime
-
     if not found:
         say("There are no such runs.")
         return
-    now = datetime.now(UTC)  # for the age only, which nothing depends on
-    header = ["run", "state", "age", "for", "agent", "tenant", "actions", "refused", "ended", "below"]
+    header = ["run", "state", "age", "for", "agent", "tenant", "actions", "refused", "left", "ended", "below"]
     rows = [
         [
             run.run_id,
             run.state.lower(),
-            ago(run.open_time, now).removesuffix(" ago"),
+            ago(run.open_time, now()).removesuffix(" ago"),
             run.subject,
             run.agent,
             run.tenant,
             str(run.action_count),
             str(run.refusal_count or ""),
+            _left(run),
             _ended(run),
             run.parent_run_id,
         ]
         for run in found
     ]
     print_rows(page(), header, rows)
+
+
+def _left(run: Run) -> str:
+    """What is left of its budgets: `tokens_out 120 of 2000`."""
+    return ", ".join(f"{name} {one.remaining} of {one.limit}" for name, one in sorted(run.budgets.items()))
 
 
 def _ended(run: Run) -> str:

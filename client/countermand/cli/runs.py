@@ -6,6 +6,7 @@ import typer
 
 from countermand import Run
 from countermand.cli import completion, options
+from countermand.cli.budgets import budget_lines
 from countermand.cli.call import Call
 from countermand.cli.documents import document, members
 from countermand.cli.options import Note, Quiet
@@ -33,10 +34,11 @@ def open_(
     tenant: Annotated[str, typer.Option(metavar="NAME", help="Whose data it works on.")] = "",
     label: Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="A mark; repeatable.")] = None,
     ttl: Annotated[str | None, typer.Option(metavar="TIME", help="How long it may run, such as 1h.")] = None,
+    budget: options.Budgets = None,
     quiet: Quiet = False,
 ) -> None:
     """Open a run: one agent run, the unit of cancel."""
-    marks = options.labels(label or ())
+    marks, budgets = options.labels(label or ()), options.budgets(budget or ())
     with call.connect() as client:
         opened = client.issuer.open(
             run_id=run,
@@ -46,6 +48,7 @@ def open_(
             tenant=tenant,
             labels=marks,
             ttl=ttl,
+            budgets=budgets,
         )
     if quiet:
         print(opened.run.run_id)
@@ -59,7 +62,9 @@ def open_(
 
 def _opened(run: Run) -> str:
     until = f" It may run until {clock_time(run.deadline_time, run.open_time)}." if run.deadline_time else ""
-    return f"Run {run.run_id} is open.{until}"
+    return "\n".join(
+        [f"Run {run.run_id} is open.{until}", *(f"  {one}" for one in budget_lines(run.budgets))]
+    )
 
 
 def finish(call: Call, run: options.ActiveRunId, note: Note = "") -> None:

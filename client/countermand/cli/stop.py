@@ -1,13 +1,11 @@
 """Stop a run, and tell what became of it."""
 
-import getpass
-import os
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from countermand import Cancelled, CountermandError, Report, StopReason
-from countermand.cli import completion, failures, options, waiting
+from countermand.cli import failures, options, waiting
 from countermand.cli.call import Call
 from countermand.cli.documents import Document, document, members, plain
 from countermand.cli.exit_codes import ExitCode
@@ -38,37 +36,20 @@ def register(app: typer.Typer) -> None:
     verb(app, Panel.OPERATOR)(report)
 
 
-def login_name() -> str:
-    """Who is at the keyboard, as far as the system knows."""
-    try:
-        return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):  # a container may run as a number that nobody named
-        return f"uid {os.getuid()}"
-
-
 def cancel(
     call: Call,
     run: options.ActiveRunId,
-    reason: Annotated[
-        str,
-        typer.Option(
-            metavar="REASON",
-            help="Why: " + ", ".join(completion.REASONS) + ".",
-            autocompletion=completion.reasons,
-        ),
-    ],
+    reason: options.Reason,
     note: Annotated[
         str, typer.Option(metavar="TEXT", help="One line for people. Whoever is refused sees it.")
     ] = "",
-    actor: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Who stops it. Default: your login name.")
-    ] = None,
+    actor: options.Actor = None,
     tag: Annotated[str, typer.Option(metavar="TEXT", help="A mark for your own programs.")] = "",
     wait: Wait = None,
     exit_code: TellByCode = False,
 ) -> None:
     """Stop a run and all below it for good; print the stop report. After it no commit is accepted."""
-    why = StopReason(options.word(reason, completion.REASONS, "--reason"))
+    why = options.reason(reason)
     patience = waiting.patience(wait)
     with call.connect() as client:
         cancelled = _cancel(call, client, run, why, actor, note, tag)
@@ -85,7 +66,7 @@ def _cancel(
     call: Call, client: "Client", run: str, why: StopReason, actor: str | None, note: str, tag: str
 ) -> Cancelled:
     """Cancel. A stop whose report could not be read is told apart from a stop that may not have happened."""
-    name = login_name() if actor is None else actor
+    name = options.login_name() if actor is None else actor
     try:
         return client.operator.cancel(run, reason=why, actor=name, note=note, tag=tag)
     except CountermandError as error:

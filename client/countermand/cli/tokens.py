@@ -57,38 +57,42 @@ def kept_grants(home: Path) -> list[str]:
     return [path.name.removesuffix(_SUFFIX) for path in paths]
 
 
-def find(home: Path, told: str | None) -> SecretToken:
+def find(home: Path, told: str | None, hint: str = "--grant") -> SecretToken:
     """Find the token: told is a grant id, @FILE, - for standard input, or None for the environment."""
     if told is None:
         text = os.environ.get(VARIABLE, "")
         if not text:
-            raise _wrong(f"say which grant: --grant GRANT_ID, @FILE or -, or set {VARIABLE}")
+            raise _wrong(f"say which grant: {hint} GRANT_ID, @FILE or -, or set {VARIABLE}", hint)
         return SecretToken(text.strip())
     if told == "-":
         return SecretToken(sys.stdin.readline().strip())
     if told.startswith("@"):
-        return _read(Path(told[1:]).expanduser())
+        return _read(Path(told[1:]).expanduser(), hint)
     if told.count(".") == 2 and told.startswith("eyJ"):
-        raise _wrong(f"takes no token: others can read a command line; use its id, @FILE, - or {VARIABLE}")
+        raise _wrong(
+            f"takes no token: others can read a command line; use its id, @FILE, - or {VARIABLE}", hint
+        )
     if not _GRANT_ID.fullmatch(told):
-        raise _wrong("takes a grant id, @FILE, or - for standard input")
+        raise _wrong("takes a grant id, @FILE, or - for standard input", hint)
     path = _directory(home) / f"{told}{_SUFFIX}"
     if not path.exists():
-        raise _wrong(f"no token of grant {told} is kept in {path.parent}; issue it here, or use @FILE or -")
-    return _read(path)
+        raise _wrong(
+            f"no token of grant {told} is kept in {path.parent}; issue it here, or use @FILE or -", hint
+        )
+    return _read(path, hint)
 
 
-def _read(path: Path) -> SecretToken:
+def _read(path: Path, hint: str) -> SecretToken:
     try:
         return SecretToken(path.read_text(encoding="ascii").strip())
     except (OSError, UnicodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it holds no token"
-        raise _wrong(f"cannot read {path}: {why}") from None
+        raise _wrong(f"cannot read {path}: {why}", hint) from None
 
 
 def _directory(home: Path) -> Path:
     return home / "grants"
 
 
-def _wrong(rule: str) -> typer.BadParameter:
-    return typer.BadParameter(rule, param_hint="--grant")
+def _wrong(rule: str, hint: str) -> typer.BadParameter:
+    return typer.BadParameter(rule, param_hint=hint)

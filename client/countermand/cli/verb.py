@@ -3,6 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -20,6 +21,7 @@ class Panel(StrEnum):
 
     START = "Start here"
     OPERATOR = "Operators: stop a run, see what became of it"
+    AUTHORITY = "Operators: stop everything of a kind, decide what waits for a person"
     OWNER = "Owners of runs"
     TOOL = "Tools: every side effect passes here"
     LOOK = "Look"
@@ -60,7 +62,10 @@ Verb = Callable[..., None]
 
 
 def verb(app: typer.Typer, panel: Panel) -> Callable[[Verb], Verb]:
-    """Register a function as the command of its name; its parameters behind the Call are its options."""
+    """Register a function as the command of its name; its parameters behind the Call are its options.
+
+    One that is annotated with a dataclass is a group of options, a field each: several verbs can share it.
+    """
 
     def register(function: Verb) -> Verb:
         name = function.__name__.rstrip("_")
@@ -74,7 +79,9 @@ def verb(app: typer.Typer, panel: Panel) -> Callable[[Verb], Verb]:
 
 def _command(name: str, function: Verb) -> Callable[..., None]:
     """Wrap a verb: typer reads the options from the signature, the wrapper makes the Call of them."""
-    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    told = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    groups: dict[str, Any] = {one.name: one.annotation for one in told if is_dataclass(one.annotation)}
+    own = [part for one in told for part in (_parts(groups[one.name]) if one.name in groups else [one])]
 
     @functools.wraps(function)
     def command(
@@ -88,6 +95,8 @@ def _command(name: str, function: Verb) -> Callable[..., None]:
     ) -> None:
         before = ctx.obj if isinstance(ctx.obj, Place) else Place()
         call = Call(name, Place(home, target, timeout).under(before), output)
+        for group, kind in groups.items():
+            options[group] = kind(**{one.name: options.pop(one.name) for one in _parts(kind)})
         _run(function, call, options)
 
     shared = [_option(one, kind, None) for one, kind in _SHARED.items()]
@@ -97,6 +106,10 @@ def _command(name: str, function: Verb) -> Callable[..., None]:
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {one.name: one.annotation for one in parameters}
     return command
+
+
+def _parts(group: Any) -> list[inspect.Parameter]:
+    return list(inspect.signature(group, eval_str=True).parameters.values())
 
 
 def _option(name: str, kind: Any, default: Any) -> inspect.Parameter:

@@ -1,8 +1,13 @@
 """Times, lengths of time and names as people read them."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from countermand import End, Run, RunState, StopReason
+
+
+def now() -> datetime:
+    """The time here: for ages on a page only, nothing depends on it."""
+    return datetime.now(UTC)
 
 
 def clock_time(moment: datetime | None, now: datetime | None = None) -> str:

@@ -2,10 +2,10 @@
 
 local ACTION = RECORD
 
--- The action on record as far as these verbs need it, or nil.
+-- The action on record, as far as every verb needs it, or nil. What only some answers tell is read for them.
 local function read_action()
-  return pick(ACTION, 'state', 'grant', 'action', 'resource', 'digest', 'costs', 'scope', 'prepare_seq', 'expire_time',
-    'fence', 'use_by', 'settle_seq', 'said_seq', 'said_until', 'said_digest')
+  return pick(ACTION, 'state', 'grant', 'action', 'resource', 'digest', 'scope', 'expire_time', 'said_until',
+    'said_digest')
 end
 
 local function settled(state)

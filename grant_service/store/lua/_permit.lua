@@ -1,24 +1,12 @@
 -- What commit and perform share: the permit.
 
--- Count one use of a scope (its place from 1) and of every scope it narrows.
-local function take_use(place)
-  for level = #GRANTS, 1, -1 do
-    local used = split(GRANTS[level].used)
-    local count, limit = string.match(used[place], '^(%d+)/(%d+)$')
-    if limit ~= '0' then -- nothing asks how often a scope without a limit was used
-      used[place] = text(tonumber(count) + 1) .. '/' .. limit
-      redis.call('HSET', KEYS[GRANTS_AT + level - 1], 'used', table.concat(used, ','))
-    end
-    if level > 1 then place = tonumber(split(GRANTS[level].narrows)[place]) + 1 end
-  end
-end
-
 -- The permit given before, as long as it can be used, or the refusal of one; nil if one may be given. A permit lasts no
 -- longer than its grant, so none is repeated when a fence is no longer looked for.
 local function not_permitted(grant, action)
-  local ms_left = tonumber(action.use_by) - NOW
-  if action.state == 'PERMITTED' and ms_left > 0 then
-    return answer('PERMITTED', '1', action.fence, action.use_by, text(ms_left), remaining())
+  if action.state == 'PERMITTED' then
+    local given = redis.call('HMGET', ACTION, 'fence', 'use_by')
+    local ms_left = tonumber(given[2]) - NOW
+    if ms_left > 0 then return answer('PERMITTED', '1', given[1], given[2], text(ms_left), remaining()) end
   end
   local refusal = not_open(action)
   if refusal then return refusal end
@@ -31,11 +19,12 @@ end
 -- action needs of budgets is taken for good; `held` says that it was held for it until now.
 local function permit(grant, action, use_ms, held)
   local use_by = math.min(NOW + use_ms, tonumber(grant.expire_time))
+  local costs = #OWNERS > 0 and (action.costs or redis.call('HGET', ACTION, 'costs'))
   local fence = append(JOURNAL, 'PERMITTED', 'op', OP, 'use_by', text(use_by))
-  take_use(tonumber(action.scope) + 1)
-  if #OWNERS > 0 then
-    if held then let_go(action.costs, tonumber(action.expire_time)) end
-    take(charges(action.costs))
+  for key, used in pairs(USED) do redis.call('HSET', key, 'used', used) end
+  if costs then
+    if held then let_go(costs, tonumber(action.expire_time)) end
+    take(charges(costs))
     write_budgets()
   end
   redis.call('HSET', ACTION, 'state', 'PERMITTED', 'fence', fence, 'use_by', text(use_by))

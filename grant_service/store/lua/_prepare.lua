@@ -12,7 +12,7 @@ local MAX_ACTIONS, WAIT_MS = tonumber(ARGV[16]), tonumber(ARGV[17])
 
 -- Refuse to take the same op_id for something else, or from under another grant.
 local function not_same(action)
-  local stored = pick(ACTION, 'op', 'reversibility', 'compensation', 'summary')
+  local stored = pick(ACTION, 'op', 'reversibility', 'compensation', 'costs', 'summary')
   for name, value in pairs(INTENT) do
     if (stored[name] or action[name]) ~= value then return refuse('OP_ID_CONFLICT', INTENT) end
   end
@@ -23,7 +23,7 @@ end
 -- records go; or nil and the refusal.
 local function may_prepare(grant)
   if NOW >= tonumber(grant.expire_time) then return nil, refuse('GRANT_EXPIRED', INTENT) end
-  grant.scopes = redis.call('HGET', KEYS[RUNS_AT - 1], 'scopes')
+  grant.scopes = redis.call('HGET', GRANT, 'scopes')
   local place, found = choose(grant, INTENT)
   if not place and found ~= 'uses' then return nil, refuse('OUT_OF_SCOPE', INTENT, { rule = found }) end
   if not place or not has_uses_left(place) then return nil, refuse('USES_EXHAUSTED', INTENT) end

@@ -7,15 +7,13 @@
 
 local ANCHORS, FENCES, JOURNAL, RECORD = unpack(KEYS, 2, 5)
 local VERB, GRANT_ID, RUN_ID, ANCESTORS, CHAIN, PEER, OP = unpack(ARGV, 2, 8)
-local PATH, LINKS = split(ANCESTORS), split(CHAIN)
+local PATH, LINKS = ANCESTORS == '' and {} or split(ANCESTORS), CHAIN == '' and {} or split(CHAIN)
 PATH[#PATH + 1], LINKS[#LINKS + 1] = RUN_ID, GRANT_ID
 local GRANTS_AT, RUNS_AT, REST = 6, 6 + #LINKS, 6 + #LINKS + #PATH
-local RUN = KEYS[REST - 1]
+local GRANT, RUN = KEYS[RUNS_AT - 1], KEYS[REST - 1]
 
 -- What the call acts by, once it is cleared: the grants of its chain, and the runs and grants that set budgets.
 local GRANTS, OWNERS = {}, {}
-
-local KEPT = { 'op', 'grant', 'action', 'resource', 'rule', 'state', 'prior_decision', 'peer', 'budget', 'fence' }
 
 -- Refuse, and leave a line in the run's journal: an attempt is evidence too. `intent` is what it is about, if anything
 -- is; `first` is written before it, after all is read.
@@ -32,7 +30,9 @@ local function refuse(reason, intent, more, first)
   if refusals then
     if tonumber(refusals) < MAX_REFUSALS_KEPT then
       local data = { 'verb', VERB, 'reason', reason }
-      for _, name in ipairs(KEPT) do
+      for _, name in ipairs({
+        'op', 'grant', 'action', 'resource', 'rule', 'state', 'prior_decision', 'peer', 'budget', 'fence',
+      }) do
         if details[name] then
           data[#data + 1] = name
           data[#data + 1] = details[name]
@@ -47,8 +47,8 @@ end
 
 -- The grant the token points to, or nil and the refusal: it must be present, and the caller's own.
 local function own_grant(intent)
-  local grant = pick(KEYS[RUNS_AT - 1], 'run', 'ancestors', 'chain', 'audience', 'epoch', 'expire_time', 'used', 'narrows',
-    'budgets', 'sealed', 'root_seq', 'end_seq')
+  local grant = pick(GRANT, 'run', 'ancestors', 'chain', 'audience', 'epoch', 'expire_time', 'used', 'budgets',
+    'end_seq')
   if not grant or grant.run ~= RUN_ID or grant.ancestors ~= ANCESTORS or grant.chain ~= CHAIN then
     return nil, refused('GRANT_UNKNOWN', { grant = GRANT_ID, run = RUN_ID })
   end
@@ -86,13 +86,14 @@ local function chain_broken(own)
     GRANTS[i] = grant
     add_owner(i, grant)
   end
+  own.narrows = #LINKS > 1 and redis.call('HGET', GRANT, 'narrows')
 end
 
 -- Why a fence stands over this authority, and the details; nil while none does. `action` is a name, '' for none.
-local function fenced(own, action)
+local function fenced(action)
   local marks, anchors = redis.call('HGET', RUN, 'marks') .. '\ngrant=' .. table.concat(LINKS, '\ngrant='), {}
   add_action_anchors(anchors, action)
-  local root_seq = tonumber(own.root_seq)
+  local root_seq = tonumber(redis.call('HGET', GRANT, 'root_seq'))
   return fence_over(ANCHORS, FENCES, marks, anchors, function(fence)
     if root_seq >= tonumber(fence.seq) and not blocks(fence) then return false end
     if fence.action ~= '' and not (action ~= '' and action_matches(fence.action, action)) then return false end
@@ -110,10 +111,10 @@ local function authority(intent, action)
   if not grant then return nil, refusal end
   local reason, details = ended(PATH, RUNS_AT, RUN_ID, OWNERS)
   if not reason then reason, details = chain_broken(grant) end
-  if not reason and ANY_FENCE then reason, details = fenced(grant, intent and intent.action or '') end
+  if not reason and ANY_FENCE then reason, details = fenced(intent and intent.action or '') end
   if not reason then return grant end
   -- Nothing is known of who asks, so nothing is added, and no line is written.
   if reason == 'GRANT_UNKNOWN' then return nil, refused(reason, details) end
-  if action and tonumber(action.fence) > 0 then details.prior_decision = 'PERMITTED' end
+  if action and redis.call('HGET', RECORD, 'fence') ~= '0' then details.prior_decision = 'PERMITTED' end
   return nil, refuse(reason, intent, details)
 end

@@ -8,7 +8,7 @@ local AWAITING, NOTE = KEYS[REST], ARGV[9]
 local action, grant = own_action()
 if not action then return grant end
 local state = action.state
-if state == 'ABANDONED' then return answer('ABANDONED', '1', action.settle_seq) end
+if state == 'ABANDONED' then return answer('ABANDONED', '1', redis.call('HGET', ACTION, 'settle_seq')) end
 if state == 'PERMITTED' then return refuse('ALREADY_PERMITTED', action) end
 if settled(state) then return refuse('ALREADY_SETTLED', action, { state = state }) end
 if state == 'DENIED' then return denied(action, 'a person said no') end
@@ -23,11 +23,12 @@ for i = 1, #LINKS do
   local one = i == #LINKS and grant or grant_above(i)
   if one then add_owner(i, one) end
 end
+local costs = #OWNERS > 0 and redis.call('HGET', ACTION, 'costs')
 
 local number = append(JOURNAL, 'ABANDONED', 'op', OP, 'note', NOTE)
-if #OWNERS > 0 then
+if costs then
   open_budgets()
-  let_go(action.costs, tonumber(action.expire_time))
+  let_go(costs, tonumber(action.expire_time))
   write_budgets()
 end
 redis.call('HSET', ACTION, 'state', 'ABANDONED', 'settle_seq', number)

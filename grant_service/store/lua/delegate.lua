@@ -44,12 +44,13 @@ if ANY_FENCE then
   local reason, details = frozen(ANCHORS, FENCES, marks .. '\ngrant=' .. table.concat(LINKS, '\ngrant='), asked)
   if reason then return refuse(reason, nil, details) end
 end
-if above.sealed ~= '' then return refuse('GRANT_SEALED') end
+local kept = redis.call('HMGET', GRANT, 'sealed', 'scopes', 'root_seq')
+if kept[1] ~= '' then return refuse('GRANT_SEALED') end
 if NOW >= tonumber(above.expire_time) then return refuse('GRANT_EXPIRED') end
-local scopes, places = narrowed_all(cjson.decode(redis.call('HGET', KEYS[RUNS_AT - 1], 'scopes')), asked)
+local scopes, places = narrowed_all(cjson.decode(kept[2]), asked)
 if not scopes then return refuse('GRANT_TOO_WIDE', nil, places) end
 
-local scopes_json, chain = scopes_text(scopes), table.concat(LINKS, ',')
+local root_seq, scopes_json, chain = kept[3], scopes_text(scopes), table.concat(LINKS, ',')
 local audience = AUDIENCE == '' and above.audience or AUDIENCE
 local child_run = CHILD and read(CHILD)
 
@@ -90,12 +91,12 @@ if child then
 end
 local expire_time = math.min(NOW + tonumber(TTL_MS), tonumber(above.expire_time), tonumber(owner.deadline))
 local expire = text(expire_time)
-local number = append(journal, 'DELEGATED', 'grant', NEW_ID, 'chain', chain, 'root', above.root_seq,
+local number = append(journal, 'DELEGATED', 'grant', NEW_ID, 'chain', chain, 'root', root_seq,
   'audience', audience, 'scopes', scopes_json, 'expire', expire, 'budgets', BUDGETS, 'sealed', SEALED)
 redis.call('HINCRBY', root, 'delegations', 1)
 local grant = new_grant({
   grant = NEW_ID, run = owner.run, ancestors = owner.ancestors, audience = audience, scopes = scopes_json,
-  scope_list = scopes, expire_time = expire, number = number, ttl_ms = TTL_MS, root_seq = above.root_seq, chain = chain,
+  scope_list = scopes, expire_time = expire, number = number, ttl_ms = TTL_MS, root_seq = root_seq, chain = chain,
   narrows = places, sealed = SEALED, budgets = BUDGETS,
 })
 redis.call('HSET', NEW, unpack(grant))

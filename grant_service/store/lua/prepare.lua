@@ -13,12 +13,9 @@ local action = read_action()
 if action then
   refusal = not_same(action) or not_open(action)
   if refusal then return refusal end
-  local said = {}
-  if action.said_seq ~= '0' then
-    said = flatten(pick(ACTION, 'said_seq', 'said_until', 'said_ttl_ms', 'said_actor', 'said_note', 'said_amendment',
-      'said_digest'))
-  end
-  return answer('PREPARED', '1', action.prepare_seq, action.expire_time, action.state, remaining(), unpack(said))
+  local told = read(ACTION)
+  local said = told.said_seq == '0' and {} or flatten(told)
+  return answer('PREPARED', '1', told.prepare_seq, told.expire_time, told.state, remaining(), unpack(said))
 end
 
 local place, waits, keep_until = may_prepare(grant)

@@ -9,7 +9,9 @@ local action, refusal = own_action()
 if not action then return refusal end
 local after_cut = ended(PATH, RUNS_AT, RUN_ID) and '1' or '0'
 local state = action.state
-if settled(state) and state == OUTCOME then return answer('SETTLED', '1', action.settle_seq, state, after_cut) end
+if settled(state) and state == OUTCOME then
+  return answer('SETTLED', '1', redis.call('HGET', ACTION, 'settle_seq'), state, after_cut)
+end
 if state == 'SUCCEEDED' or state == 'FAILED' then return refuse('ALREADY_SETTLED', action, { state = state }) end
 if state ~= 'PERMITTED' and state ~= 'UNKNOWN' then return refuse('NEVER_PERMITTED', action, { state = state }) end
 

@@ -232,6 +232,23 @@ async def test_a_commit_that_got_no_answer_can_be_asked_again(proxy: Proxy) -> N
     assert permit.replayed
 
 
+async def test_a_permit_that_was_lost_and_has_lapsed_is_told_truly(proxy: Proxy, clock: ManualClock) -> None:
+    """It was this action's own, and its body never ran: nobody has to wonder what became of it."""
+    proxy.plan("CommitAction", lose_reply, *[lose_request] * 50)
+    async with agent(proxy) as run:
+        async with countermand.action("email.send") as act:
+            with pytest.raises(countermand.Unavailable):
+                async with act.commit():
+                    pytest.fail("acted without an answer")
+            proxy.forget()
+            clock.advance("6s")
+            with pytest.raises(countermand.PermitLapsed, match="it did not happen"):
+                async with act.commit():
+                    pytest.fail("acted on a lapsed permit")
+
+        assert (await reported(run, act.op_id)).state is State.FAILED
+
+
 async def test_without_an_answer_the_body_does_not_run_and_nothing_stays_permitted(proxy: Proxy) -> None:
     """The permit was given and never arrived; what the tool knows goes on record: it did not happen."""
     proxy.plan("CommitAction", lose_reply, *[lose_request] * 50)

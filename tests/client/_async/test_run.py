@@ -55,7 +55,10 @@ async def test_ctrl_c_is_the_user_who_stops(real: Sidecar) -> None:
 async def test_lack_of_authority_is_policy_and_lack_of_uses_the_budget(real: Sidecar) -> None:
     """A run that tried what it may not, and did not handle that, is stopped for that."""
     assert (await leave_by(real, countermand.OutOfScope("no"))).reason is countermand.StopReason.POLICY
+    assert (await leave_by(real, countermand.Denied("no"))).reason is countermand.StopReason.POLICY
+    assert (await leave_by(real, countermand.Fenced("no"))).reason is countermand.StopReason.POLICY
     assert (await leave_by(real, countermand.Exhausted("no"))).reason is countermand.StopReason.BUDGET
+    assert (await leave_by(real, countermand.GrantEnded("no"))).reason is countermand.StopReason.BUDGET
 
 
 async def test_a_group_of_exceptions_is_told_by_its_members(real: Sidecar) -> None:

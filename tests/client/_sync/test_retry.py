@@ -34,7 +34,13 @@ def test_no_decision_is_asked_for_again(proxy: Proxy, reason: str, code: grpc.St
     assert waits.pauses == [0.02, 0.04, 0.08]
 
 
-@pytest.mark.parametrize("reason", ["REVOKED", "INVALID_REQUEST", "STORE_FULL", "INTERNAL", "SOMETHING_NEW"])
+@pytest.mark.parametrize(
+    "reason",
+    [
+        *("REVOKED", "INVALID_REQUEST", "STORE_FULL", "INTERNAL", "SOMETHING_NEW"),
+        *("FENCED", "BUDGET_EXHAUSTED", "DENIED", "AWAITING_APPROVAL"),
+    ],
+)
 def test_a_definite_answer_is_never_asked_for_again(proxy: Proxy, reason: str) -> None:
     """The sidecar has decided, or cannot: asking again would only be a wish."""
     proxy.plan("OpenRun", refuse(reason, grpc.StatusCode.FAILED_PRECONDITION))

@@ -56,7 +56,10 @@ def test_ctrl_c_is_the_user_who_stops(real: Sidecar) -> None:
 def test_lack_of_authority_is_policy_and_lack_of_uses_the_budget(real: Sidecar) -> None:
     """A run that tried what it may not, and did not handle that, is stopped for that."""
     assert (leave_by(real, countermand.OutOfScope("no"))).reason is countermand.StopReason.POLICY
+    assert (leave_by(real, countermand.Denied("no"))).reason is countermand.StopReason.POLICY
+    assert (leave_by(real, countermand.Fenced("no"))).reason is countermand.StopReason.POLICY
     assert (leave_by(real, countermand.Exhausted("no"))).reason is countermand.StopReason.BUDGET
+    assert (leave_by(real, countermand.GrantEnded("no"))).reason is countermand.StopReason.BUDGET
 
 
 def test_a_group_of_exceptions_is_told_by_its_members(real: Sidecar) -> None:

@@ -1,0 +1,45 @@
+"""What every error carries."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TypeVar
+
+from countermand._words import ErrorReason
+
+W = TypeVar("W", bound=StrEnum)
+
+
+class CountermandError(Exception):
+    """A call was refused or not answered; the subclass says what to do next."""
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        reason: ErrorReason = ErrorReason.UNSPECIFIED,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.metadata = dict(metadata or {})
+
+    @property
+    def run_id(self) -> str:
+        """The run the refused call belongs to, if the sidecar named one."""
+        return self.metadata.get("run", "")
+
+    def _number(self, name: str) -> int:
+        """Read a number the sidecar told, 0 if it told none."""
+        text = self.metadata.get(name, "")
+        return int(text) if text.isdecimal() else 0
+
+    def _word(self, kind: type[W], name: str) -> W | None:
+        """Read a word of the contract; None if none was told, or one that is newer than this client."""
+        return kind.__members__.get(self.metadata.get(name, ""))
+
+
+class NotSent(Exception):
+    """Raised by a tool inside a commit block: nothing was sent, so the action certainly did not happen.
+
+    `raise NotSent from error` settles the action as failed; any other exception settles it as unknown.
+    """

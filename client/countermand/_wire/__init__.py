@@ -1,0 +1,29 @@
+"""Between the contract's messages and our values. Nothing here decides anything."""
+
+from countermand._wire.actions import approval, intent_message, pending_approval
+from countermand._wire.fences import explanation, fence, hit, selector_message
+from countermand._wire.reports import entry, report
+from countermand._wire.runs import budget_messages, child_message, grant, run, scope_messages
+from countermand._wire.words import ENUMS, every, number, time, word
+
+__all__ = [
+    "ENUMS",
+    "approval",
+    "budget_messages",
+    "child_message",
+    "entry",
+    "every",
+    "explanation",
+    "fence",
+    "grant",
+    "hit",
+    "intent_message",
+    "number",
+    "pending_approval",
+    "report",
+    "run",
+    "scope_messages",
+    "selector_message",
+    "time",
+    "word",
+]

@@ -1,0 +1,74 @@
+"""Reports and journal entries."""
+
+from countermand._models.reports import Entry, LateAttempt, Report, ReportedAction, Undo
+from countermand._wire.fences import fence
+from countermand._wire.runs import run
+from countermand._wire.words import every, time, word
+from countermand._words import ActionState, Durability, ErrorReason, Reversibility
+from countermand.v1 import journal_service_pb2 as journal
+
+
+def report(message: journal.Report) -> Report:
+    """Read a report."""
+    return Report(
+        run=run(message.run),
+        descendant_run_ids=tuple(message.descendant_run_ids),
+        cut_seq=message.cut_seq,
+        last_seq=message.last_seq,
+        time=time(message, "time"),
+        store_epoch=message.store_epoch,
+        durability=word(Durability, message.durability),
+        quiesced=message.quiesced,
+        complete=message.complete,
+        gaps=tuple(message.gaps),
+        done=every(_reported, message.done),
+        interrupted=every(_reported, message.interrupted),
+        in_flight=every(_reported, message.in_flight),
+        unknown=every(_reported, message.unknown),
+        not_done=every(_reported, message.not_done),
+        pending=every(_reported, message.pending),
+        late_attempts=every(_late_attempt, message.late_attempts),
+        late_attempt_count=message.late_attempt_count,
+        small_print=tuple(message.small_print),
+        fences=every(fence, message.fences),
+    )
+
+
+def _reported(message: journal.ReportedAction) -> ReportedAction:
+    undo = message.undo
+    return ReportedAction(
+        op_id=message.op_id,
+        run_id=message.run_id,
+        action=message.action,
+        resource=message.resource,
+        state=word(ActionState, message.state),
+        receipt=message.receipt,
+        note=message.note,
+        prepare_time=time(message, "prepare_time"),
+        permit_time=time(message, "permit_time"),
+        use_by_time=time(message, "use_by_time"),
+        settle_time=time(message, "settle_time"),
+        fence=message.fence,
+        settled_after_cut=message.settled_after_cut,
+        undo=Undo(undo.undoable, undo.how, undo.why_not, word(Reversibility, undo.reversibility)),
+    )
+
+
+def _late_attempt(message: journal.LateAttempt) -> LateAttempt:
+    return LateAttempt(
+        seq=message.seq,
+        time=time(message, "time"),
+        run_id=message.run_id,
+        verb=message.verb,
+        op_id=message.op_id,
+        action=message.action,
+        resource=message.resource,
+        reason=word(ErrorReason, message.reason),
+        prior_decision=word(ActionState, message.prior_decision) if message.prior_decision else None,
+    )
+
+
+def entry(message: journal.Entry) -> Entry:
+    """Read a journal entry."""
+    when = time(message, "time")
+    return Entry(message.seq, when, message.run_id, message.kind, message.op_id, dict(message.data))
