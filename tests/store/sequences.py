@@ -185,7 +185,8 @@ finishing = st.builds(verbs.Finish, run_id, actor=words, note=words)
 
 mark = st.sampled_from(
     [
-        *["run=a", "run=a", "run=a", "run=b", "run=c", "grant=g1", "grant=d1", "subject=u-7", "subject=="],
+        *["run=a", "run=a", "run=a", "run=b", "run=c", "subject=u-7", "subject=="],
+        *["grant=g1", "grant=g1", "grant=g1", "grant=d1"],
         *["agent=a,b", "agent=u-7", "tenant=u-7", "tenant=\u00e4\U0001f600"],
         *["label=a=1", "label=a=\u00e9=", "label=b="],
     ]
@@ -194,6 +195,16 @@ fence_action = st.sampled_from(
     [*[""] * 4, "email.send", "email.send", "email.*", "email.draft.*", "sms.*", "*"]
 )
 selector = st.builds(selector_of, st.lists(mark, min_size=1, max_size=2) | st.just([]), fence_action)
+#: What the first run is marked by, and marks of what the first grant is good for: fences over these hit.
+MARKED: dict[str, dict[str, Any]] = {
+    "a": {"subject": "u-7", "agent": "a,b", "tenant": "u-7", "labels": {"a": "1"}}
+}
+near_mark = st.sampled_from(["run=a", "grant=g1", "subject=u-7", "agent=a,b", "tenant=u-7", "label=a=1"])
+hitting = st.builds(
+    selector_of,
+    st.lists(near_mark, min_size=1, max_size=2),
+    st.sampled_from(["", "", "", "email.send", "email.*"]),
+)
 fence_id = st.sampled_from(["f1", "f1", "f2", "f3"])
 kill_ms = st.sampled_from([1, SECOND, HOUR, HOUR])
 stop_reason = st.sampled_from(StopReason)
@@ -405,7 +416,8 @@ def ask(draw: st.DrawFn) -> list[Step]:
         [ask, abandon, approve, ask],
     ]
     granted = verbs.Issue(grant, "a", "tool", (demanded,), HOUR)
-    return [Tell("issue", (granted,)), ask, *draw(st.sampled_from(answers))]
+    look = [Tell("awaiting", ())]
+    return [Tell("issue", (granted,)), ask, *look, *draw(st.sampled_from(answers)), *look]
 
 
 @st.composite
@@ -468,7 +480,7 @@ def run_out(draw: st.DrawFn) -> list[Step]:
 @st.composite
 def thaw(draw: st.DrawFn) -> list[Step]:
     """Something is frozen, and lifted again, perhaps twice; in between and afterwards people go on trying."""
-    frozen, lifted = draw(freezing), draw(words)
+    frozen, lifted = replace(draw(freezing), selector=draw(hitting | selector)), draw(words)
     name = draw(st.sampled_from(["f1", f"f{draw(st.integers(4, 6))}"]))
     lift = Tell("lift", (verbs.Lift(name, lifted),))
     tries: list[list[Step]] = [[], draw(life()), [draw(tell("issue", issuing))], [draw(use("delegate"))]]
@@ -478,6 +490,27 @@ def thaw(draw: st.DrawFn) -> list[Step]:
         lift,
         *draw(st.sampled_from(tries)),
         *draw(st.sampled_from([[], [lift]])),
+    ]
+
+
+@st.composite
+def cut(draw: st.DrawFn) -> list[Step]:
+    """The first grant is fenced while it is used; perhaps another is issued and used then."""
+    begun, name = draw(life()), f"f{draw(st.integers(7, 9))}"
+    told: Any = draw(revoking | freezing)
+    fence = replace(told, fence_id=name, selector=draw(hitting))
+    new = [Tell("issue", (verbs.Issue("g4", "a", "tool", (Scope("*"),), HOUR),)), *_handed_on("g4", "h5")]
+    after = [_use("perform", one, intent=draw(usual), use_ms=1, max_actions=1000) for one in ("g4", "h5")]
+    later: list[list[Step]] = [[], begun, [*new, *after], [*_handed_on("g1", "h6"), *begun]]
+    verb = "revoke" if isinstance(told, verbs.Revoke) else "freeze"
+    return [*begun[:1], Tell(verb, (fence,)), *begun[1:], *draw(st.sampled_from(later))]
+
+
+def _handed_on(*chain: str, child: verbs.Open | None = None) -> list[Step]:
+    more = {"max_delegations": 1000, "audience": "", "budgets": (), "sealed": False, "child": child}
+    return [
+        _use("delegate", above, grant_id=below, scopes=(Scope("*"),), ttl_ms=HOUR, **more)
+        for above, below in pairwise(chain)
     ]
 
 
@@ -497,6 +530,7 @@ STORIES = {
     "hand_on": hand_on(),
     "run_out": run_out(),
     "thaw": thaw(),
+    "cut": cut(),
 }
 kind = st.sampled_from(
     ["life"] * 10
@@ -506,6 +540,7 @@ kind = st.sampled_from(
     + ["hand_on"] * 4
     + ["run_out"] * 3
     + ["thaw"] * 2
+    + ["cut"] * 3
     + [name for name, (weight, _) in KINDS.items() for _ in range(weight)]
 )
 
@@ -519,7 +554,9 @@ def steps(draw: st.DrawFn) -> list[Step]:
 
 def _opened(*path: str) -> list[Step]:
     pairs = zip(["", *path], path, strict=False)
-    return [Tell("open", (verbs.Open(run, HOUR, DAY, parent),)) for parent, run in pairs]
+    return [
+        Tell("open", (verbs.Open(run, HOUR, DAY, parent, **MARKED.get(run, {})),)) for parent, run in pairs
+    ]
 
 
 def _issued(
@@ -527,14 +564,6 @@ def _issued(
 ) -> list[Step]:
     asked = verbs.Issue(grant, run, "tool", some or (Scope("*"),), ttl_ms, sealed=sealed)
     return [Tell("issue", (asked,))]
-
-
-def _handed_on(*chain: str, child: verbs.Open | None = None) -> list[Step]:
-    more = {"max_delegations": 1000, "audience": "", "budgets": (), "sealed": False, "child": child}
-    return [
-        _use("delegate", above, grant_id=below, scopes=(Scope("*"),), ttl_ms=HOUR, **more)
-        for above, below in pairwise(chain)
-    ]
 
 
 #: Most sequences begin with something to act under: a run, a tree of runs, a path as deep as it may be.

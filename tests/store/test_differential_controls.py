@@ -6,6 +6,7 @@ Defects of the scope matcher, and of narrowing, have controls of their own in `t
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -14,12 +15,12 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from grant_service.core import verbs
-from grant_service.core.action import Intent
+from grant_service.core.action import Action, Intent, Spending
 from grant_service.core.budget import Budget
 from grant_service.core.errors import StoreFailed
-from grant_service.core.fence import selector_of
+from grant_service.core.fence import EVERYTHING, Fence, marks_of, selector_of
 from grant_service.core.grant import Grant
-from grant_service.core.run import StopReason
+from grant_service.core.run import Run, StopReason
 from grant_service.core.scope import Reversibility, Scope
 from grant_service.store.sqlite_state import SqliteState
 from tests.store.differential import Story, compare, tell
@@ -333,30 +334,109 @@ def _planted(right: Mapping[str, Any], defect: Lua) -> dict[str, Any]:
     return wrong
 
 
-def _put_but_grants(put: Callable[[SqliteState, Any], None]) -> Callable[[SqliteState, Any], None]:
-    def wrong(state: SqliteState, record: Any) -> None:
-        if not (isinstance(record, Grant) and any(record.used)):
-            put(state, record)
-
-    return wrong
+Method = Callable[..., Any]
 
 
-def _number_again(append: Callable[..., int]) -> Callable[..., int]:
+def _put_but(forgotten: Callable[[Any], bool]) -> Callable[[Method], Method]:
+    """Write everything but such records."""
+
+    def planted(put: Method) -> Method:
+        def wrong(state: SqliteState, record: Any) -> None:
+            if not forgotten(record):
+                put(state, record)
+
+        return wrong
+
+    return planted
+
+
+def _put_as(changed: Callable[[Any], Any]) -> Callable[[Method], Method]:
+    """Write records a little differently."""
+    return lambda put: lambda state, record: put(state, changed(record))
+
+
+def _without_notes(append: Method) -> Method:
     def wrong(state: SqliteState, run_id: str, kind: Any, data: Mapping[str, str]) -> int:
         return append(state, run_id, kind, {name: value for name, value in data.items() if name != "note"})
 
     return wrong
 
 
-@pytest.mark.parametrize(
-    ("method", "defect"),
-    [
-        ("put", _put_but_grants),
-        ("append", _number_again),
-        ("renew_epoch", lambda renew: lambda state, epoch: None),
-    ],
-    ids=["uses are not written", "notes are not written", "no epoch is ever new"],
-)
+def _only_anchors(found: Callable[[str], bool]) -> Callable[[Method], Method]:
+    """Find fences under such anchors only."""
+    return lambda fences_at: lambda state, anchor: fences_at(state, anchor) if found(anchor) else []
+
+
+def _own_marks(record: Any) -> Any:
+    if not isinstance(record, Run) or not record.was_opened:
+        return record
+    own = marks_of(record.run_id, record.subject, record.agent, record.tenant, record.labels)
+    return replace(record, marks=tuple(own))
+
+
+def _reserved(record: Any) -> bool:
+    return isinstance(record, Run | Grant) and any(one.reserved for one in record.budgets)
+
+
+def _youngest_root(record: Any) -> Any:
+    return replace(record, root_seq=record.issue_seq) if isinstance(record, Grant) else record
+
+
+SQLITE_DEFECTS: dict[str, tuple[str, Callable[[Method], Method]]] = {
+    "uses are not written": ("put", _put_but(lambda one: isinstance(one, Grant) and any(one.used))),
+    "notes are not written": ("append", _without_notes),
+    "no epoch is ever new": ("renew_epoch", lambda renew: lambda state, epoch: None),
+    "spendings are not written": ("put", _put_but(lambda one: isinstance(one, Spending))),
+    "what is held is not written": ("put", _put_but(_reserved)),
+    "the end of a grant is not written": (
+        "put",
+        _put_but(lambda one: isinstance(one, Grant) and one.end_seq),
+    ),
+    "delegations are not counted": (
+        "put",
+        _put_as(lambda one: replace(one, delegations=0) if isinstance(one, Run) else one),
+    ),
+    "a grant forgets what it goes back to": ("put", _put_as(_youngest_root)),
+    "a grant can always be handed on": (
+        "put",
+        _put_as(lambda one: replace(one, sealed=False) if isinstance(one, Grant) else one),
+    ),
+    "a run has no marks of those above": ("put", _put_as(_own_marks)),
+    "no fence is found": ("fences_at", _only_anchors(lambda anchor: False)),
+    "fences over actions are not found": (
+        "fences_at",
+        _only_anchors(lambda anchor: not anchor.startswith("action=")),
+    ),
+    "fences over everything are not found": ("fences_at", _only_anchors(lambda anchor: anchor != EVERYTHING)),
+    "fences over grants are not found": (
+        "fences_at",
+        _only_anchors(lambda anchor: not anchor.startswith("grant=")),
+    ),
+    "no fence is let go": ("standing_fences", lambda standing: lambda state: []),
+    "a fence that is let go is still found": (
+        "put",
+        _put_but(lambda one: isinstance(one, Fence) and not one.standing and not one.lift_seq),
+    ),
+    "a lift is not written": ("put", _put_but(lambda one: isinstance(one, Fence) and one.lift_seq)),
+    "a yes is not written": (
+        "put",
+        _put_but(lambda one: isinstance(one, Action) and one.approval and one.state == "PREPARED"),
+    ),
+    "a no is not written": ("put", _put_but(lambda one: isinstance(one, Action) and one.state == "DENIED")),
+    "an amendment is not written": (
+        "put",
+        _put_as(
+            lambda one: (
+                replace(one, approval=replace(one.approval, digest=""))
+                if isinstance(one, Action) and one.approval
+                else one
+            )
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("method", "defect"), SQLITE_DEFECTS.values(), ids=SQLITE_DEFECTS.keys())
 def test_a_defect_in_sqlite_is_caught(
     method: str,
     defect: Callable[[Any], Any],
@@ -365,7 +445,7 @@ def test_a_defect_in_sqlite_is_caught(
     rigs: tuple[MemoryRig, list[Rig]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An embedded store that forgets to write something does not pass for the model."""
+    """An embedded store that forgets to write or to look for something does not pass for the model."""
     (sqlite,) = (rig for rig in rigs[1] if isinstance(rig, SqliteRig))
     monkeypatch.setattr(SqliteState, method, defect(getattr(SqliteState, method)))
     _assert_caught(loop, told(""), sqlite)
