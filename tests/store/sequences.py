@@ -408,16 +408,18 @@ def ask(draw: st.DrawFn) -> list[Step]:
     answers: list[list[Step]] = [
         [approve, narrowed],
         [approve, ask, narrowed, deny],
-        [approve, approve, commit],
+        [commit, approve, approve, commit],
         [deny, deny, ask],
+        [deny, commit],
         [approve, deny, narrowed],
         [approve, wait, narrowed, approve],
         [wait, wait, Move(4 * SECOND), approve, ask, deny],
         [ask, abandon, approve, ask],
     ]
     granted = verbs.Issue(grant, "a", "tool", (demanded,), HOUR)
-    look = [Tell("awaiting", ())]
-    return [Tell("issue", (granted,)), ask, *look, *draw(st.sampled_from(answers)), *look]
+    look: list[list[Step]] = [[], [], [Tell("awaiting", ())]]
+    answer, before, after = (draw(st.sampled_from(some)) for some in (answers, look, look))
+    return [Tell("issue", (granted,)), ask, *before, *answer, *after]
 
 
 @st.composite
