@@ -87,10 +87,25 @@ ALARMS = frozenset(
 )
 
 
+#: How much of a fence's selector a refusal tells, in bytes. A client need not take more than 8 KiB of
+#: metadata, and the sentence goes out twice; whoever asks for the fence gets the selector whole.
+_MAX_SELECTOR = 256
+
+
 def status(refusal: Refusal) -> grpc.Status:
     """Translate a refusal: code, one sentence, and one ErrorInfo with every dynamic value."""
+    refusal = _fitting(refusal)
     info = ErrorInfo(reason=refusal.reason.value, domain=DOMAIN, metadata=dict(refusal.details))
     detail = Any()
     detail.Pack(info)
     code = CODES[refusal.reason].value[0]
     return rpc_status.to_status(Status(code=code, message=explain(refusal), details=[detail]))
+
+
+def _fitting(refusal: Refusal) -> Refusal:
+    """Cut what would be too long to arrive; a refusal without its reason would be a riddle."""
+    selector = refusal.details.get("selector", "").encode()
+    if len(selector) <= _MAX_SELECTOR:
+        return refusal
+    cut = f"{selector[:_MAX_SELECTOR].decode(errors='ignore')}..."
+    return Refusal(refusal.reason, dict(refusal.details) | {"selector": cut})

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib import resources
 
 import pytest
@@ -10,6 +11,7 @@ import redis
 
 from grant_service.core import scope, verbs
 from grant_service.core.action import ActionState
+from grant_service.core.budget import Budget
 from grant_service.core.errors import ErrorReason, Refusal, StoreFailed
 from grant_service.core.scope import DELIMITERS, Reversibility, Scope
 from grant_service.store.keys import Keys
@@ -77,6 +79,18 @@ STEPS: dict[str, tuple[tuple[str, ...], Callable[[Desk], Awaitable[object]]]] = 
     "abandon": (("open", "issue", "prepare"), Desk.abandon),
     "cancel": (("open", "issue", "prepare"), Desk.cancel),
     "finish": (("open", "issue"), Desk.finish),
+    "delegate": (("open", "issue", "prepare"), Desk.delegate),
+    "delegate to a child": (("open", "issue", "prepare"), partial(Desk.delegate, child="r-2")),
+    "spend": (("open", "issue", "prepare"), Desk.spend),
+    "use up": (("open with a budget", "issue", "prepare"), partial(Desk.spend, amount=9)),
+    "ask": (("open", "issue for asking"), Desk.prepare),
+    "approve": (("open", "issue for asking", "prepare"), Desk.approve),
+    "deny": (("open", "issue for asking", "prepare"), Desk.deny),
+}
+FIRST: dict[str, Callable[[Desk], Awaitable[object]]] = {
+    **{name: step for name, (_, step) in STEPS.items()},
+    "open with a budget": partial(Desk.open, budgets=(Budget("usd", 5),)),
+    "issue for asking": lambda desk: desk.issue(Scope("*", approval_from=Reversibility.READ_ONLY)),
 }
 
 
@@ -100,7 +114,7 @@ async def test_a_script_that_breaks_between_two_writes_permits_nothing(
             client.flushall()
         desk = Desk(store)
         for name in before:
-            await STEPS[name][1](desk)
+            await FIRST[name](desk)
         async with hosted(server, f"local FAIL_AT = {fail_at}\n{WATCH}{HOST}") as breaking:
             if not await broke(step(Desk(breaking))):
                 assert fail_at >= 2, (
@@ -114,6 +128,9 @@ async def test_a_script_that_breaks_between_two_writes_permits_nothing(
             cut = client.hget(Keys().run("r-1"), "state") in ("CANCELLED", "FINISHED")
         if verb == "cancel" and fail_at >= 2:
             assert cut, "the run is ended before its journal says so, never the other way round"
+        if verb == "deny":
+            assert isinstance(await desk.deny(), verbs.Denied), "it is denied by then, or when asked again"
+            assert isinstance(await desk.commit(), Refusal)
         assert (await desk.cancel()).replayed == cut
         assert isinstance(await desk.commit(), Refusal)
         assert isinstance(await desk.open(), Refusal)
@@ -122,12 +139,49 @@ async def test_a_script_that_breaks_between_two_writes_permits_nothing(
     pytest.fail("the verb never got through")
 
 
+@pytest.mark.parametrize("set_fence", [Desk.revoke, Desk.freeze])
+async def test_a_fence_that_breaks_between_two_writes_stands_when_it_is_set_again(
+    server: RedisServer, store: RedisStore, set_fence: Callable[[Desk], Awaitable[object]]
+) -> None:
+    """Break it before each of its writes: set again it stands, whatever was written of it before."""
+    for fail_at in range(20):
+        with server.client() as client:
+            client.flushall()
+        desk = await Desk(store).ready()
+        await desk.prepare()
+        async with hosted(server, f"local FAIL_AT = {fail_at}\n{WATCH}{HOST}") as breaking:
+            if not await broke(set_fence(Desk(breaking))):
+                assert fail_at >= 5, "a fence has a number, a count, an anchor, a record and an entry"
+                return
+        assert isinstance(await set_fence(desk), verbs.Fenced)
+        late = await desk.commit()
+        assert isinstance(late, Refusal)
+        assert late.reason is ErrorReason.FENCED
+        assert late.details["fence"] in ("f-1", "f-2")
+        with server.client() as client:
+            client.flushall()
+    pytest.fail("the verb never got through")
+
+
+async def test_a_fence_whose_record_is_gone_permits_nothing(server: RedisServer, store: RedisStore) -> None:
+    """An anchor that leads nowhere means that facts were lost; other fences can still be set."""
+    desk = await Desk(store).ready()
+    await desk.prepare()
+    await desk.revoke()
+    with server.client() as client:
+        client.delete(Keys().fences)
+    assert await broke(desk.commit())
+    assert isinstance(await desk.freeze(fence="f-9"), verbs.Fenced)
+    assert isinstance(await desk.cancel(), verbs.Cancelled)
+
+
 def test_only_ending_and_reporting_may_use_the_last_memory() -> None:
     """Nothing that gives authority, or adds records, works in a full store."""
     for name, script in scripts().items():
         header = script.text.splitlines()[0]
         assert header == ("#!lua flags=allow-oom" if name in ALLOW_OOM else "#!lua")
-    assert not ALLOW_OOM & {"open", "issue", "prepare", "commit", "perform"}
+    giving = {"open", "issue", "delegate", "prepare", "commit", "perform", "spend", "approve", "lift"}
+    assert not ALLOW_OOM & giving
 
 
 def test_every_verb_has_its_file_and_says_what_it_is() -> None:

@@ -95,7 +95,7 @@ class Report:
     #: What this report does not promise.
     small_print: tuple[str, ...]
     #: Those that stand, or stood, over this run or one below it, the oldest first.
-    fences: tuple[Fence, ...]
+    fences: tuple[Fence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

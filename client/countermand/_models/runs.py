@@ -1,7 +1,7 @@
 """Runs and grants."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from countermand._models.budgets import Budgets, BudgetStanding
@@ -46,7 +46,7 @@ class Run:
     refusal_count: int
     store_epoch: str
     #: Its own budgets, by name.
-    budgets: Mapping[str, BudgetStanding]
+    budgets: Mapping[str, BudgetStanding] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +84,11 @@ class Grant:
     issue_time: datetime | None
     expire_time: datetime | None
     #: The grants it was delegated from, the first one issued first; empty if it was issued.
-    chain: tuple[str, ...]
+    chain: tuple[str, ...] = ()
     #: It may not be handed on.
-    sealed: bool
+    sealed: bool = False
     #: Its own budgets, by name.
-    budgets: Mapping[str, BudgetStanding]
+    budgets: Mapping[str, BudgetStanding] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
