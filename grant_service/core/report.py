@@ -156,7 +156,9 @@ def tell(
             case Kind.PERMITTED | Kind.SETTLED | Kind.ABANDONED | Kind.APPROVED | Kind.DENIED if (
                 entry.op_id in actions
             ):
-                actions[entry.op_id] = _moved(actions[entry.op_id], entry, end)
+                action = actions[entry.op_id]
+                killed = _killed(action, grants.get(action.grant_id), fences)
+                actions[entry.op_id] = _moved(action, entry, end, killed)
             case Kind.REFUSED:
                 refusals += 1
                 if _is_late(entry):
@@ -184,7 +186,7 @@ def _prepared(entry: Entry) -> ReportedAction:
     )
 
 
-def _moved(action: ReportedAction, entry: Entry, end: End | None) -> ReportedAction:
+def _moved(action: ReportedAction, entry: Entry, end: End | None, killed: Fence | None) -> ReportedAction:
     after_cut = end is not None and end.is_before(entry.seq, entry.time)
     if entry.kind is Kind.PERMITTED:
         use_by = int(entry.data["use_by"])
@@ -194,9 +196,9 @@ def _moved(action: ReportedAction, entry: Entry, end: End | None) -> ReportedAct
     if entry.kind is Kind.APPROVED:
         return replace(action, state=ActionState.PREPARED)
     if entry.kind in _GIVEN_UP:
-        # Interrupted by the cut stays interrupted: giving up afterwards is no news.
-        note = entry.data.get("note", "")
-        return action if after_cut else replace(action, state=_GIVEN_UP[entry.kind], note=note)
+        # Interrupted by a stop stays interrupted: giving up afterwards is no news.
+        note, after_fence = entry.data.get("note", ""), killed is not None and killed.seq < entry.seq
+        return action if after_cut or after_fence else replace(action, state=_GIVEN_UP[entry.kind], note=note)
     return replace(
         action,
         state=ActionState(entry.data["outcome"]),
@@ -215,7 +217,7 @@ _LAPSED = {ActionState.PREPARED: ActionState.EXPIRED, ActionState.AWAITING_APPRO
 
 
 def _as_of(
-    action: ReportedAction, end: End | None, now: int, may_lack: bool, killed: int | None
+    action: ReportedAction, end: End | None, now: int, may_lack: bool, killed: Fence | None
 ) -> ReportedAction:
     """Apply what follows from time: a lapsed prepare, a stop, a fence, a lapsed permit."""
     if action.state is ActionState.PERMITTED and now >= action.use_by:
@@ -224,7 +226,7 @@ def _as_of(
         return action
     if may_lack:
         return replace(action, state=ActionState.UNKNOWN)
-    stops = [time for time in (end.time if end else None, killed) if time is not None]
+    stops = [stop.time for stop in (end, killed) if stop]
     if not stops and now < action.expire_time:
         return action
     lapsed_first = not stops or min(stops) >= action.expire_time
@@ -245,17 +247,17 @@ def _given(entry: Entry) -> _Given:
     return _Given(int(entry.data.get("root", entry.seq)), marks)
 
 
-def _killed(action: ReportedAction, grant: _Given | None, fences: Sequence[Fence]) -> int | None:
-    """Tell when the first fence killed the grant of an action for what it is; None if none did."""
+def _killed(action: ReportedAction, grant: _Given | None, fences: Sequence[Fence]) -> Fence | None:
+    """Find the first fence that killed the grant of an action for what it is; None if none did."""
     if grant is None:
         return None
-    times = (
-        fence.time
+    hits = (
+        fence
         for fence in fences
         if grant.root_seq < fence.seq
         and fence.selector.names(frozenset({*fence.run_marks, *grant.marks}), action.action)
     )
-    return min(times, default=None)
+    return min(hits, key=lambda fence: fence.seq, default=None)
 
 
 def _is_late(entry: Entry) -> bool:

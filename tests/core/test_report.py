@@ -97,6 +97,20 @@ async def test_what_was_interrupted_stays_interrupted(play: Player) -> None:
     assert parts(await report_on(play)) == {"interrupted": {"op"}}
 
 
+async def test_what_a_fence_interrupted_stays_interrupted(play: Player) -> None:
+    """The same, when it was a revoke that stopped it; what was given up before the revoke was given up."""
+    grant = await play.ready()
+    done(await play.prepare(grant, "before"))
+    done(await play.prepare(grant, "after"))
+    done(await play.abandon(grant, "before"))
+    done(await play.revoke())
+    stopped = {"not_done": {"before"}, "interrupted": {"after"}}
+    assert parts(await report_on(play)) == stopped
+    done(await play.abandon(grant, "after"))
+    await play.rig.advance(HOUR)
+    assert parts(await report_on(play)) == stopped
+
+
 async def test_what_lapsed_before_the_stop_was_not_interrupted(play: Player) -> None:
     """An action that nobody committed in time fell by itself."""
     grant = await play.ready()

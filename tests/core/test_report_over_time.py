@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -142,9 +143,11 @@ def _permits_never_lapse(
     return RIGHT_AS_OF(action, end, before_use_by, lack, killed)
 
 
-def _forgets_late_outcomes(action: ReportedAction, entry: Entry, end: End | None) -> ReportedAction:
+def _forgets_late_outcomes(
+    action: ReportedAction, entry: Entry, end: End | None, *rest: Any
+) -> ReportedAction:
     late = entry.kind == "SETTLED" and end and end.is_before(entry.seq, entry.time)
-    return action if late else RIGHT_MOVED(action, entry, end)
+    return action if late else RIGHT_MOVED(action, entry, end, *rest)
 
 
 RIGHT_AS_OF, RIGHT_MOVED = reporting._as_of, reporting._moved
