@@ -112,6 +112,11 @@ def _freeze(name: str, *marks: str, action: str = "", ttl_ms: int = 0) -> Tell:
     return Tell("freeze", (verbs.Freeze(name, selector_of(marks, action), *why, ttl_ms=ttl_ms),))
 
 
+def _revoke(name: str, kill_ms: int = DAY) -> Tell:
+    named = selector_of(["run=r"] if name != "f1" else ["run=other"])
+    return Tell("revoke", (verbs.Revoke(name, named, StopReason.INCIDENT, kill_ms),))
+
+
 _ASK = (Scope("*", approval_from=Reversibility.READ_ONLY),)
 _AGREED = Tell("approve", (verbs.Approve("r", "o1", digest("x"), HOUR),))
 
@@ -126,7 +131,13 @@ POINTED: dict[str, list[list[Step]]] = {
         [*_begun(), _freeze("f1", action="email.send"), _perform("o1")],
         [*_begun()[:1], _freeze("f1", "run=r"), *_begun()[1:]],
     ],
-    "agreed": [[*_begun(*_ASK), _perform("o1"), _AGREED, _perform("o1")]],
+    "tidied": [
+        [_revoke("f1", 1), Move(SECOND), _revoke("f2"), _revoke("f3", DAY + 1), *_begun(), _perform("o1")]
+    ],
+    "said": [
+        [*_begun(*_ASK), _perform("o1"), _AGREED, _perform("o1")],
+        [*_begun(*_ASK), _perform("o1"), Tell("deny", (verbs.Deny("r", "o1"),))],
+    ],
     "below": [
         [*_begun(ttl_ms=SECOND), _hand_on()],
         [*_begun(budgets=(Budget("usd", 5),)), _hand_on(budgets=(Budget("usd", 6),))],
@@ -214,7 +225,6 @@ LUA_DEFECTS: dict[str, Lua] = {
         "if root_seq >= tonumber(fence.seq) and not blocks(fence)": "if not blocks(fence)"
     },
     "one mark is enough for a fence": {"if not string.find(lines, ": "if false and not string.find(lines, "},
-    "fences are never tidied": {"if is_over(one) or (same and not blocks(one)) then": "if false then"},
     "a fence is not found": {"table.insert(lists[anchor], FENCE_ID)": ""},
     "a commit sees no fence": {"redis.call('HSET', META, 'standing', text(standing))": ""},
     "a sealed grant is handed on": {"if kept[1] ~= '' then": "if false then"},
@@ -268,9 +278,6 @@ FOCUSED: dict[str, dict[str, Lua]] = {
         },
         "an approval cannot be taken back": {"and not (state == 'PREPARED' and said) then": "then"},
         "polling is on record": {"reason ~= 'AWAITING_APPROVAL' and redis.call": "redis.call"},
-        "what was denied still waits": {
-            "redis.call('ZREM', AWAITING, RUN_ID .. '/' .. OP)\nreturn answer('D": "return answer('D"
-        },
     },
     "deadline": {"a deadline is met too late": {"if NOW >= deadline then": "if NOW > deadline then"}},
     "below": {
@@ -296,7 +303,13 @@ FOCUSED: dict[str, dict[str, Lua]] = {
             "if tonumber(run[1]) >= tonumber(MAX_SPENDINGS) then": "if false then"
         },
     },
-    "agreed": {
+    "tidied": {
+        "fences are never tidied": {"if is_over(one) or (same and not blocks(one)) then": "if false then"},
+    },
+    "said": {
+        "what was denied still waits": {
+            "redis.call('ZREM', AWAITING, RUN_ID .. '/' .. OP)\nreturn answer('D": "return answer('D"
+        },
         "an approval is for any arguments": {"if action.digest ~= DIGEST or": "if"},
     },
     "narrow": {
@@ -448,7 +461,7 @@ def test_a_defect_in_sqlite_is_caught(
     """An embedded store that forgets to write or to look for something does not pass for the model."""
     (sqlite,) = (rig for rig in rigs[1] if isinstance(rig, SqliteRig))
     monkeypatch.setattr(SqliteState, method, defect(getattr(SqliteState, method)))
-    _assert_caught(loop, told(""), sqlite)
+    _assert_caught(loop, [*told("ask"), *told("tidied"), *told("")], sqlite)
 
 
 def _assert_caught(loop: asyncio.AbstractEventLoop, stories: list[Story], rig: Rig) -> None:
