@@ -301,7 +301,8 @@ reading = st.one_of(
 )
 #: Times around the ends of the seconds in which amounts are held, too.
 moves = [1, 1, 999, 999, SECOND, 4 * SECOND, 5 * SECOND, 59 * SECOND, HOUR - 1, HOUR]
-moves += [-1, -SECOND, -5 * SECOND, -CLOCK_TOLERANCE_MS, -CLOCK_TOLERANCE_MS - 1, CLOCK_TOLERANCE_MS]
+moves += [-1, -SECOND, -5 * SECOND, -CLOCK_TOLERANCE_MS, CLOCK_TOLERANCE_MS]
+moves += [-CLOCK_TOLERANCE_MS - 1] * 3
 in_bursts = ["commit", "commit", "commit", "perform", "perform", "settle", "prepare", "prepare"]
 in_bursts += ["spend", "delegate"]
 tells = [tell("cancel", cancelling), tell("deny", denying), tell("revoke", revoking)]
@@ -327,7 +328,7 @@ KINDS: dict[str, tuple[int, st.SearchStrategy[Step]]] = {
     "read": (8, reading),
     "again": (14, st.sampled_from([1, 1, 1, 2, 3, 5, 8, 12]).map(Again)),
     "burst": (6, st.lists(bursting, min_size=2, max_size=5).map(lambda calls: Burst(tuple(calls)))),
-    "move": (8, st.sampled_from(moves).map(Move)),
+    "move": (10, st.sampled_from(moves).map(Move)),
     "epoch": (1, st.just(NewEpoch())),
 }
 
@@ -408,16 +409,18 @@ def ask(draw: st.DrawFn) -> list[Step]:
     answers: list[list[Step]] = [
         [approve, narrowed],
         [approve, ask, narrowed, deny],
-        [approve, approve, commit],
+        [commit, approve, approve, commit],
         [deny, deny, ask],
+        [deny, commit],
         [approve, deny, narrowed],
         [approve, wait, narrowed, approve],
         [wait, wait, Move(4 * SECOND), approve, ask, deny],
         [ask, abandon, approve, ask],
     ]
     granted = verbs.Issue(grant, "a", "tool", (demanded,), HOUR)
-    look = [Tell("awaiting", ())]
-    return [Tell("issue", (granted,)), ask, *look, *draw(st.sampled_from(answers)), *look]
+    look: list[list[Step]] = [[], [], [Tell("awaiting", ())]]
+    answer, before, after = (draw(st.sampled_from(some)) for some in (answers, look, look))
+    return [Tell("issue", (granted,)), ask, *before, *answer, *after]
 
 
 @st.composite
