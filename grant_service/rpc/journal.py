@@ -15,6 +15,7 @@ from grant_service.core.sweep import count
 from grant_service.core.why import why
 from grant_service.rpc import encode, limits
 from grant_service.rpc.limits import invalid
+from grant_service.tokens.claims import MAX_LIFE_MS
 
 #: The largest answer that is sent; clients take as much.
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -109,8 +110,9 @@ class JournalServicer:
 
     async def ListApprovals(self, _: pb.ListApprovalsRequest) -> pb.ListApprovalsResponse:
         """List the actions that wait for a person, the oldest first."""
-        pending = await pending_approvals(self._store)
-        return pb.ListApprovalsResponse(approvals=[encode.pending_approval(*one) for one in pending])
+        pending, more = await pending_approvals(self._store, MAX_LIFE_MS, _MAX_PAGE)
+        approvals = [encode.pending_approval(*one) for one in pending]
+        return pb.ListApprovalsResponse(approvals=approvals, more=more)
 
 
 async def report_message(report: Report) -> pb.Report:
