@@ -48,6 +48,8 @@ class ReportedAction:
     settled_after_cut: bool = False
     receipt: str = ""
     note: str = ""
+    #: A person agreed to it, until its expiry.
+    approved: bool = False
 
     @property
     def why_not_undoable(self) -> str:
@@ -192,7 +194,8 @@ def _moved(action: ReportedAction, entry: Entry, end: End | None) -> ReportedAct
             action, state=ActionState.PERMITTED, fence=entry.seq, permit_time=entry.time, use_by=use_by
         )
     if entry.kind is Kind.APPROVED:
-        return replace(action, state=ActionState.PREPARED)
+        until = int(entry.data["until"])
+        return replace(action, state=ActionState.PREPARED, expire_time=until, approved=True)
     if entry.kind in _GIVEN_UP:
         # Interrupted by the cut stays interrupted: giving up afterwards is no news.
         note = entry.data.get("note", "")
@@ -210,7 +213,8 @@ def _moved(action: ReportedAction, entry: Entry, end: End | None) -> ReportedAct
 
 _GIVEN_UP = {Kind.ABANDONED: ActionState.ABANDONED, Kind.DENIED: ActionState.DENIED}
 
-#: What becomes of an action in silence: one that nobody agreed to in time is denied.
+#: What becomes of an action in silence: one that nobody agreed to in time is denied, and one that somebody
+#: agreed to and nobody used in time, too.
 _LAPSED = {ActionState.PREPARED: ActionState.EXPIRED, ActionState.AWAITING_APPROVAL: ActionState.DENIED}
 
 
@@ -227,8 +231,9 @@ def _as_of(
     stops = [time for time in (end.time if end else None, killed) if time is not None]
     if not stops and now < action.expire_time:
         return action
-    lapsed_first = not stops or min(stops) >= action.expire_time
-    return replace(action, state=_LAPSED[action.state] if lapsed_first else ActionState.INTERRUPTED)
+    if stops and min(stops) < action.expire_time:
+        return replace(action, state=ActionState.INTERRUPTED)
+    return replace(action, state=ActionState.DENIED if action.approved else _LAPSED[action.state])
 
 
 @dataclass(frozen=True, slots=True)
