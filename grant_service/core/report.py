@@ -5,7 +5,7 @@ certain: what was interrupted stays interrupted, what was done stays done; only 
 moves on. What follows from time (a permit's use-by, a run's end) is derived here and never written.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from grant_service.core.action import OUTCOMES, ActionState
@@ -144,6 +144,7 @@ def tell(
     late: list[LateAttempt] = []
     children: list[str] = []
     refusals, opened, last_seq = 0, False, 0
+    killer = _Killers(grants, fences)
     for entry in entries:
         last_seq = entry.seq
         match entry.kind:
@@ -155,16 +156,20 @@ def tell(
                 grants[entry.data["grant"]] = _given(entry)
             case Kind.PREPARED:
                 actions[entry.op_id] = _prepared(entry)
-            case Kind.PERMITTED | Kind.SETTLED | Kind.ABANDONED | Kind.APPROVED | Kind.DENIED if (
-                entry.op_id in actions
-            ):
+            case Kind.PERMITTED | Kind.SETTLED | Kind.APPROVED if entry.op_id in actions:
                 actions[entry.op_id] = _moved(actions[entry.op_id], entry, end)
+            case Kind.ABANDONED | Kind.DENIED if entry.op_id in actions:
+                action = actions[entry.op_id]
+                fence = killer.of(action)
+                # Interrupted by a fence stays interrupted, as it does by the cut.
+                if not fence or entry.seq < fence.seq:
+                    actions[entry.op_id] = _moved(action, entry, end)
             case Kind.REFUSED:
                 refusals += 1
                 if _is_late(entry):
                     late.append(_late(entry))
     settled = tuple(
-        _as_of(action, end, now, may_lack, _killed(action, grants.get(action.grant_id), fences))
+        _as_of(action, end, now, may_lack, fence.time if (fence := killer.of(action)) else None)
         for action in actions.values()
     )
     marks = frozenset(mark for grant in grants.values() for mark in grant.marks)
@@ -250,17 +255,27 @@ def _given(entry: Entry) -> _Given:
     return _Given(int(entry.data.get("root", entry.seq)), marks)
 
 
-def _killed(action: ReportedAction, grant: _Given | None, fences: Sequence[Fence]) -> int | None:
-    """Tell when the first fence killed the grant of an action for what it is; None if none did."""
-    if grant is None:
-        return None
-    times = (
-        fence.time
-        for fence in fences
-        if grant.root_seq < fence.seq
-        and fence.selector.names(frozenset({*fence.run_marks, *grant.marks}), action.action)
-    )
-    return min(times, default=None)
+class _Killers:
+    """Finds the first fence that killed the grant of an action for what it is; each is looked for once."""
+
+    def __init__(self, grants: Mapping[str, _Given], fences: Sequence[Fence]) -> None:
+        self._grants, self._fences = grants, fences
+        self._found: dict[tuple[str, str], Fence | None] = {}
+
+    def of(self, action: ReportedAction) -> Fence | None:
+        """Find it; None if no fence did. The line of the action's grant must have been read."""
+        asked = (action.grant_id, action.action)
+        if asked not in self._found:
+            grant = self._grants.get(action.grant_id)
+            killers = self._killers(grant, action.action) if grant else ()
+            self._found[asked] = min(killers, key=lambda fence: fence.seq, default=None)
+        return self._found[asked]
+
+    def _killers(self, grant: _Given, action: str) -> Iterable[Fence]:
+        for fence in self._fences:
+            marks = frozenset({*fence.run_marks, *grant.marks})
+            if grant.root_seq < fence.seq and fence.selector.names(marks, action):
+                yield fence
 
 
 def _is_late(entry: Entry) -> bool:
