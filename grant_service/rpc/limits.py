@@ -89,6 +89,8 @@ def json_object(field: str, value: str) -> str:
         told = None
     if not isinstance(told, dict):
         raise invalid(field, "must be a JSON object")
+    if without_tokens(value) != value:
+        raise invalid(field, "must not hold a grant token")
     return value
 
 
