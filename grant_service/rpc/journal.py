@@ -105,7 +105,8 @@ class JournalServicer:
         if not found:
             raise Refused(ErrorReason.FENCE_UNKNOWN, fence=fence_id)
         (fence,) = found
-        hit = await count(self._store, fence.selector, fence.seq, self._patience)
+        async with self._reports:  # a count reads as much as a report
+            hit = await count(self._store, fence.selector, fence.seq, self._patience)
         return pb.GetFenceResponse(fence=encode.fence(fence, hit.time), hit=encode.hit(hit))
 
     async def ListApprovals(self, _: pb.ListApprovalsRequest) -> pb.ListApprovalsResponse:
