@@ -11,6 +11,9 @@ from grant_service.core.store import Standing, Store
 #: How many runs are looked at for one page: a filter that matches little gets a short page, not a long wait.
 _MAX_LOOKED_AT = 5000
 
+#: How many actions are read at a time.
+_PAGE = 1000
+
 RunTold = tuple[Run, End | None]
 
 
@@ -75,15 +78,31 @@ def _end(run: Run, above: dict[str, Run | None], standing: Standing) -> End | No
     return end_of(path, run.path, standing.epoch, standing.now)
 
 
-async def pending_approvals(store: Store) -> list[tuple[Action, Run]]:
-    """Find the actions that wait for a person and can still get their answer, the oldest first."""
+async def pending_approvals(
+    store: Store, longest_ms: int, most: int
+) -> tuple[list[tuple[Action, Run]], bool]:
+    """Find the actions that wait for a person and can still get their answer, the oldest first.
+
+    No action waits longer than `longest_ms`, so what is older need not be read: what nobody answered for
+    years must not bury what waits now. `most` are told, and whether there are more.
+    """
     standing = await store.standing()
-    ids = await store.awaiting()
-    told = await _told(store, sorted({run_id for run_id, _ in ids}), standing)
+    waiting = await _waiting(store, standing.now, standing.now - longest_ms)
+    told = await _told(store, sorted({one.run_id for one in waiting}), standing)
     active = {run.run_id: run for run, end in told if not end}
-    waiting = [one for one in await store.actions(ids) if one and standing.now < one.expire_time]
-    return [
-        (one, active[one.run_id])
-        for one in waiting
-        if one.state is ActionState.AWAITING_APPROVAL and one.run_id in active
-    ]
+    pending = [(one, active[one.run_id]) for one in waiting if one.run_id in active]
+    return pending[:most], len(pending) > most
+
+
+async def _waiting(store: Store, now: int, since: int) -> list[Action]:
+    """Read back from the youngest to those that were prepared by then; answer the oldest first."""
+    ids = await store.awaiting()
+    found: list[Action] = []
+    while ids:
+        ids, page = ids[:-_PAGE], ids[-_PAGE:]
+        actions = [one for one in await store.actions(page) if one]
+        waits = (one for one in reversed(actions) if one.state is ActionState.AWAITING_APPROVAL)
+        found.extend(one for one in waits if now < one.expire_time)
+        if actions and actions[0].prepare_time < since:
+            break
+    return found[::-1]

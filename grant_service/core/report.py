@@ -5,7 +5,7 @@ certain: what was interrupted stays interrupted, what was done stays done; only 
 moves on. What follows from time (a permit's use-by, a run's end) is derived here and never written.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from grant_service.core.action import OUTCOMES, ActionState
@@ -48,6 +48,8 @@ class ReportedAction:
     settled_after_cut: bool = False
     receipt: str = ""
     note: str = ""
+    #: A person agreed to it, until its expiry.
+    approved: bool = False
 
     @property
     def why_not_undoable(self) -> str:
@@ -142,6 +144,7 @@ def tell(
     late: list[LateAttempt] = []
     children: list[str] = []
     refusals, opened, last_seq = 0, False, 0
+    killer = _Killers(grants, fences)
     for entry in entries:
         last_seq = entry.seq
         match entry.kind:
@@ -153,18 +156,20 @@ def tell(
                 grants[entry.data["grant"]] = _given(entry)
             case Kind.PREPARED:
                 actions[entry.op_id] = _prepared(entry)
-            case Kind.PERMITTED | Kind.SETTLED | Kind.ABANDONED | Kind.APPROVED | Kind.DENIED if (
-                entry.op_id in actions
-            ):
+            case Kind.PERMITTED | Kind.SETTLED | Kind.APPROVED if entry.op_id in actions:
+                actions[entry.op_id] = _moved(actions[entry.op_id], entry, end)
+            case Kind.ABANDONED | Kind.DENIED if entry.op_id in actions:
                 action = actions[entry.op_id]
-                killed = _killed(action, grants.get(action.grant_id), fences)
-                actions[entry.op_id] = _moved(action, entry, end, killed)
+                fence = killer.of(action)
+                # Interrupted by a fence stays interrupted, as it does by the cut.
+                if not fence or entry.seq < fence.seq:
+                    actions[entry.op_id] = _moved(action, entry, end)
             case Kind.REFUSED:
                 refusals += 1
                 if _is_late(entry):
                     late.append(_late(entry))
     settled = tuple(
-        _as_of(action, end, now, may_lack, _killed(action, grants.get(action.grant_id), fences))
+        _as_of(action, end, now, may_lack, fence.time if (fence := killer.of(action)) else None)
         for action in actions.values()
     )
     marks = frozenset(mark for grant in grants.values() for mark in grant.marks)
@@ -186,7 +191,7 @@ def _prepared(entry: Entry) -> ReportedAction:
     )
 
 
-def _moved(action: ReportedAction, entry: Entry, end: End | None, killed: Fence | None) -> ReportedAction:
+def _moved(action: ReportedAction, entry: Entry, end: End | None) -> ReportedAction:
     after_cut = end is not None and end.is_before(entry.seq, entry.time)
     if entry.kind is Kind.PERMITTED:
         use_by = int(entry.data["use_by"])
@@ -194,11 +199,12 @@ def _moved(action: ReportedAction, entry: Entry, end: End | None, killed: Fence 
             action, state=ActionState.PERMITTED, fence=entry.seq, permit_time=entry.time, use_by=use_by
         )
     if entry.kind is Kind.APPROVED:
-        return replace(action, state=ActionState.PREPARED)
+        until = int(entry.data["until"])
+        return replace(action, state=ActionState.PREPARED, expire_time=until, approved=True)
     if entry.kind in _GIVEN_UP:
-        # Interrupted by a stop stays interrupted: giving up afterwards is no news.
-        note, after_fence = entry.data.get("note", ""), killed is not None and killed.seq < entry.seq
-        return action if after_cut or after_fence else replace(action, state=_GIVEN_UP[entry.kind], note=note)
+        # Interrupted by the cut stays interrupted: giving up afterwards is no news.
+        note = entry.data.get("note", "")
+        return action if after_cut else replace(action, state=_GIVEN_UP[entry.kind], note=note)
     return replace(
         action,
         state=ActionState(entry.data["outcome"]),
@@ -212,12 +218,13 @@ def _moved(action: ReportedAction, entry: Entry, end: End | None, killed: Fence 
 
 _GIVEN_UP = {Kind.ABANDONED: ActionState.ABANDONED, Kind.DENIED: ActionState.DENIED}
 
-#: What becomes of an action in silence: one that nobody agreed to in time is denied.
+#: What becomes of an action in silence: one that nobody agreed to in time is denied, and one that somebody
+#: agreed to and nobody used in time, too.
 _LAPSED = {ActionState.PREPARED: ActionState.EXPIRED, ActionState.AWAITING_APPROVAL: ActionState.DENIED}
 
 
 def _as_of(
-    action: ReportedAction, end: End | None, now: int, may_lack: bool, killed: Fence | None
+    action: ReportedAction, end: End | None, now: int, may_lack: bool, killed: int | None
 ) -> ReportedAction:
     """Apply what follows from time: a lapsed prepare, a stop, a fence, a lapsed permit."""
     if action.state is ActionState.PERMITTED and now >= action.use_by:
@@ -226,11 +233,12 @@ def _as_of(
         return action
     if may_lack:
         return replace(action, state=ActionState.UNKNOWN)
-    stops = [stop.time for stop in (end, killed) if stop]
+    stops = [time for time in (end.time if end else None, killed) if time is not None]
     if not stops and now < action.expire_time:
         return action
-    lapsed_first = not stops or min(stops) >= action.expire_time
-    return replace(action, state=_LAPSED[action.state] if lapsed_first else ActionState.INTERRUPTED)
+    if stops and min(stops) < action.expire_time:
+        return replace(action, state=ActionState.INTERRUPTED)
+    return replace(action, state=ActionState.DENIED if action.approved else _LAPSED[action.state])
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,17 +255,27 @@ def _given(entry: Entry) -> _Given:
     return _Given(int(entry.data.get("root", entry.seq)), marks)
 
 
-def _killed(action: ReportedAction, grant: _Given | None, fences: Sequence[Fence]) -> Fence | None:
-    """Find the first fence that killed the grant of an action for what it is; None if none did."""
-    if grant is None:
-        return None
-    hits = (
-        fence
-        for fence in fences
-        if grant.root_seq < fence.seq
-        and fence.selector.names(frozenset({*fence.run_marks, *grant.marks}), action.action)
-    )
-    return min(hits, key=lambda fence: fence.seq, default=None)
+class _Killers:
+    """Finds the first fence that killed the grant of an action for what it is; each is looked for once."""
+
+    def __init__(self, grants: Mapping[str, _Given], fences: Sequence[Fence]) -> None:
+        self._grants, self._fences = grants, fences
+        self._found: dict[tuple[str, str], Fence | None] = {}
+
+    def of(self, action: ReportedAction) -> Fence | None:
+        """Find it; None if no fence did. The line of the action's grant must have been read."""
+        asked = (action.grant_id, action.action)
+        if asked not in self._found:
+            grant = self._grants.get(action.grant_id)
+            killers = self._killers(grant, action.action) if grant else ()
+            self._found[asked] = min(killers, key=lambda fence: fence.seq, default=None)
+        return self._found[asked]
+
+    def _killers(self, grant: _Given, action: str) -> Iterable[Fence]:
+        for fence in self._fences:
+            marks = frozenset({*fence.run_marks, *grant.marks})
+            if grant.root_seq < fence.seq and fence.selector.names(marks, action):
+                yield fence
 
 
 def _is_late(entry: Entry) -> bool:

@@ -74,6 +74,7 @@ class _Given:
 
     root_seq: int
     expire_time: int
+    chain: tuple[str, ...]
     marks: frozenset[str]
     actions: tuple[str, ...]
 
@@ -86,6 +87,15 @@ class _Open:
     action: str
     until: int
     permitted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Story:
+    """What a journal tells of one run: its grants, those of them that ended, and what is still open."""
+
+    given: Mapping[str, _Given]
+    ended: frozenset[str]
+    actions: tuple[_Open, ...]
 
 
 class Sweep:
@@ -116,8 +126,17 @@ class Sweep:
         known = dict(zip(above, await self._store.runs(above) if above else [], strict=True))
         active = [run for run in runs if not _end(run, known, standing)]
         journals = await asyncio.gather(*(self._journal(run.run_id) for run in active))
-        for run, entries in zip(active, journals, strict=True):
-            self._count(run, entries, standing.now)
+        stories = [_fold(entries) for entries in journals]
+        dead = await self._dead(stories)
+        for run, story in zip(active, stories, strict=True):
+            self._count(run, story, dead, standing.now)
+
+    async def _dead(self, stories: Sequence["_Story"]) -> frozenset[str]:
+        """Find the marks of grants that are gone or ended, as far as others hang below them."""
+        above = sorted({one for story in stories for given in story.given.values() for one in given.chain})
+        found = await self._store.grants(above) if above else []
+        ended = {name for name, grant in zip(above, found, strict=True) if grant is None or grant.end_seq}
+        return frozenset(map(grant_mark, ended.union(*(story.ended for story in stories))))
 
     async def _journal(self, run_id: str) -> list[Entry]:
         entries: list[Entry] = []
@@ -127,13 +146,17 @@ class Sweep:
             if len(page) < _PAGE:
                 return entries
 
-    def _count(self, run: Run, entries: Iterable[Entry], now: int) -> None:
-        given, actions = _fold(entries)
-        hit_grants = {name for name, one in given.items() if now < one.expire_time and self._names(one)}
+    def _count(self, run: Run, story: "_Story", dead: frozenset[str], now: int) -> None:
+        given = story.given
+        hit_grants = {
+            name
+            for name, one in given.items()
+            if now < one.expire_time and not one.marks & dead and self._names(one)
+        }
         # A permit outlives neither its use-by nor, by much, its grant; one of an ended grant still counts.
         hit_actions = [
             one
-            for one in actions
+            for one in story.actions
             if now < one.until
             and (one.permitted or one.grant_id in hit_grants)
             and one.grant_id in given
@@ -168,9 +191,10 @@ def _end(run: Run, above: Mapping[str, Run | None], standing: Standing) -> End |
     return end_of(path, run.path, standing.epoch, standing.now)
 
 
-def _fold(entries: Iterable[Entry]) -> tuple[dict[str, _Given], list[_Open]]:
-    """Fold a journal into the grants that were given and not ended, and the actions that are still open."""
+def _fold(entries: Iterable[Entry]) -> _Story:
+    """Fold a journal into the grants that were given, and the actions that are still open."""
     given: dict[str, _Given] = {}
+    ended: set[str] = set()
     actions: dict[str, _Open] = {}
     for entry in entries:
         data = entry.data
@@ -178,21 +202,25 @@ def _fold(entries: Iterable[Entry]) -> tuple[dict[str, _Given], list[_Open]]:
             case Kind.ISSUED | Kind.DELEGATED:
                 given[data["grant"]] = _given(entry)
             case Kind.EXHAUSTED:
-                given.pop(data["grant"], None)
+                ended.add(data["grant"])
             case Kind.PREPARED:
                 actions[entry.op_id] = _Open(data["grant"], data["action"], int(data["expire"]))
+            case Kind.APPROVED if entry.op_id in actions:
+                one = actions[entry.op_id]
+                actions[entry.op_id] = _Open(one.grant_id, one.action, int(data["until"]))
             case Kind.PERMITTED if entry.op_id in actions:
                 one = actions[entry.op_id]
                 actions[entry.op_id] = _Open(one.grant_id, one.action, int(data["use_by"]), permitted=True)
             case Kind.SETTLED | Kind.ABANDONED | Kind.DENIED:
                 actions.pop(entry.op_id, None)
-    return given, list(actions.values())
+    return _Story(given, frozenset(ended), tuple(actions.values()))
 
 
 def _given(entry: Entry) -> _Given:
     data = entry.data
-    chain = data["chain"].split(",") if "chain" in data else []
+    chain = tuple(data["chain"].split(",")) if "chain" in data else ()
     return _Given(
+        chain=chain,
         root_seq=int(data.get("root", entry.seq)),
         expire_time=int(data["expire"]),
         marks=frozenset(map(grant_mark, [*chain, data["grant"]])),

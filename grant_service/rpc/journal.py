@@ -15,6 +15,7 @@ from grant_service.core.sweep import count
 from grant_service.core.why import why
 from grant_service.rpc import encode, limits
 from grant_service.rpc.limits import invalid
+from grant_service.tokens.claims import MAX_LIFE_MS
 
 #: The largest answer that is sent; clients take as much.
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
@@ -104,13 +105,15 @@ class JournalServicer:
         if not found:
             raise Refused(ErrorReason.FENCE_UNKNOWN, fence=fence_id)
         (fence,) = found
-        hit = await count(self._store, fence.selector, fence.seq, self._patience)
+        async with self._reports:  # a count reads as much as a report
+            hit = await count(self._store, fence.selector, fence.seq, self._patience)
         return pb.GetFenceResponse(fence=encode.fence(fence, hit.time), hit=encode.hit(hit))
 
     async def ListApprovals(self, _: pb.ListApprovalsRequest) -> pb.ListApprovalsResponse:
         """List the actions that wait for a person, the oldest first."""
-        pending = await pending_approvals(self._store)
-        return pb.ListApprovalsResponse(approvals=[encode.pending_approval(*one) for one in pending])
+        pending, more = await pending_approvals(self._store, MAX_LIFE_MS, _MAX_PAGE)
+        approvals = [encode.pending_approval(*one) for one in pending]
+        return pb.ListApprovalsResponse(approvals=approvals, more=more)
 
 
 async def report_message(report: Report) -> pb.Report:

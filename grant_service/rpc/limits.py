@@ -84,12 +84,26 @@ def json_object(field: str, value: str) -> str:
         raise invalid(field, f"must have at most {MAX_AMENDMENT} bytes")
     text(field, value, MAX_AMENDMENT)
     try:
-        told = json.loads(value)
+        told = json.loads(value, object_pairs_hook=_unrepeated, parse_constant=_no_constant)
     except (ValueError, RecursionError):
         told = None
     if not isinstance(told, dict):
-        raise invalid(field, "must be a JSON object")
+        raise invalid(field, "must be a JSON object without repeated names")
+    if without_tokens(value) != value:
+        raise invalid(field, "must not hold a grant token")
     return value
+
+
+def _unrepeated(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Refuse a name that comes twice: who reads it and who acts on it could take different ones."""
+    names = dict(pairs)
+    if len(names) != len(pairs):
+        raise ValueError("a name is repeated")
+    return names
+
+
+def _no_constant(_: str) -> None:
+    raise ValueError("NaN and Infinity are not JSON")
 
 
 def digest(field: str, value: bytes) -> str:

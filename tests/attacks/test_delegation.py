@@ -332,6 +332,18 @@ async def test_no_grant_id_is_used_twice(sidecar: Served) -> None:
     assert "r-new" not in sidecar.store.state.runs
 
 
+async def test_an_id_that_a_tool_took_first_is_nobody_elses(sidecar: Served) -> None:
+    """Its owner is told that it is taken, and never gets the tool's run or grant for its own."""
+    token = await sidecar.grant()
+    await sidecar.delegate(token, request_id="g-next", child_run={"run_id": "r-next"})
+    assert (await sidecar.issuer.refused("OpenRun", run_id="r-next")).reason == "RUN_EXISTS"
+    for run_id in ("r-1", "r-next"):
+        told = {"run_id": run_id, "request_id": "g-next", "scopes": [{"action": "*"}]}
+        assert (await sidecar.issuer.refused("IssueGrant", **told)).reason == "GRANT_EXISTS"
+    await sidecar.cancel("r-1")
+    assert (await sidecar.issuer.refused("OpenRun", run_id="r-next")).reason == "REVOKED"
+
+
 @pytest.mark.parametrize("taken", ["r-1", "r-top", "r-other", "r-cancelled", "r-tombstone", "r-finished"])
 async def test_no_run_is_taken_over_as_a_child(sidecar: Served, taken: str) -> None:
     """Not one's own, not one above or beside, none that ended, and none that was stopped before it was."""

@@ -33,6 +33,13 @@ LIES: dict[str, dict[str, Any]] = {
     "run-of-no-id": {"run": "../../r-1"},
     "ancestors-as-text": {"anc": "r-root"},
     "itself-as-ancestor": {"anc": ["r-leaf"]},
+    "itself-as-parent": {"act": {"sub": CLAIMS["jti"]}},
+    "a-chain-as-text": {"act": "g-0"},
+    "a-chain-as-a-list": {"act": [{"sub": "g-0"}]},
+    "a-chain-of-no-id": {"act": {"sub": "../g-0"}},
+    "a-chain-with-a-word-more": {"act": {"sub": "g-0", "scope": "*"}},
+    "a-chain-without-end": {"act": {"sub": "g-0", "act": {}}},
+    "an-actor-that-may": {"may_act": {"sub": "g-0"}},
 }
 HEADERS: dict[str, dict[str, Any]] = {
     "alg-none": {"alg": "none"},
@@ -100,6 +107,8 @@ async def refused_everywhere(running: Served, bad: str) -> None:
         ("PerformAction", told | {"intent": intent("o-1")}),
         ("SettleAction", told | {"op_id": "o-1", "outcome": 1}),
         ("AbandonAction", told | {"op_id": "o-1"}),
+        ("SpendBudget", told | {"op_id": "s-1", "budget": "usd", "amount": 1}),
+        ("DelegateGrant", told | {"scopes": [{"action": "*"}]}),
     ):
         refused = await running.tool.refused(method, **fields)
         assert refused.reason in ("TOKEN_MALFORMED", "TOKEN_UNTRUSTED")

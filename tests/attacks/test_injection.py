@@ -45,8 +45,35 @@ def places(text: str) -> list[tuple[str, str, dict[str, Any]]]:
         ("tool", "AbandonAction", {"grant_token": "TOKEN", "op_id": "o-1", "note": text}),
         *(
             ("tool", "PrepareAction", {"grant_token": "TOKEN", "intent": intent("o-1") | {field: text}})
-            for field in ("op_id", "action", "resource", "compensation")
+            for field in ("op_id", "action", "resource", "compensation", "summary")
         ),
+        ("tool", "PrepareAction", {"grant_token": "TOKEN", "intent": intent("o-1", costs={text: 1})}),
+        ("tool", "SpendBudget", {"grant_token": "TOKEN", "op_id": text, "budget": "usd", "amount": 1}),
+        ("tool", "SpendBudget", {"grant_token": "TOKEN", "op_id": "s-1", "budget": text, "amount": 1}),
+        *(
+            ("tool", "DelegateGrant", {"grant_token": "TOKEN", "scopes": scopes} | fields)
+            for fields in (
+                {"request_id": text},
+                {"audience": text},
+                {"budgets": [{"name": text, "limit": 1}]},
+                *({"child_run": {field: text}} for field in ("run_id", "agent")),
+                *({"child_run": {"labels": labels}} for labels in ({text: "x"}, {"x": text})),
+            )
+        ),
+        *(
+            ("operator", "FreezeGrants", {"reason": 6, "selector": {field: text}})
+            for field in ("run_id", "grant_id", "subject", "agent", "tenant", "action")
+        ),
+        ("operator", "RevokeGrants", {"reason": 6, "selector": {"labels": {"x": text}}}),
+        ("operator", "RevokeGrants", {"reason": 6, "selector": {"all": True}, "request_id": text}),
+        ("operator", "LiftFence", {"fence_id": "f-1", "note": text}),
+        *(
+            ("operator", "ApproveAction", {"run_id": "r-1", "op_id": "o-1", "digest": bytes(32)} | fields)
+            for fields in ({"op_id": text}, {"note": text}, {"amendment": text, "amended_digest": bytes(32)})
+        ),
+        ("operator", "DenyAction", {"run_id": "r-1", "op_id": text}),
+        ("auditor", "GetFence", {"fence_id": text}),
+        *(("auditor", "ExplainRefusal", {field: text}) for field in ("run_id", "grant_id")),
     ]
 
 

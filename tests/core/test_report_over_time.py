@@ -13,6 +13,7 @@ from grant_service.core import run as running
 from grant_service.core.action import ActionState
 from grant_service.core.compile import compile_report
 from grant_service.core.errors import Refusal
+from grant_service.core.fence import Fence
 from grant_service.core.journal import Entry
 from grant_service.core.report import PARTS, Report, ReportedAction
 from grant_service.core.run import End
@@ -99,6 +100,19 @@ def assert_true(report: Report, store: MemoryStore) -> None:
                 assert action.state == (ActionState.UNKNOWN if lapsed else ActionState.PERMITTED)
     if report.end:
         assert "pending" not in {part(action) for action in listed.values()}
+    if not report.may_lack:
+        for action in listed.values():
+            assert part(action) != "pending" or not killers(action, store)
+            assert part(action) != "interrupted" or report.end or killers(action, store)
+
+
+def killers(action: ReportedAction, store: MemoryStore) -> list[Fence]:
+    """The fences that killed an action's grant for what it is, by the records and not by the journal."""
+    grant, run = store.state.grants[action.grant_id], store.state.runs[action.run_id]
+    links = (*grant.chain, grant.grant_id)
+    marks = frozenset([*run.marks, *(f"grant={link}" for link in links)])
+    known = store.state.fences.values()
+    return [one for one in known if grant.root_seq < one.seq and one.selector.names(marks, action.action)]
 
 
 async def tell_along(sequence: Iterable[Step]) -> int:
@@ -150,13 +164,27 @@ def _forgets_late_outcomes(
     return action if late else RIGHT_MOVED(action, entry, end, *rest)
 
 
+def _as_if_no_fence_killed(
+    action: ReportedAction, end: End | None, now: int, lack: bool, killed: int | None
+) -> ReportedAction:
+    return RIGHT_AS_OF(action, end, now, lack, None)
+
+
+def _lets_the_dead_give_up(killers: Any, action: ReportedAction) -> Fence | None:
+    found = RIGHT_KILLER(killers, action)
+    return replace(found, seq=10**9) if found else None
+
+
 RIGHT_AS_OF, RIGHT_MOVED = reporting._as_of, reporting._moved
+RIGHT_KILLER = reporting._Killers.of
 
 DEFECTS: dict[str, tuple[object, str, object]] = {
     "what was interrupted lapses later": (reporting, "_as_of", _lapses_after_the_stop),
     "a permit never lapses": (reporting, "_as_of", _permits_never_lapse),
     "a late outcome is not told": (reporting, "_moved", _forgets_late_outcomes),
     "what was interrupted is given up later": (End, "is_before", lambda end, seq, time: False),
+    "a fence interrupts nothing": (reporting, "_as_of", _as_if_no_fence_killed),
+    "what a fence interrupted is given up later": (reporting._Killers, "of", _lets_the_dead_give_up),
     "the last end of a path counts": (running, "_moment", lambda end: (-end.time, -end.seq)),
     "ends of one millisecond are not ordered": (running, "_moment", lambda end: end.time or float("inf")),
 }

@@ -7,7 +7,8 @@ import pytest
 
 from countermand.v1 import action_service_pb2 as action_pb
 from countermand.v1 import errors_pb2
-from tests.rpc.support import Served, commit, digest, intent, served
+from tests.rpc.stores import ObstructedStore
+from tests.rpc.support import ManualClock, Served, commit, digest, intent, served
 from tests.rpc.test_decode import UNCLEAN
 
 PREPARED = action_pb.ACTION_STATE_PREPARED
@@ -219,6 +220,10 @@ async def test_a_person_may_agree_to_less(sidecar: Served) -> None:
         ({"amendment": "{}\n", "amended_digest": AMENDED}, "amendment"),
         ({"amendment": '{"a":"\u202e"}', "amended_digest": AMENDED}, "amendment"),
         ({"amendment": "null", "amended_digest": AMENDED}, "amendment"),
+        ({"amendment": '{"a":1,"a":2}', "amended_digest": AMENDED}, "amendment"),
+        ({"amendment": '{"b":[{"a":1,"\\u0061":2}]}', "amended_digest": AMENDED}, "amendment"),
+        ({"amendment": '{"a":NaN}', "amended_digest": AMENDED}, "amendment"),
+        ({"amendment": '{"a":-Infinity}', "amended_digest": AMENDED}, "amendment"),
         ({"amendment": '{"a":' * 800 + "1" + "}" * 800, "amended_digest": AMENDED}, "amendment"),
         ({"amendment": '{"a":"%s"}' % ("x" * 4096), "amended_digest": AMENDED}, "amendment"),
         ({"amendment": '{"a":"%s"}' % ("\U0001f642" * 1100), "amended_digest": AMENDED}, "amendment"),
@@ -291,3 +296,32 @@ async def test_why_tells_what_an_action_waits_for(sidecar: Served) -> None:
     found = await sidecar.auditor("ExplainRefusal", run_id="r-1", op_id="o-1")
     assert errors_pb2.ErrorReason.Name(found.reason) == "ERROR_REASON_AWAITING_APPROVAL"
     assert "waits for a person" in found.text
+
+
+async def test_the_list_has_an_end_and_says_so(sidecar: Served) -> None:
+    """A thousand of the oldest; when they are answered, or their run is stopped, the others come up."""
+    token = await waiting(sidecar, "o-first")
+    flood = await sidecar.grant("r-2", CAREFUL)
+    for number in range(1001):
+        await sidecar.prepare(flood, f"o-{number}")
+    await sidecar.prepare(token, "o-last")
+    answer = await sidecar.operator("ListApprovals")
+    assert (len(answer.approvals), answer.more) == (1000, True)
+    assert answer.approvals[0].op_id == "o-first"
+    await sidecar.cancel("r-2")
+    answer = await sidecar.operator("ListApprovals")
+    assert ([one.op_id for one in answer.approvals], answer.more) == (["o-first", "o-last"], False)
+
+
+async def test_what_nobody_answered_long_ago_is_not_read_again() -> None:
+    """However much of it there is: what waits now is found from the youngest back."""
+    store = ObstructedStore(clock := ManualClock())
+    async with served(store) as running:
+        token = await running.grant("r-1", CAREFUL, ttl={"seconds": 900})
+        for number in range(2500):
+            await running.prepare(token, f"o-{number}")
+        clock.advance(901)
+        await running.prepare(await running.grant_for("r-1", CAREFUL), "o-now")
+        store.entered.clear()
+        assert await pending(running) == ["o-now"]
+        assert store.entered.count("actions") == 1

@@ -47,6 +47,42 @@ CONFUSED: list[tuple[str, str, dict[str, Any]]] = [
     ("tool", "AbandonAction", {"grant_token": "TOKEN", "op_id": "o-1", "note": "TOKEN"}),
     ("tool", "PrepareAction", {"grant_token": "TOKEN", "intent": {"op_id": "o-1", "action": "TOKEN"}}),
     ("tool", "PrepareAction", {"grant_token": "TOKEN", "intent": intent("o-1", compensation="TOKEN")}),
+    ("tool", "PrepareAction", {"grant_token": "TOKEN", "intent": intent("o-1", summary="TOKEN")}),
+    ("tool", "PrepareAction", {"grant_token": "TOKEN", "intent": intent("o-1", costs={"TOKEN": 1})}),
+    ("tool", "SpendBudget", {"grant_token": "TOKEN", "op_id": "s-1", "budget": "TOKEN", "amount": 1}),
+    *(
+        ("tool", "DelegateGrant", {"grant_token": "TOKEN", "scopes": [{"action": "*"}]} | fields)
+        for fields in (
+            {"request_id": "TOKEN"},
+            {"audience": "TOKEN"},
+            {"scopes": [{"action": "*", "resource": "TOKEN"}]},
+            {"budgets": [{"name": "TOKEN", "limit": 1}]},
+            {"child_run": {"run_id": "TOKEN"}},
+            {"child_run": {"agent": "TOKEN"}},
+            {"child_run": {"labels": {"x": "TOKEN"}}},
+        )
+    ),
+    ("operator", "RevokeGrants", {"reason": 6, "selector": {"grant_id": "TOKEN"}}),
+    ("operator", "FreezeGrants", {"reason": 6, "selector": {"subject": "TOKEN"}}),
+    ("operator", "FreezeGrants", {"reason": 6, "selector": {"action": "TOKEN"}}),
+    ("operator", "LiftFence", {"fence_id": "TOKEN"}),
+    ("operator", "LiftFence", {"fence_id": "f-1", "note": "TOKEN"}),
+    ("operator", "ApproveAction", {"run_id": "r-1", "op_id": "o-1", "digest": bytes(32), "note": "TOKEN"}),
+    (
+        "operator",
+        "ApproveAction",
+        {"run_id": "r-1", "op_id": "o-1", "digest": bytes(32), "amended_digest": bytes(32)}
+        | {"amendment": "IN JSON"},
+    ),
+    ("auditor", "ExplainRefusal", {"grant_id": "TOKEN"}),
+    ("auditor", "GetFence", {"fence_id": "TOKEN"}),
+]
+
+#: Texts of calls that no text may stop: what is kept of them is no token.
+CLEANED: list[tuple[str, str, dict[str, Any]]] = [
+    ("operator", "RevokeGrants", {"reason": 6, "selector": {"subject": "x"}, "note": "TOKEN"}),
+    ("operator", "FreezeGrants", {"reason": 6, "selector": {"subject": "x"}, "actor": "TOKEN"}),
+    ("operator", "DenyAction", {"run_id": "r-1", "op_id": "o-waits", "note": "TOKEN", "actor": "TOKEN"}),
 ]
 
 
@@ -56,12 +92,18 @@ class Story:
     def __init__(self, callers: dict[Role, Caller], token: str) -> None:
         self.callers, self.token = callers, token
         self.seen: list[str] = []
+        #: The tokens it got on its way, by handing on the first one.
+        self.got: list[str] = []
 
     async def told(self, role: str, method: str, **fields: Any) -> None:
         """Call, whatever comes of it, and keep what came."""
         fields = put(self.token, fields)
         try:
-            self.seen.append(repr(await self.callers[Role(role)](method, **fields)))
+            answer = await self.callers[Role(role)](method, **fields)
+            if method == "DelegateGrant":
+                self.got.append(answer.grant_token)
+                answer.ClearField("grant_token")  # the one place where it is to be
+            self.seen.append(repr(answer))
         except grpc.aio.AioRpcError as error:
             self.seen.append(f"{error!r} {error.trailing_metadata()!r} {read_error(error)!r}")
 
@@ -77,8 +119,27 @@ class Story:
         await self.told("tool", "CommitAction", **commit(self.token, "o-9"))
         await self.told("tool", "CommitAction", **commit(self.token, "o-2", digest=bytes(32)))
         await self.told("tool", "PerformAction", **told, intent=intent("o-3", "Not.An.Action"))
-        for bad in damaged(self.token):
-            await self.told("tool", "CommitAction", **commit(bad, "o-1"))
+        careful = [{"action": "*", "approval_from": 1}]
+        await self.told("tool", "DelegateGrant", **told, scopes=careful, child_run={"run_id": "r-child"})
+        await self.told("tool", "DelegateGrant", **told, scopes=careful, request_id="g-careful")
+        for got in self.got:
+            await self.told("tool", "PrepareAction", grant_token=got, intent=intent("o-waits"))
+            await self.told("tool", "CommitAction", **commit(got, "o-waits"))
+            await self.told("tool", "SpendBudget", grant_token=got, op_id="s-1", budget="usd", amount=1)
+        await self.told("auditor", "ListApprovals")
+        for token in (self.token, *self.got):
+            for bad in damaged(token):
+                await self.told("tool", "CommitAction", **commit(bad, "o-1"))
+                await self.told("tool", "DelegateGrant", grant_token=bad, scopes=careful)
+        fence = {"selector": {"run_id": "r-child"}, "reason": 6, "request_id": "f-1"}
+        await self.told("operator", "FreezeGrants", **fence)
+        for got in list(self.got):
+            await self.told("tool", "CommitAction", **commit(got, "o-waits"))
+            await self.told("tool", "DelegateGrant", grant_token=got, scopes=[{"action": "*"}])
+        await self.told("auditor", "ExplainRefusal", run_id="r-child", op_id="o-waits")
+        await self.told("auditor", "GetFence", fence_id="f-1")
+        for role, method, fields in CLEANED:
+            await self.told(role, method, **fields)
         for role, method, fields in CONFUSED:
             await self.told(role, method, **fields)
         for role in ("issuer", "operator", "auditor"):
@@ -100,7 +161,9 @@ def put(token: str, told: Any) -> Any:
         return {put(token, name): put(token, value) for name, value in told.items()}
     if isinstance(told, list):
         return [put(token, value) for value in told]
-    return token if told == "TOKEN" else told
+    return (
+        {"TOKEN": token, "IN JSON": f'{{"a":"{token}"}}'}.get(told, told) if isinstance(told, str) else told
+    )
 
 
 def damaged(token: str) -> list[str]:
@@ -129,13 +192,15 @@ def canaries(token: str, home: Path) -> list[str]:
     return [token, payload, payload[20:60], signature, signature[:24], signature[-24:], *lines, *encoded]
 
 
+@pytest.mark.parametrize("kind", ["issued", "delegated"])
 @pytest.mark.filterwarnings("default")
-async def test_the_token_is_in_nothing_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_token_is_in_nothing_that_is_said(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     """Answers, errors, metadata, journal, report, health, and every line of the log, defects included."""
     store = ObstructedStore()
     said = listen(io.StringIO(), monkeypatch, "debug")
     async with served(store) as running:
-        token = await running.grant()
+        first = await running.grant()
+        token = first if kind == "issued" else (await running.delegate(first)).grant_token
         story = Story(running.callers, token)
         for verb in ("prepare", "commit", "settle"):
             store.before[verb] = raising(RuntimeError("a defect"))
@@ -145,12 +210,13 @@ async def test_the_token_is_in_nothing_that_is_said(monkeypatch: pytest.MonkeyPa
         store.before.clear()
         await story.play()
         journal = repr(await running.journal()) + repr(vars(store.state))
-        secrets = canaries(token, running.home)
+        assert len(story.got) >= 2
+        secrets = [one for held in {first, token, *story.got} for one in canaries(held, running.home)]
     texts = {"log": said.getvalue(), "journal": journal, "answers": "\n".join(story.seen)}
     assert texts["log"].count("Traceback") >= 3
     assert "[token]" not in texts["log"], "somebody logs tokens, and only the last net caught them"
     assert texts["answers"].count("INVALID_REQUEST") >= len(CONFUSED)
-    for reason in ("TOKEN_MALFORMED", "TOKEN_UNTRUSTED", "TOKEN_TOO_LARGE", "INTERNAL", "REVOKED"):
+    for reason in ("TOKEN_MALFORMED", "TOKEN_UNTRUSTED", "TOKEN_TOO_LARGE", "INTERNAL", "REVOKED", "FENCED"):
         assert reason in texts["answers"]
     found = [(where, secret) for where, text in texts.items() for secret in secrets if secret in text]
     assert found == []
@@ -166,7 +232,9 @@ async def test_the_token_is_in_nothing_that_a_process_leaves() -> None:
         await story.play()
         for caller in callers.values():
             await caller.channel.close()
-        secrets = canaries(issued.grant_token, handle.home)
+        assert len(story.got) >= 2
+        held = (issued.grant_token, *story.got)
+        secrets = [secret for one in held for secret in canaries(one, handle.home)]
         assert handle.terminate() == 0
         texts = {"out": handle.out.encode(), "err": handle.err.encode(), "answers": repr(story.seen).encode()}
         for path in sorted((handle.home / "data").iterdir()):

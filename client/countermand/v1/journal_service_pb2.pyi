@@ -1135,16 +1135,20 @@ class ListApprovalsResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     APPROVALS_FIELD_NUMBER: builtins.int
+    MORE_FIELD_NUMBER: builtins.int
+    more: builtins.bool
+    """True if more of them wait: answer these, or stop the run that asks for so much."""
     @property
     def approvals(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___PendingApproval]:
-        """The actions, the oldest first."""
+        """The actions, the oldest first; a thousand at the most."""
 
     def __init__(
         self,
         *,
         approvals: collections.abc.Iterable[global___PendingApproval] | None = ...,
+        more: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["approvals", b"approvals"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["approvals", b"approvals", "more", b"more"]) -> None: ...
 
 global___ListApprovalsResponse = ListApprovalsResponse
 
