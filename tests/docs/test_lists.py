@@ -104,13 +104,13 @@ def test_every_part_of_the_report_is_listed_with_its_states() -> None:
 
 def states_in(cell: str) -> set[str]:
     """The states a cell names."""
-    return set(re.findall(r"`([A-Z]+)`", cell)) & set(ActionState)
+    return set(re.findall(r"`([A-Z_]+)`", cell)) & set(ActionState)
 
 
 def test_every_state_of_an_action_is_in_the_picture() -> None:
     """The picture of an action's life has every state."""
     picture = page("docs/concepts.md").blocks[1].text
-    assert set(re.findall(r"\b[A-Z]{5,}\b", picture)) == set(ActionState)
+    assert set(re.findall(r"\b[A-Z_]{5,}\b", picture)) == set(ActionState)
 
 
 def test_every_class_of_reversibility_is_listed_in_order() -> None:

@@ -11,7 +11,7 @@ from grant_service.store import redis
 from grant_service.store.scripts import scripts
 from tests.races import authority
 from tests.races.load import Load
-from tests.races.sabotage import _changed, _plant
+from tests.races.sabotage import _changed, _plant, _put
 from tests.support.standby import live_again_and_again
 
 _ENDED = "local reason, details = ended(PATH, RUNS_AT, RUN_ID, OWNERS)"
@@ -53,16 +53,14 @@ def withdrawal_not_asked_when_committing() -> None:
     """Commit what a person took back. There are two guards: its state, and a yes that lasts until 0."""
     changed = _changed(scripts()["commit"], "if state == 'DENIED' then", "if false then", 1)
     changed = _changed(changed, "if action.said_seq ~= '0' and", "if false and", 1)
-    planted = scripts() | {"commit": changed}
-    redis.scripts = lambda host=None: planted  # type: ignore[misc,assignment]
+    _put(scripts() | {"commit": changed})
 
 
 def permit_not_asked_when_withdrawing() -> None:
     """Tell a person that it was taken back in time, whether it was or not."""
     changed = _changed(scripts()["deny"], "if state == 'PERMITTED' then", "if false then", 1)
     changed = _changed(changed, "if state ~= 'AWAITING_APPROVAL' and", "if false and", 1)
-    planted = scripts() | {"deny": changed}
-    redis.scripts = lambda host=None: planted  # type: ignore[misc,assignment]
+    _put(scripts() | {"deny": changed})
 
 
 def budget_looked_at_before() -> None:
