@@ -4,7 +4,9 @@ from collections import defaultdict
 
 from grant_service.core import verbs
 from grant_service.core.action import ActionState, Intent
+from grant_service.core.budget import Budget
 from grant_service.core.errors import Refusal
+from grant_service.core.fence import FENCES, selector_of
 from grant_service.core.grant import GrantRef
 from grant_service.core.journal import Kind
 from grant_service.core.run import StopReason
@@ -19,13 +21,43 @@ GRANT = GrantRef("g-1", "r-2", ("r-1",), "tool", "ann")
 def intent(op_id: str, action: str = "email.send") -> Intent:
     """An intent with every field filled in."""
     resource = "mailto:a@example.com"
-    return Intent(op_id, action, resource, "00" * 32, Reversibility.COMPENSABLE, "email.recall")
+    said = (Reversibility.COMPENSABLE, "email.recall", (("usd", 1),), "recall it if it is wrong")
+    return Intent(op_id, action, resource, "00" * 32, *said)
+
+
+async def authority(store: MemoryStore) -> None:
+    """What is handed on, spent, agreed to and fenced, each line with every field."""
+    purse = (Budget("usd", 5), Budget("coins", 1))
+    await store.open(verbs.Open("r-3", LONG, LONG, budgets=purse))
+    asked = (Scope("*", approval_from=Reversibility.READ_ONLY),)
+    await store.issue(verbs.Issue("g-3", "r-3", "tool", asked, LONG, budgets=purse, sealed=True))
+    await store.issue(verbs.Issue("g-4", "r-3", "tool", asked, LONG, budgets=purse))
+    top, sealed = GrantRef("g-4", "r-3", (), "tool", ""), GrantRef("g-3", "r-3", (), "tool", "")
+    await store.delegate(verbs.Delegate(top, "tool", "g-5", asked, LONG, 9, budgets=purse, sealed=True))
+    for op_id in ("o-1", "o-2"):
+        await store.prepare(verbs.Prepare(top, "tool", intent(op_id), LONG, 10, LONG))
+    await store.approve(verbs.Approve("r-3", "o-1", "00" * 32, LONG, "operator", "fine"))
+    await store.deny(verbs.Deny("r-3", "o-2", "operator", "not to them"))
+    await store.spend(verbs.Spend(top, "tool", "s-1", "usd", 1, 10, incurred=True))
+    refused = await store.spend(verbs.Spend(sealed, "tool", "s-2", "coins", 2, 10))
+    await store.open(verbs.Open("r-4", LONG, LONG))
+    small = (Budget("coins", 1),)
+    await store.issue(verbs.Issue("g-6", "r-4", "tool", asked, LONG, budgets=small))
+    ended = GrantRef("g-6", "r-4", (), "tool", "")
+    await store.spend(verbs.Spend(ended, "tool", "s-3", "coins", 2, 10))
+    everything, why = selector_of(["tenant=acme"]), (StopReason.INCIDENT, LONG, "operator", "on fire")
+    await store.revoke(verbs.Revoke("f-1", everything, *why))
+    await store.freeze(verbs.Freeze("f-2", everything, *why, ttl_ms=LONG))
+    await store.lift(verbs.Lift("f-2", "operator", "put out"))
+    assert isinstance(refused, Refusal)
 
 
 async def story() -> MemoryStore:
     """A store in whose journal every kind of line has every field it can have."""
     store = MemoryStore()
-    await store.open(verbs.Open("r-1", LONG, LONG, "", "ann", "mailer", "acme", {"team": "a"}))
+    await authority(store)
+    budgets = (Budget("usd", 100),)
+    await store.open(verbs.Open("r-1", LONG, LONG, "", "ann", "mailer", "acme", {"team": "a"}, budgets))
     await store.open(verbs.Open("r-2", LONG, LONG, "r-1", "ann", "mailer", "acme", {"team": "a"}))
     await store.issue(verbs.Issue("g-1", "r-2", "tool", (Scope("email.send"),), LONG))
     for op_id in ("o-1", "o-2", "o-3"):
@@ -41,6 +73,11 @@ async def story() -> MemoryStore:
     ]
     await store.finish(verbs.Finish("r-2", "issuer", "done"))
     refused.append(await store.commit(verbs.Commit(GRANT, "tool", "o-2", "00" * 32, LONG)))
+    await store.open(verbs.Open("r-5", LONG, LONG, "", "ann"))
+    await store.issue(verbs.Issue("g-7", "r-5", "tool", (Scope("*"),), LONG))
+    await store.revoke(verbs.Revoke("f-3", selector_of(["run=r-5"]), StopReason.INCIDENT, LONG))
+    fenced = GrantRef("g-7", "r-5", (), "tool", "")
+    refused.append(await store.perform(verbs.Perform(fenced, "tool", intent("o-9"), LONG, 10)))
     assert all(isinstance(answer, Refusal) for answer in refused)
     await store.cancel(verbs.Cancel("r-1", StopReason.USER_STOP, "operator", "enough", "t-1"))
     return store
@@ -50,7 +87,7 @@ async def test_every_kind_of_journal_line_is_listed_with_its_fields() -> None:
     """docs/design.md lists the kinds of the journal's lines with their fields, and no others."""
     store = await story()
     found: dict[str, set[str]] = defaultdict(set)
-    for run_id in ("r-1", "r-2"):
+    for run_id in ("r-1", "r-2", "r-3", "r-4", "r-5", FENCES):
         for entry in await store.journal(run_id, 0, 100):
             found[entry.kind.value] |= entry.data.keys()
     listed = {code(row[0]): set(row[2].split(", ")) for row in page("docs/design.md").table("Kind")}
