@@ -19,6 +19,8 @@ from tests.support.redis_server import RedisServer
 from tests.support.sidecar import sidecar_running, twin_running
 from tests.support.standby import lives_of_a_sidecar
 
+pytestmark = pytest.mark.alone
+
 RACES = int(os.environ.get("COUNTERMAND_AUTHORITY_RACES", "1500"))
 AT_ONCE, PATIENCE = 3, 60
 #: A thousand takers are as many as the connections of the load can carry at once.
