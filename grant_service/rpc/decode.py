@@ -74,24 +74,26 @@ class Decoder:
     def delegate(self, request: grant_pb.DelegateGrantRequest) -> verbs.Delegate:
         """Decode DelegateGrant. An issuer may hand on any grant; a tool those that are for it."""
         settings = self.settings
+        grant_id = limits.optional_identifier("request_id", request.request_id) or self.new_id("g-")
         return verbs.Delegate(
             grant=self.verify(request.grant_token),
             peer="" if self.role is Role.ISSUER else self.role.value,
-            grant_id=limits.optional_identifier("request_id", request.request_id) or self.new_id("g-"),
+            grant_id=grant_id,
             scopes=parts.scopes(request.scopes),
             ttl_ms=limits.milliseconds("ttl", request, settings.grant_ttl, settings.grant_ttl_max),
             max_delegations=settings.max_delegations,
             audience=limits.optional_identifier("audience", request.audience),
             budgets=parts.budgets("budgets", request.budgets),
             sealed=request.sealed,
-            child=self._child(request.child_run) if request.HasField("child_run") else None,
+            child=self._child(request.child_run, grant_id) if request.HasField("child_run") else None,
         )
 
-    def _child(self, told: grant_pb.ChildRun) -> verbs.Open:
+    def _child(self, told: grant_pb.ChildRun, grant_id: str) -> verbs.Open:
+        """Decode a run to open; without an id it takes the grant's, so that a repeated request finds it."""
         settings = self.settings
         asked = told.HasField("ttl")
         return verbs.Open(
-            run_id=limits.optional_identifier("child_run.run_id", told.run_id) or self.new_id("r-"),
+            run_id=limits.optional_identifier("child_run.run_id", told.run_id) or grant_id,
             agent=limits.text("child_run.agent", told.agent),
             labels=limits.labels("child_run.labels", told.labels),
             ttl_ms=limits.milliseconds("ttl", told, 0, settings.run_ttl_max) if asked else 0,

@@ -331,18 +331,21 @@ async def test_a_budget_ends_the_run_that_set_it(play: Player) -> None:
     assert (await play.kinds("b"))[-2:] == ["REFUSED", "REFUSED"]
 
 
-async def test_the_first_budget_that_is_short_is_named(play: Player) -> None:
-    """Runs before grants, the root first; only that one has an effect."""
-    await play.open("a", budgets=(Budget("usd", 4, REFUSE),))
-    await play.open("b", parent="a", budgets=(Budget("usd", 3),))
-    above = await play.issue("b", budgets=(Budget("usd", 2),))
-    child = await play.delegate(above, budgets=(Budget("usd", 1),))
-    owners = [refused(await play.spend(child, n, f"{n}"), EXHAUSTED)["owner"] for n in (5, 2)]
-    assert owners == ["run a", "grant child"]
-    assert refused(await play.spend(above, 3, "3"), EXHAUSTED)["owner"] == "grant grant"
-    again = await play.issue("b", grant="again")
-    assert refused(await play.spend(again, 4, "4"), EXHAUSTED)["owner"] == "run b"
+async def test_the_nearest_budget_that_is_short_is_named(play: Player) -> None:
+    """The own grant, those above it, the own run, those above it; whoever has little ends nothing above."""
+    await play.open("a", budgets=(Budget("usd", 4),))
+    await play.open("b", parent="a", budgets=(Budget("usd", 3, REFUSE),))
+    above = await play.issue("b", budgets=(Budget("usd", 2, REFUSE),))
+    child = await play.delegate(above, budgets=(Budget("usd", 1, REFUSE),))
+    free = await play.issue("b", grant="free")
+    for number, (grant, owner) in enumerate(
+        [(child, "grant child"), (above, "grant grant"), (free, "run b")]
+    ):
+        assert refused(await play.spend(grant, 5, f"{number}"), EXHAUSTED)["owner"] == owner
     assert (await play.read("a")).state is RunState.ACTIVE
+    top = await play.issue("a", grant="top")
+    assert refused(await play.spend(top, 5, "5"), EXHAUSTED)["owner"] == "run a"
+    assert (await play.read("a")).state is RunState.CANCELLED
 
 
 async def test_a_use_of_the_child_draws_from_everything_above(play: Player) -> None:
@@ -415,7 +418,7 @@ async def test_what_was_incurred_is_taken_whatever_is_left(play: Player) -> None
     done(await play.perform(grant, "alive"))
     spent = done(await play.spend(grant, 7, "4", incurred=True))
     assert spent.remaining == {"eur": 0, "usd": 0}
-    assert (await play.kinds())[-3:] == ["SPENT", "CANCELLED", "EXHAUSTED"]
+    assert (await play.kinds())[-3:] == ["SPENT", "EXHAUSTED", "CANCELLED"]
     assert (await play.read()).end_reason == "BUDGET"
     assert (await play.read_grant()).end_budget == "usd"
     assert await play.budgets("run", "grant") == {

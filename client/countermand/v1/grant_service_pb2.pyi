@@ -636,7 +636,7 @@ class ChildRun(google.protobuf.message.Message):
     TTL_FIELD_NUMBER: builtins.int
     BUDGETS_FIELD_NUMBER: builtins.int
     run_id: builtins.str
-    """Its id; the service chooses one if empty. Choose it yourself if the call may have to be repeated."""
+    """Its id; that of the grant if empty."""
     agent: builtins.str
     """Which agent runs."""
     @property

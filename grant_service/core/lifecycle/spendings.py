@@ -78,8 +78,11 @@ def _write_spent(
 
 
 def short_of(state: State, by: Authority, wanted: Charges) -> Iterable[Short]:
-    """Find the budgets that have less left than is asked, runs before grants and the first ones first."""
-    for owner, budget in budgets_of(by.owners):
+    """Find the budgets that have too little left, the nearest first: grants before runs, from below up.
+
+    Whoever was handed little must not be able to end what is above by asking for much.
+    """
+    for owner, budget in budgets_of(reversed(by.owners)):
         asked = wanted.get(budget.name, 0)
         if asked > budget.left(state.now):
             yield Short(owner, budget, asked)

@@ -3,11 +3,12 @@
 
 local ACTIVE = KEYS[REST]
 
--- The budgets that have less left than is asked of them, runs before grants and the first ones first; `ends` says that
--- giving back what is held could not help, and that what set the budget ends then.
+-- The budgets that have less left than is asked of them, the nearest first: grants before runs, from below up. `ends`
+-- says that giving back what is held could not help, and that what set the budget ends then.
 local function short_of(wanted)
   local short = {}
-  for _, owner in ipairs(OWNERS) do
+  for i = #OWNERS, 1, -1 do
+    local owner = OWNERS[i]
     for _, budget in ipairs(owner.budgets) do
       local asked = wanted[budget.name] or 0
       if asked > left(budget) then
