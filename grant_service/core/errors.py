@@ -135,7 +135,8 @@ _EXPLANATIONS = {
     ErrorReason.GRANT_TOO_WIDE: "grant {grant} has less than is asked for: {field} {rule}; ask for less",
     ErrorReason.GRANT_TOO_DEEP: "grant {grant} would be {depth} grants deep, more than {limit}; delegate from one higher up",
     ErrorReason.GRANT_SEALED: "grant {grant} may not be handed on; ask the run's owner to issue one",
-    ErrorReason.FENCE_EXISTS: "fence {fence} was set before with other content; choose another request id",
+    ErrorReason.FENCE_EXISTS: "fence {fence} was set before with other content, or blocks no more: choose another "
+    "request id",
     ErrorReason.FENCE_UNKNOWN: "fence {fence} is not known here; see 'countermand fences'",
     ErrorReason.FENCE_NOT_LIFTABLE: "fence {fence} is a revoke: what it killed stays dead; issue new grants",
     ErrorReason.NOT_AWAITING: "action {op} of run {run} does not wait for a person with this digest (it is {state}); "

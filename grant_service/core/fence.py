@@ -17,8 +17,8 @@ FENCES = "_fences"
 #: The anchor of a fence that stands over everything.
 EVERYTHING = "all"
 
-#: Kinds of marks, the most telling first: a fence is kept under its first.
-_KINDS = ("grant", "run", "label", "subject", "agent", "tenant")
+#: Kinds of marks, the most telling first: a fence is kept under its first, and a label often says `env=prod`.
+_KINDS = ("grant", "run", "subject", "agent", "tenant", "label")
 
 
 class FenceKind(StrEnum):

@@ -160,16 +160,18 @@ def tell(
                 actions[entry.op_id] = _moved(actions[entry.op_id], entry, end)
             case Kind.ABANDONED | Kind.DENIED if entry.op_id in actions:
                 action = actions[entry.op_id]
-                fence = killer.of(action)
+                killed = killer.of(action)
                 # Interrupted by a fence stays interrupted, as it does by the cut.
-                if not fence or entry.seq < fence.seq:
+                if not killed or entry.seq < killed.seq:
                     actions[entry.op_id] = _moved(action, entry, end)
+            case Kind.EXHAUSTED:
+                killer.ended(entry)
             case Kind.REFUSED:
                 refusals += 1
                 if _is_late(entry):
                     late.append(_late(entry))
     settled = tuple(
-        _as_of(action, end, now, may_lack, fence.time if (fence := killer.of(action)) else None)
+        _as_of(action, end, now, may_lack, killed.time if (killed := killer.of(action)) else None)
         for action in actions.values()
     )
     marks = frozenset(mark for grant in grants.values() for mark in grant.marks)
@@ -256,20 +258,34 @@ def _given(entry: Entry) -> _Given:
 
 
 class _Killers:
-    """Finds the first fence that killed the grant of an action for what it is; each is looked for once."""
+    """Finds what first killed the grant of an action for what it is: a fence, or the end of its chain."""
 
     def __init__(self, grants: Mapping[str, _Given], fences: Sequence[Fence]) -> None:
         self._grants, self._fences = grants, fences
-        self._found: dict[tuple[str, str], Fence | None] = {}
+        self._fenced: dict[tuple[str, str], Fence | None] = {}
+        self._ended: dict[str, Entry] = {}
 
-    def of(self, action: ReportedAction) -> Fence | None:
-        """Find it; None if no fence did. The line of the action's grant must have been read."""
+    def ended(self, entry: Entry) -> None:
+        """Take the line that says that a grant was ended."""
+        self._ended[grant_mark(entry.data["grant"])] = entry
+
+    def of(self, action: ReportedAction) -> Fence | Entry | None:
+        """Find it; None if nothing did. The line of the action's grant must have been read."""
+        grant = self._grants.get(action.grant_id)
+        if grant is None:
+            return None
+        fence = self._fence(action, grant)
+        killers: list[Fence | Entry] = [fence] if fence else []
+        killers += [self._ended[mark] for mark in grant.marks if mark in self._ended]
+        return min(killers, key=lambda one: one.seq, default=None)
+
+    def _fence(self, action: ReportedAction, grant: _Given) -> Fence | None:
+        """Find the first fence; each grant's and action's is looked for once."""
         asked = (action.grant_id, action.action)
-        if asked not in self._found:
-            grant = self._grants.get(action.grant_id)
-            killers = self._killers(grant, action.action) if grant else ()
-            self._found[asked] = min(killers, key=lambda fence: fence.seq, default=None)
-        return self._found[asked]
+        if asked not in self._fenced:
+            killers = self._killers(grant, action.action)
+            self._fenced[asked] = min(killers, key=lambda fence: fence.seq, default=None)
+        return self._fenced[asked]
 
     def _killers(self, grant: _Given, action: str) -> Iterable[Fence]:
         for fence in self._fences:

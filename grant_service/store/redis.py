@@ -23,7 +23,7 @@ from grant_service.store import answers
 from grant_service.store.asking import Asker, Word
 from grant_service.store.dial import Dial
 from grant_service.store.faults import store_failed
-from grant_service.store.keys import Keys
+from grant_service.store.keys import PREFIX, Keys
 from grant_service.store.link import Link
 from grant_service.store.redis_reads import RedisReads
 from grant_service.store.scripts import scripts
@@ -65,7 +65,7 @@ class RedisStore(RedisReads):
         link: Link,
         *,
         control: Link | None = None,
-        prefix: str = "cm",
+        prefix: str = PREFIX,
         partition: str = "p0",
         host: str | None = None,
         durability: Callable[[], Durability] = lambda: Durability.VOLATILE,
@@ -83,7 +83,7 @@ class RedisStore(RedisReads):
         *,
         accept_durability: Durability = Durability.SYNCED,
         timeout: float = 2.0,
-        prefix: str = "cm",
+        prefix: str = PREFIX,
         partition: str = "p0",
     ) -> Self:
         """Connect, or raise StoreFailed if the server is not fit to decide. `timeout`: seconds for a call."""

@@ -1,7 +1,8 @@
 """The scripts: put together from the files in `lua/`, known to Redis by the SHA-1 of their text.
 
 A script is a header (its first line, and nothing else on that line), the constants of core, the host, the
-shared rules and the verb itself. Two versions of the service may share a store: each loads its own texts.
+shared rules and the verb itself. Two versions of the service that know the same records may share a store:
+each loads its own texts.
 """
 
 import hashlib

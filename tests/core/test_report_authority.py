@@ -227,3 +227,16 @@ async def test_a_fenced_run_is_not_quiet_by_that(play: Player) -> None:
     report = await compile_report(play.store, "run")
     assert isinstance(report, Report)
     assert (report.end, report.quiesced) == (None, False)
+
+
+async def test_what_the_end_of_a_grant_interrupted_stays_interrupted(play: Player) -> None:
+    """A budget that ran out ended the grant: what was prepared under it, or below it, can never happen."""
+    await play.open()
+    grant = await play.issue(budgets=(Budget("usd", 1),))
+    below = await play.delegate(grant)
+    done(await play.prepare(grant, "own"))
+    done(await play.prepare(below, "below"))
+    refused(await play.spend(grant, 2), ErrorReason.BUDGET_EXHAUSTED)
+    for _ in range(2):
+        assert [await state(play, op) for op in ("own", "below")] == [ActionState.INTERRUPTED] * 2
+        await play.rig.advance(DAY)

@@ -103,14 +103,18 @@ def assert_true(report: Report, store: MemoryStore) -> None:
     if not report.may_lack:
         for action in listed.values():
             assert part(action) != "pending" or not killers(action, store)
-            stopped = has_ended(action.run_id, store, report.time) or killers(action, store)
+            stopped = has_ended(action, store, report.time) or killers(action, store)
             assert part(action) != "interrupted" or stopped
 
 
-def has_ended(run_id: str, store: MemoryStore, now: int) -> bool:
-    """Whether a run, or one above it, was ended: in a report of a run above it may have been ended alone."""
-    runs = [store.state.runs[one] for one in store.state.runs[run_id].path]
-    return any(run.state != RunState.ACTIVE or now >= run.deadline for run in runs)
+def has_ended(action: ReportedAction, store: MemoryStore, now: int) -> bool:
+    """Whether its run, one above it, or a grant of its chain was ended."""
+    runs = [store.state.runs[one] for one in store.state.runs[action.run_id].path]
+    grant = store.state.grants[action.grant_id]
+    links = [store.state.grants.get(one) for one in (*grant.chain, grant.grant_id)]
+    return any(run.state != RunState.ACTIVE or now >= run.deadline for run in runs) or any(
+        link and link.end_seq for link in links
+    )
 
 
 def killers(action: ReportedAction, store: MemoryStore) -> list[Fence]:

@@ -429,14 +429,23 @@ async def test_only_a_freeze_that_is_there_can_be_lifted(play: Player) -> None:
 
 
 async def test_lifting_again_answers_the_first_lift(play: Player) -> None:
-    """The first one stands, with who did it; setting the fence again does not set it anew."""
+    """The first one stands, with who did it; its id freezes nothing any more, and is refused for another."""
     await play.open()
-    first = done(await play.freeze("run=run"))
+    done(await play.freeze("run=run"))
     lifted = done(await play.lift(actor="op-2"))
     again = done(await play.lift(actor="op-3", note="me too"))
     assert again == replace(lifted, replayed=True)
-    assert done(await play.freeze("run=run")).fence == replace(lifted.fence) != first.fence
+    refused(await play.freeze("run=run"), ErrorReason.FENCE_EXISTS)
     await play.issue()
+
+
+async def test_a_freeze_whose_time_is_over_is_not_answered_as_one_that_stands(play: Player) -> None:
+    """Repeated in time it is the same fence; afterwards its id is used up."""
+    await play.open()
+    first = done(await play.freeze("run=run", ttl_ms=SECOND))
+    assert done(await play.freeze("run=run", ttl_ms=SECOND)).fence == first.fence
+    await play.rig.advance(SECOND)
+    refused(await play.freeze("run=run", ttl_ms=SECOND), ErrorReason.FENCE_EXISTS)
 
 
 async def test_a_freeze_that_ended_by_itself_can_still_be_lifted(play: Player) -> None:

@@ -24,7 +24,9 @@ def _set(
 ) -> verbs.Fenced | Refusal:
     existing = state.fence(command.fence_id)
     if existing:
-        if (existing.kind, existing.selector, existing.ttl_ms) != (kind, command.selector, ttl_ms):
+        same = (existing.kind, existing.selector, existing.ttl_ms) == (kind, command.selector, ttl_ms)
+        # A freeze that was lifted, or whose time is over, must not be taken for one that stands.
+        if not same or (kind is FenceKind.FREEZE and not existing.blocks(state.now)):
             return Refusal(ErrorReason.FENCE_EXISTS, {"fence": command.fence_id})
         return verbs.Fenced(existing, replayed=True)
     block_until = state.now + ttl_ms if ttl_ms else 0

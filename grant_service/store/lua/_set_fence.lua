@@ -14,6 +14,8 @@ local function set_fence(word, kind, ttl_ms)
     for name, value in pairs(asked) do
       if existing[name] ~= value then return refused('FENCE_EXISTS', { fence = FENCE_ID }) end
     end
+    -- A freeze that was lifted, or whose time is over, must not be taken for one that stands.
+    if kind == 'FREEZE' and not blocks(existing) then return refused('FENCE_EXISTS', { fence = FENCE_ID }) end
     return answer(word, '1', unpack(flatten(existing)))
   end
 
