@@ -80,6 +80,7 @@ def _stop_without_room(caller: Caller, token: str, prepared: set[str], fence: in
     for other in range(20):
         assert caller.cancel(f"other-{other}").known
     assert not caller.cancel("nobody-knows").known
+    assert caller.freeze("f-1", tenant="acme").fence_id == "f-1"
     with refused("STORE_FULL", "REVOKED"):
         caller.commit(token, min(prepared))
     caller.settle(token, "op-2", receipt="msg-2")

@@ -11,6 +11,7 @@ from grant_service.core import verbs
 from grant_service.core.action import ActionState
 from grant_service.core.clock import CLOCK_TOLERANCE_MS
 from grant_service.core.errors import ErrorReason, Refusal, StoreFailed
+from grant_service.core.scope import Reversibility, Scope
 from grant_service.store.keys import Keys
 from grant_service.store.redis import RedisStore
 from tests.redis.support import Desk
@@ -194,6 +195,10 @@ async def test_a_full_store_gives_no_authority_and_still_takes_it_away(
     await desk.perform("done")
     lone = await Desk(store, run="r-2", grant="g-2").ready()
     new = Desk(store, run="r-3", grant="g-3")
+    careful = Desk(store, run="r-4", grant="g-4")
+    await careful.open()
+    await careful.issue(Scope("*", approval_from=Reversibility.READ_ONLY))
+    await careful.prepare("asked")
     with full(server):
         calls = (desk.commit("waiting"), desk.perform("new"), desk.prepare("new"), new.open(), desk.issue())
         for call in calls:
@@ -203,6 +208,10 @@ async def test_a_full_store_gives_no_authority_and_still_takes_it_away(
         assert isinstance(await desk.settle("done"), verbs.Settled)
         assert isinstance(await desk.abandon("unwanted"), verbs.Abandoned)
         assert isinstance(await lone.finish(), verbs.Finished)
+        assert isinstance(await careful.deny("asked"), verbs.Denied)
+        assert isinstance(await desk.revoke("agent=mailer"), verbs.Fenced)
+        assert isinstance(await desk.freeze("agent=mailer"), verbs.Fenced)
+        assert (await failure(desk.lift())).refusal.reason is ErrorReason.STORE_FULL
         assert (await desk.cancel()).known
         assert not (await new.cancel()).known
         standing = await store.standing()
@@ -210,6 +219,7 @@ async def test_a_full_store_gives_no_authority_and_still_takes_it_away(
         assert standing.last_seq > 0
         assert (await desk.kinds())[-3:] == ["SETTLED", "ABANDONED", "CANCELLED"]
     assert reason(await desk.commit("waiting")) is ErrorReason.REVOKED
+    assert reason(await careful.perform("later")) is ErrorReason.FENCED
     assert (await store.standing()).trouble == ""
 
 

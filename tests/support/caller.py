@@ -10,6 +10,7 @@ from countermand.v1 import action_service_pb2 as action_pb
 from countermand.v1 import action_service_pb2_grpc as action_grpc
 from countermand.v1 import control_service_pb2 as control_pb
 from countermand.v1 import control_service_pb2_grpc as control_grpc
+from countermand.v1 import errors_pb2
 from countermand.v1 import grant_service_pb2 as grant_pb
 from countermand.v1 import grant_service_pb2_grpc as grant_grpc
 from countermand.v1 import journal_service_pb2 as journal_pb
@@ -87,6 +88,13 @@ class Caller:
     def cancel(self, run: str, **more: Any) -> control_pb.CancelRunResponse:
         """Cancel a run, as its operator."""
         return self._control.CancelRun(say.cancel(run, **more), timeout=TIMEOUT)
+
+    def freeze(self, fence: str, **selector: str) -> control_pb.FreezeGrantsResponse:
+        """Freeze by selector, as an operator."""
+        named = journal_pb.Selector(**selector)
+        request = control_pb.FreezeGrantsRequest(request_id=fence, selector=named)
+        request.reason = errors_pb2.STOP_REASON_INCIDENT
+        return self._control.FreezeGrants(request, timeout=TIMEOUT)
 
     def report(self, run: str) -> journal_pb.Report:
         """Read a report."""
