@@ -85,7 +85,8 @@ async def test_a_cancel_goes_through_a_flood_of_ten_times_the_slots() -> None:
         # It was a flood: far more was refused for want of a slot than there are slots, and some was answered.
         assert flood.ends["OVERLOADED"] > CALLERS
         assert flood.ends["answered"] > 0
-        assert set(flood.ends) <= {"OVERLOADED", "answered", "TIMED_OUT"}
+        # The one permit is repeated for as long as it can be used, which may be shorter than the flood.
+        assert set(flood.ends) <= {"OVERLOADED", "answered", "TIMED_OUT", "ALREADY_PERMITTED"}
 
 
 async def cancelling(operator: Caller, run_id: str) -> float:
