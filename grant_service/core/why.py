@@ -41,6 +41,11 @@ class Snapshot:
         """Find a grant."""
         return self.grants.get(grant_id)
 
+    @property
+    def any_fence(self) -> bool:
+        """Whether any fence stands."""
+        return any(one.standing for one in self.fences)
+
     def fences_at(self, anchor: str) -> list[Fence]:
         """Find the standing fences under an anchor."""
         return [one for one in self.fences if one.standing and one.selector.anchor == anchor]

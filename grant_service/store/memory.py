@@ -53,6 +53,11 @@ class MemoryState:
         """Find a fence."""
         return self.fences.get(fence_id)
 
+    @property
+    def any_fence(self) -> bool:
+        """Whether any fence stands."""
+        return any(one.standing for one in self.fences.values())
+
     def fences_at(self, anchor: str) -> list[Fence]:
         """Find the standing fences under an anchor."""
         return [one for one in self.standing_fences() if one.selector.anchor == anchor]

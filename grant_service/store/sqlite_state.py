@@ -205,6 +205,11 @@ class SqliteState:
         """Find a fence."""
         return self._find(("fences", fence_id), records.fence_from)
 
+    @property
+    def any_fence(self) -> bool:
+        """Whether any fence stands."""
+        return any(self._by_anchor().values())
+
     def fences_at(self, anchor: str) -> list[Fence]:
         """Find the standing fences under an anchor."""
         return list(self._by_anchor().get(anchor, {}).values())

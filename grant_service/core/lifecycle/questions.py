@@ -43,6 +43,8 @@ class Authority:
 
     grants: tuple[Grant, ...]
     runs: tuple[Run, ...]
+    #: Whether there are any budgets: most of the time there are none to ask, change or tell of.
+    has_budgets: bool
 
     @property
     def grant(self) -> Grant:
@@ -106,10 +108,10 @@ def authority(state: View, call: Call, action: str, known: Action | None = None)
 
 def authority_of(state: View, ref: GrantRef) -> Authority:
     """Find the records a token names, those that are gone left out."""
-    return Authority(
-        tuple(grant for link in ref.links if (grant := state.grant(link))),
-        tuple(run for link in ref.path if (run := state.run(link))),
-    )
+    grants = tuple(grant for link in ref.links if (grant := state.grant(link)))
+    runs = tuple(run for link in ref.path if (run := state.run(link)))
+    budgets = any(run.budgets for run in runs) or any(grant.budgets for grant in grants)
+    return Authority(grants, runs, budgets)
 
 
 def ended(state: View, path: tuple[str, ...], run_id: str) -> Refusal | None:
@@ -156,6 +158,8 @@ def chain_broken(state: View, ref: GrantRef) -> Refusal | None:
 
 def fenced(state: View, by: Authority, action: str) -> Refusal | None:
     """Refuse if a fence stands over this authority, the oldest one named."""
+    if not state.any_fence:
+        return None
     marks = (*by.run.marks, *(grant_mark(one.grant_id) for one in by.grants))
     over = _found(state, marks, action_anchors(action))
     names, root_seq = frozenset(marks), by.grant.root_seq
@@ -165,6 +169,8 @@ def fenced(state: View, by: Authority, action: str) -> Refusal | None:
 
 def frozen(state: View, marks: tuple[str, ...], scopes: Iterable[Scope]) -> Refusal | None:
     """Refuse to give out what is frozen: everything, or a scope all of whose actions are."""
+    if not state.any_fence:
+        return None
     patterns = [scope.action for scope in scopes]
     over = _found(state, marks, (anchor for one in patterns for anchor in action_anchors(one)))
     names = frozenset(marks)
@@ -225,6 +231,8 @@ def own_action(state: State, call: Call) -> Action | Refusal:
 
 def left(state: View, by: Authority) -> dict[str, int]:
     """Tell what is left in each budget that applies, as the records are now."""
+    if not by.has_budgets:
+        return {}
     return remaining((budget for owner in fresh(state, by) for budget in owner.budgets), state.now)
 
 

@@ -142,6 +142,8 @@ def take(state: State, by: Authority, wanted: Charges) -> None:
 
 def _each(state: State, by: Authority, wanted: Charges, change: Callable[[Budget, int], Budget]) -> None:
     """Change every budget that something is asked of."""
+    if not by.has_budgets:
+        return
     for owner in fresh(state, by):
         changed = tuple(
             change(one, wanted[one.name]) if wanted.get(one.name) else one for one in owner.budgets
