@@ -82,8 +82,7 @@ class JournalServicer:
         ]
         if not any(asked[:2]):
             raise invalid("run_id", "must be given, or a grant_id")
-        found = await why(self._store, *asked)
-        return encode.explanation(found.refusal, found.fence, found.now)
+        return encode.explanation(await why(self._store, *asked))
 
     async def ListFences(self, request: pb.ListFencesRequest) -> pb.ListFencesResponse:
         """List fences, the youngest first."""
