@@ -20,6 +20,7 @@ from grant_service.rpc.grant import GrantServicer
 from grant_service.rpc.guard import Guard, Slots
 from grant_service.rpc.health import Health
 from grant_service.rpc.journal import JournalServicer
+from grant_service.rpc.line import Line
 from grant_service.rpc.roles import Role
 from grant_service.rpc.server import build_server
 from grant_service.settings import Settings
@@ -33,6 +34,8 @@ from grant_service.tokens.verify import Verifier
 
 _log = structlog.get_logger()
 _OPERATORS = (Role.OPERATOR, Role.AUDITOR)
+#: On each listener.
+_REPORTS_AT_ONCE, _COUNTS_AT_ONCE = 2, 8
 
 
 async def open_store(settings: Settings, clock: Clock = system_clock) -> Store:
@@ -109,12 +112,19 @@ class Sidecar:
     ) -> _Listening:
         settings, store = self.settings, self.store
         operators = role in _OPERATORS
-        slots = Slots(settings.max_operator_calls if operators else settings.max_calls)
+        most = settings.max_operator_calls if operators else settings.max_calls
+        longest = settings.operator_timeout
+        slots = Slots(most)
+        # Half of the slots at the most are for what decides nothing; long reports take memory, too.
+        reports, counts = (
+            Line(longest, _REPORTS_AT_ONCE, most // 4),
+            Line(longest, _COUNTS_AT_ONCE, most // 4),
+        )
         servicers: dict[str, object] = {
             "GrantService": GrantServicer(store, decode, partial(_mint, keyring)),
             "ActionService": ActionServicer(store, decode),
-            "ControlService": ControlServicer(store, decode, settings.operator_timeout),
-            "JournalService": JournalServicer(store, settings.operator_timeout),
+            "ControlService": ControlServicer(store, decode, counts, longest),
+            "JournalService": JournalServicer(store, reports, counts),
         }
         guard = Guard(role, slots, settings.decision_timeout, settings.operator_timeout)
         server = build_server(guard, servicers, self._health.servicer)

@@ -11,6 +11,10 @@ from grant_service.core.budget import Budget
 #: How many runs a path from the root to a run may have, the run included. A commit checks each of them.
 MAX_DEPTH = 8
 
+#: How long after its end a run is still looked at, in milliseconds: what it was permitted may land so long.
+#: No permit lasts longer than its grant, and no grant longer than this.
+RECENT_MS = 15 * 60 * 1000
+
 
 class RunState(StrEnum):
     """Where a run is in its life."""
@@ -85,6 +89,10 @@ class Run:
     def was_opened(self) -> bool:
         """False for a tombstone: cancelled before anybody opened it."""
         return self.open_seq > 0
+
+    def is_recent(self, now: int) -> bool:
+        """Say whether it may still act, or may have been permitted something that still lands."""
+        return not self.end_time or now - self.end_time < RECENT_MS
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,8 +74,11 @@ class Store(Protocol):
         """Read a run's entries with a higher number than `after_seq`, in order."""
         ...
 
-    async def active_run_ids(self, before_seq: int, limit: int) -> list[tuple[int, str]]:
-        """Read `(open_seq, run_id)` of runs nobody ended, the youngest first, older than `before_seq`."""
+    async def recent_run_ids(self, before_seq: int, limit: int, now: int) -> list[tuple[int, str]]:
+        """Read the same of runs that nobody ended, or not longer ago than RECENT_MS.
+
+        `now` is the store's own time: what ended longer before it may be forgotten.
+        """
         ...
 
     async def grants(self, ids: Sequence[str]) -> list[Grant | None]:

@@ -1,5 +1,7 @@
 """A sweep: what a fence stands over, or would, counted run by run.
 
+What a run that has ended was permitted may still land, so that is counted, too.
+
 It only counts. Who is refused is decided in each commit, so a sweep that comes late, or breaks off, lets
 nobody through; its counts are then lower bounds, and say so.
 """
@@ -13,7 +15,7 @@ from dataclasses import dataclass, field
 from grant_service.core.errors import StoreFailed
 from grant_service.core.fence import Selector, grant_mark
 from grant_service.core.journal import Entry, Kind
-from grant_service.core.run import End, Run, end_of
+from grant_service.core.run import RECENT_MS, End, Run, end_of
 from grant_service.core.scope import action_matches, actions_meet
 from grant_service.core.store import Standing, Store
 
@@ -108,11 +110,11 @@ class Sweep:
         self.hit = Hit()
 
     async def look(self) -> None:
-        """Look at every active run. May be broken off; what was counted stays."""
+        """Look at every run that may act, or land something. May be broken off; what was counted stays."""
         standing = await self._store.standing()
         self.hit.time, before = standing.now, 0
         while True:
-            rows = await self._store.active_run_ids(before, _RUNS)
+            rows = await self._store.recent_run_ids(before, _RUNS, standing.now)
             await self._look_at([run_id for _, run_id in rows], standing)
             if len(rows) < _RUNS:
                 break
@@ -124,12 +126,13 @@ class Sweep:
         runs = [run for run in found if set(self._run_marks) <= set(run.marks)]
         above = sorted({one for run in runs for one in run.ancestors})
         known = dict(zip(above, await self._store.runs(above) if above else [], strict=True))
-        active = [run for run in runs if not _end(run, known, standing)]
-        journals = await asyncio.gather(*(self._journal(run.run_id) for run in active))
+        ends = {run.run_id: _end(run, known, standing) for run in runs}
+        asked = [run for run in runs if _is_open(run, ends[run.run_id], standing.now)]
+        journals = await asyncio.gather(*(self._journal(run.run_id) for run in asked))
         stories = [_fold(entries) for entries in journals]
         dead = await self._dead(stories)
-        for run, story in zip(active, stories, strict=True):
-            self._count(run, story, dead, standing.now)
+        for run, story in zip(asked, stories, strict=True):
+            self._count(run, story, dead, standing.now, active=ends[run.run_id] is None)
 
     async def _dead(self, stories: Sequence["_Story"]) -> frozenset[str]:
         """Find the marks of grants that are gone or ended, as far as others hang below them."""
@@ -146,14 +149,15 @@ class Sweep:
             if len(page) < _PAGE:
                 return entries
 
-    def _count(self, run: Run, story: "_Story", dead: frozenset[str], now: int) -> None:
+    def _count(self, run: Run, story: "_Story", dead: frozenset[str], now: int, *, active: bool) -> None:
         given = story.given
         hit_grants = {
             name
             for name, one in given.items()
-            if now < one.expire_time and not one.marks & dead and self._names(one)
+            if active and now < one.expire_time and not one.marks & dead and self._names(one)
         }
-        # A permit outlives neither its use-by nor, by much, its grant; one of an ended grant still counts.
+        # A permit outlives neither its use-by nor, by much, its grant. It may outlive the end of both grant
+        # and run: then it still counts.
         hit_actions = [
             one
             for one in story.actions
@@ -189,6 +193,11 @@ async def count(store: Store, selector: Selector, root_seq: int, patience: float
 def _end(run: Run, above: Mapping[str, Run | None], standing: Standing) -> End | None:
     path = [*(above[one] for one in run.ancestors), run]
     return end_of(path, run.path, standing.epoch, standing.now)
+
+
+def _is_open(run: Run, end: End | None, now: int) -> bool:
+    """Say whether a run may act, or something it was permitted may still land."""
+    return end is None or (run.actions > 0 and now - (end.time or run.deadline) < RECENT_MS)
 
 
 def _fold(entries: Iterable[Entry]) -> _Story:

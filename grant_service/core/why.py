@@ -5,21 +5,26 @@ from dataclasses import dataclass, field
 
 from grant_service.core.action import Action
 from grant_service.core.errors import ErrorReason, Refusal, Refused
-from grant_service.core.fence import Fence
+from grant_service.core.fence import Fence, grant_mark
 from grant_service.core.grant import Grant, GrantRef
 from grant_service.core.lifecycle import questions
 from grant_service.core.lifecycle.actions import refusal_now
 from grant_service.core.run import Run
+from grant_service.core.scope import action_covers, actions_meet
 from grant_service.core.store import Store
 
 
 @dataclass(frozen=True, slots=True)
 class Why:
-    """The first rule that refuses, or None if nothing does; and the fence, if it is one."""
+    """The first rule that refuses, or None if nothing does; and the fence, if it is one.
+
+    Where nothing refuses it, there may be a remark on a fence over part of it, or over what came before.
+    """
 
     refusal: Refusal | None
     fence: Fence | None
     now: int
+    remark: str = ""
 
 
 @dataclass
@@ -67,7 +72,10 @@ async def why(store: Store, run_id: str, grant_id: str, op_id: str) -> Why:
     refusal = _refusal(state, run_id, grant, action)
     named = refusal.details.get("fence") if refusal else None
     fence = next((one for one in state.fences if one.fence_id == named), None)
-    return Why(refusal, fence, standing.now)
+    if refusal or action:
+        return Why(refusal, fence, standing.now)
+    noted = _over_part(state, grant) if grant else _over_some(state, state.runs[run_id])
+    return Why(None, noted[0], standing.now, noted[1]) if noted else Why(None, None, standing.now)
 
 
 async def _read_grants(store: Store, state: Snapshot, grant_id: str, run_id: str) -> Grant | None:
@@ -93,7 +101,7 @@ async def _read_runs(store: Store, state: Snapshot, run_id: str) -> None:
 def _refusal(state: Snapshot, run_id: str, grant: Grant | None, action: Action | None) -> Refusal | None:
     run = state.runs[run_id]
     if grant is None:
-        return questions.ended(state, run.path, run_id) or _fence_over(state, run)
+        return questions.ended(state, run.path, run_id) or _frozen(state, run)
     ref = GrantRef(grant.grant_id, grant.run_id, grant.ancestors, grant.audience, run.subject, grant.chain)
     call = questions.Call("why", ref, "", action.intent.op_id if action else "")
     by = questions.authority(state, call, action.intent.action if action else "", action)
@@ -105,24 +113,75 @@ def _refusal(state: Snapshot, run_id: str, grant: Grant | None, action: Action |
             refusal = refusal_now(state, by, action)
         if refusal is None and not action and state.now >= grant.expire_time:
             refusal = Refusal(ErrorReason.GRANT_EXPIRED)
+        if refusal is None and not action:
+            refusal = _over_all(state, grant)
         if refusal is None:
             return None
         by = refusal
     return questions.told(call, by, action.intent if action else None)
 
 
-def _fence_over(state: Snapshot, run: Run) -> Refusal | None:
-    """Tell of the first fence over a run that blocks it, or killed some of its grants.
-
-    One that blocks all it could do comes before one that blocks some actions. One over a single grant is told
-    of to whoever asks for that grant.
-    """
-    over = [
+def _over_actions(state: Snapshot, grant: Grant) -> list[Fence]:
+    """Find the fences over some actions that refuse a grant those actions, the oldest first."""
+    links = (*grant.chain, grant.grant_id)
+    marks = {*state.runs[grant.run_id].marks, *map(grant_mark, links)}
+    return [
         one
         for one in state.fences
-        if set(one.selector.marks) <= set(run.marks)
-        and (one.blocks(state.now) or (run.open_seq < one.seq and not one.is_over(state.now)))
+        if one.standing
+        and one.selector.action
+        and marks.issuperset(one.selector.marks)
+        and one.refuses(grant.root_seq, state.now)
     ]
-    over.sort(key=lambda one: (not one.blocks(state.now), bool(one.selector.action), one.seq))
-    refusal = questions.fence_refusal(state, over[:1])
+
+
+def _over_all(state: Snapshot, grant: Grant) -> Refusal | None:
+    """Refuse if whatever the grant allows is under a fence over such actions."""
+    over = _over_actions(state, grant)
+    covering = [
+        [one for one in over if action_covers(one.selector.action, scope.action)] for scope in grant.scopes
+    ]
+    return (
+        questions.fence_refusal(state, [one for some in covering for one in some]) if all(covering) else None
+    )
+
+
+def _over_part(state: Snapshot, grant: Grant) -> tuple[Fence, str] | None:
+    """Remark on the oldest fence over part of what a grant allows."""
+    for one in _over_actions(state, grant):
+        if any(actions_meet(one.selector.action, scope.action) for scope in grant.scopes):
+            return one, _part(one)
+    return None
+
+
+def _part(fence: Fence) -> str:
+    return f"nothing refuses it, but fence {fence.fence_id} ({fence.selector.text}) stands over part of it"
+
+
+def _over(state: Snapshot, run: Run) -> list[Fence]:
+    """Find the fences over a run. One over a single grant is told of to whoever asks for that grant."""
+    return [one for one in state.fences if set(one.selector.marks) <= set(run.marks)]
+
+
+def _frozen(state: Snapshot, run: Run) -> Refusal | None:
+    """Refuse if a freeze blocks whatever the run could be issued."""
+    over = [one for one in _over(state, run) if one.blocks(state.now) and not one.selector.action]
+    refusal = questions.fence_refusal(state, over)
     return Refusal(refusal.reason, {"run": run.run_id} | dict(refusal.details)) if refusal else None
+
+
+def _over_some(state: Snapshot, run: Run) -> tuple[Fence, str] | None:
+    """Remark on a fence that blocks some of a run's actions, or else on what killed earlier grants of it.
+
+    Of several that killed, the latest tells from when on grants are good; one over all comes before others.
+    """
+    over = _over(state, run)
+    for one in over:
+        if one.blocks(state.now):
+            return one, _part(one)
+    killed = [one for one in over if run.open_seq < one.seq and not one.is_over(state.now)]
+    if not killed:
+        return None
+    last = max(killed, key=lambda one: (not one.selector.action, one.seq))
+    dead = "what was issued" if not last.selector.action else f"for {last.selector.action} what was issued"
+    return last, f"new grants can be issued; {dead} before entry {last.seq} is dead"

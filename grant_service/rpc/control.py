@@ -10,11 +10,12 @@ from countermand.v1 import control_service_pb2 as pb
 from grant_service.core.compile import compile_report
 from grant_service.core.errors import ErrorReason, Refused, granted
 from grant_service.core.store import Store
-from grant_service.core.sweep import Hit, count
+from grant_service.core.sweep import Hit
 from grant_service.core.verbs import Cancelled, Fenced
 from grant_service.rpc import encode
 from grant_service.rpc.decode import Decoder
 from grant_service.rpc.journal import report_message
+from grant_service.rpc.line import Line, patience
 
 _log = structlog.get_logger()
 
@@ -22,21 +23,21 @@ _log = structlog.get_logger()
 class ControlServicer:
     """Stops runs, sets and lifts fences, agrees to actions and refuses them."""
 
-    def __init__(self, store: Store, decode: Decoder, timeout: float) -> None:
-        self._store, self._decode = store, decode
-        # Less than the whole call has: the answer that the run is stopped must still get out.
-        self._patience = 0.8 * timeout
+    def __init__(self, store: Store, decode: Decoder, counts: Line, timeout: float) -> None:
+        self._store, self._decode, self._counts, self._timeout = store, decode, counts, timeout
 
     async def CancelRun(self, request: pb.CancelRunRequest) -> pb.CancelRunResponse:
         """Stop first, then compile the report: nothing accepted before the cut can be missing from it."""
         cancelled = await self._store.cancel(self._decode.cancel(request))
+        # The answer that the run is stopped must still get out.
+        seconds = patience(self._timeout)
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(seconds):
                 report = await report_message(granted(await compile_report(self._store, cancelled.run_id)))
         except Refused as unread:
             raise _stopped_but(unread, cancelled) from unread
         except TimeoutError as late:
-            cause = f"it took longer than {self._patience:g} s"
+            cause = f"it took longer than {seconds:.2g} s"
             raise _stopped_but(Refused(ErrorReason.STORE_UNAVAILABLE, cause=cause), cancelled) from late
         except Exception as defect:
             raise _stopped_but(Refused(ErrorReason.INTERNAL), cancelled) from defect
@@ -46,7 +47,7 @@ class ControlServicer:
         """Fence first, then count what it stands over: a grant issued meanwhile cannot slip through."""
         command = self._decode.revoke(request)
         if request.validate_only:
-            hit = await count(self._store, command.selector, 0, self._patience)
+            hit = await self._counts.count(self._store, command.selector)
             return pb.RevokeGrantsResponse(run_count=hit.run_count, hit=encode.hit(hit))
         fenced = granted(await self._store.revoke(command))
         return pb.RevokeGrantsResponse(**await self._told(fenced))
@@ -55,7 +56,7 @@ class ControlServicer:
         """The same, with a fence that also blocks what comes later."""
         command = self._decode.freeze(request)
         if request.validate_only:
-            hit = await count(self._store, command.selector, 0, self._patience)
+            hit = await self._counts.count(self._store, command.selector)
             return pb.FreezeGrantsResponse(run_count=hit.run_count, hit=encode.hit(hit))
         fenced = granted(await self._store.freeze(command))
         return pb.FreezeGrantsResponse(**await self._told(fenced))
@@ -64,7 +65,7 @@ class ControlServicer:
         """Count what a fence stands over. However little of that can be read: it stands."""
         fence = fenced.fence
         try:
-            hit = await count(self._store, fence.selector, fence.seq, self._patience)
+            hit = await self._counts.count(self._store, fence.selector, fence.seq)
         except Exception as defect:
             _log.error("failed", fence=fence.fence_id, cause="its count", exc_info=defect)
             hit = Hit()

@@ -11,7 +11,7 @@ from grant_service.core import report as core
 from grant_service.core import verbs
 from grant_service.core.action import Action, ActionState, Approval
 from grant_service.core.budget import Budget
-from grant_service.core.errors import Refusal, explain
+from grant_service.core.errors import explain
 from grant_service.core.fence import Fence, FenceKind, Selector
 from grant_service.core.grant import Grant
 from grant_service.core.journal import Entry
@@ -19,6 +19,7 @@ from grant_service.core.run import End, Run, RunState
 from grant_service.core.scope import Reversibility
 from grant_service.core.store import Durability
 from grant_service.core.sweep import Hit
+from grant_service.core.why import Why
 
 _NEVER = action_pb.REVERSIBILITY_UNSPECIFIED
 
@@ -186,10 +187,12 @@ def _selector(told: Selector) -> journal_pb.Selector:
     return message
 
 
-def explanation(refusal: Refusal | None, over: Fence | None, now: int) -> journal_pb.ExplainRefusalResponse:
-    """Write which rule refuses, and since when."""
+def explanation(told: Why) -> journal_pb.ExplainRefusalResponse:
+    """Write which rule refuses, and since when; or what is to be said where none does."""
+    refusal, over, now = told.refusal, told.fence, told.now
     if refusal is None:
-        return journal_pb.ExplainRefusalResponse(text="nothing refuses it")
+        noted = fence(over, now) if over else None
+        return journal_pb.ExplainRefusalResponse(text=told.remark or "nothing refuses it", fence=noted)
     return journal_pb.ExplainRefusalResponse(
         reason=errors_pb2.ErrorReason.Value(f"ERROR_REASON_{refusal.reason}"),
         since_time=moment(int(refusal.details.get("ended_time", 0))),

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError, Message
 
 from grant_service.core.errors import ErrorReason, Refusal, Refused
 from grant_service.rpc.errors import ALARMS, status
+from grant_service.rpc.line import caller_waits
 from grant_service.rpc.roles import ALLOWED, Role
 
 Method = Callable[[Any], Awaitable[Any]]
@@ -94,6 +95,7 @@ class Guard:
             try:
                 remaining: float | None = context.time_remaining()
                 timeout = longest if remaining is None else min(longest, remaining)
+                caller_waits(timeout)
                 answer = await self._decide(method(_parsed(request_type, request)), timeout)
                 return answer.SerializeToString()
             except Refused as refused:

@@ -11,10 +11,10 @@ from grant_service.core.listing import Filter, find_run, list_runs, pending_appr
 from grant_service.core.report import Report
 from grant_service.core.run import RunState
 from grant_service.core.store import Store
-from grant_service.core.sweep import count
 from grant_service.core.why import why
 from grant_service.rpc import encode, limits
 from grant_service.rpc.limits import invalid
+from grant_service.rpc.line import Line
 from grant_service.tokens.claims import MAX_LIFE_MS
 
 #: The largest answer that is sent; clients take as much.
@@ -25,24 +25,19 @@ MAX_REPORT_BYTES = MAX_ANSWER_BYTES - 1024
 
 _MAX_PAGE = 1000
 _LONG = 1000
-_REPORTS_AT_ONCE = 2
 _DEFAULT_PAGE = 100
 
 
 class JournalServicer:
     """Reads reports, runs, entries, fences and what waits for a person."""
 
-    def __init__(self, store: Store, timeout: float) -> None:
-        self._store = store
-        # Less than the whole call has: what was counted by then must still get out.
-        self._patience = 0.8 * timeout
-        # Long reports take memory and time; a cancel does not wait in this line.
-        self._reports = asyncio.Semaphore(_REPORTS_AT_ONCE)
+    def __init__(self, store: Store, reports: Line, counts: Line) -> None:
+        self._store, self._reports, self._counts = store, reports, counts
 
     async def GetReport(self, request: pb.GetReportRequest) -> pb.GetReportResponse:
         """Tell what became of every action of a run."""
         run_id = limits.identifier("run_id", request.run_id)
-        async with self._reports:
+        async with self._reports.place() as seconds, asyncio.timeout(seconds):
             report = granted(await compile_report(self._store, run_id))
             return pb.GetReportResponse(report=await report_message(report))
 
@@ -87,8 +82,7 @@ class JournalServicer:
         ]
         if not any(asked[:2]):
             raise invalid("run_id", "must be given, or a grant_id")
-        found = await why(self._store, *asked)
-        return encode.explanation(found.refusal, found.fence, found.now)
+        return encode.explanation(await why(self._store, *asked))
 
     async def ListFences(self, request: pb.ListFencesRequest) -> pb.ListFencesResponse:
         """List fences, the youngest first."""
@@ -105,9 +99,9 @@ class JournalServicer:
         if not found:
             raise Refused(ErrorReason.FENCE_UNKNOWN, fence=fence_id)
         (fence,) = found
-        async with self._reports:  # a count reads as much as a report
-            hit = await count(self._store, fence.selector, fence.seq, self._patience)
-        return pb.GetFenceResponse(fence=encode.fence(fence, hit.time), hit=encode.hit(hit))
+        now = (await self._store.standing()).now
+        hit = await self._counts.count(self._store, fence.selector, fence.seq)
+        return pb.GetFenceResponse(fence=encode.fence(fence, max(now, hit.time)), hit=encode.hit(hit))
 
     async def ListApprovals(self, _: pb.ListApprovalsRequest) -> pb.ListApprovalsResponse:
         """List the actions that wait for a person, the oldest first."""

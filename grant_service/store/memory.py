@@ -10,7 +10,7 @@ from grant_service.core.clock import Clock, system_clock
 from grant_service.core.fence import Fence
 from grant_service.core.grant import Grant
 from grant_service.core.journal import Entry, Kind
-from grant_service.core.run import Run, RunState
+from grant_service.core.run import Run
 from grant_service.core.store import Durability, Record, Standing, State
 from grant_service.store.by_rules import ByRules
 
@@ -122,11 +122,10 @@ class MemoryStore(ByRules):
         entries = self.state.entries.get(run_id, ())
         return [entry for entry in entries if entry.seq > after_seq][:limit]
 
-    async def active_run_ids(self, before_seq: int, limit: int) -> list[tuple[int, str]]:
-        """Read runs that nobody ended, the youngest first."""
-        active = {one.run_id for one in self.state.runs.values() if one.state is RunState.ACTIVE}
+    async def recent_run_ids(self, before_seq: int, limit: int, now: int) -> list[tuple[int, str]]:
+        """Read runs that nobody ended, or not long ago, the youngest first."""
         rows = await self.run_ids(before_seq, len(self.state.runs))
-        return [row for row in rows if row[1] in active][:limit]
+        return [row for row in rows if self.state.runs[row[1]].is_recent(now)][:limit]
 
     async def grants(self, ids: Sequence[str]) -> list[Grant | None]:
         """Read grants by id."""

@@ -170,7 +170,7 @@ class RedisStore(RedisReads):
         """Take from a budget."""
         keys, ref, op_id = self._keys, command.grant, command.op_id
         args = (command.budget, command.amount, "1" if command.incurred else "", command.max_spendings)
-        more = (keys.active, *keys.journals(ref.ancestors))
+        more = keys.journals(ref.ancestors)
         asking = _Asking(op_id, keys.spending(ref.run_id, op_id), more, args)
         return await self._act("spend", command, asking, partial(answers.spent, op_id))
 
@@ -191,7 +191,7 @@ class RedisStore(RedisReads):
 
     def _ending(self, run_id: str) -> list[str]:
         keys = self._keys
-        return [keys.meta, keys.active, keys.run(run_id), keys.journal(run_id)]
+        return [keys.meta, keys.run(run_id), keys.journal(run_id)]
 
     async def revoke(self, command: verbs.Revoke) -> verbs.Fenced | Refusal:
         """Kill what was issued before."""
@@ -267,7 +267,7 @@ class RedisStore(RedisReads):
     def _intent(self, command: verbs.Prepare | verbs.Perform, own_ms: int) -> "_Asking":
         """Ask to put an action on record."""
         keys, ref, intent = self._keys, command.grant, command.intent
-        more = (keys.active, *keys.journals(ref.ancestors), keys.awaiting)
+        more = (*keys.journals(ref.ancestors), keys.awaiting)
         args: Sequence[Word] = (
             intent.digest,
             intent.action,

@@ -1,18 +1,21 @@
 """Reading from Redis: records, the lists of them, journals. Nothing here decides anything."""
 
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence
 
 from grant_service.core.action import Action, ActionState
 from grant_service.core.fence import Fence
 from grant_service.core.grant import Grant
 from grant_service.core.journal import Entry
-from grant_service.core.run import Run, RunState
+from grant_service.core.run import RECENT_MS, Run
 from grant_service.store import answers
 from grant_service.store.asking import Asker, Word
 from grant_service.store.keys import Keys
 
 #: How many runs of the list are looked at beside those asked for.
 _SAMPLE = 50
+
+#: Says of a record's state, and when it ended, whether it stays on a list.
+Stays = Callable[[str, str | None], bool]
 
 
 class RedisReads:
@@ -47,24 +50,29 @@ class RedisReads:
 
     async def run_ids(self, before_seq: int, limit: int) -> list[tuple[int, str]]:
         """Read opened runs, the youngest first; take those whose records are gone off the list."""
-        return await self._page(self._keys.runs, before_seq, limit, frozenset(RunState))
+        return await self._page(self._keys.runs, before_seq, limit, lambda *_: True)
 
-    async def active_run_ids(self, before_seq: int, limit: int) -> list[tuple[int, str]]:
-        """Read runs that nobody ended, the youngest first; take the others off the list."""
-        return await self._page(self._keys.active, before_seq, limit, frozenset({RunState.ACTIVE}))
+    async def recent_run_ids(self, before_seq: int, limit: int, now: int) -> list[tuple[int, str]]:
+        """Read runs that nobody ended, or not long ago, the youngest first; take the others off the list."""
 
-    async def _page(self, key: str, before_seq: int, limit: int, states: Set[str]) -> list[tuple[int, str]]:
+        def recent(_: str, end_time: str | None) -> bool:
+            ended = int(end_time or 0)
+            return not ended or now - ended < RECENT_MS
+
+        return await self._page(self._keys.active, before_seq, limit, recent)
+
+    async def _page(self, key: str, before_seq: int, limit: int, stays: Stays) -> list[tuple[int, str]]:
         found: list[tuple[int, str]] = []
         highest = f"({before_seq}" if before_seq else "+inf"
         while (missing := limit - len(found)) > 0:
             words = (highest, "-inf", "WITHSCORES", "LIMIT", 0, missing)
             rows = await self._listed("ZREVRANGEBYSCORE", key, *words)
-            found += await self._opened(key, rows, states)
+            found += await self._opened(key, rows, stays)
             if len(rows) < missing:
                 break
             highest = f"({rows[-1][0]}"
         # Nobody pages to the end of a long list: a few taken at random keep it from growing for ever.
-        await self._opened(key, await self._listed("ZRANDMEMBER", key, _SAMPLE, "WITHSCORES"), states)
+        await self._opened(key, await self._listed("ZRANDMEMBER", key, _SAMPLE, "WITHSCORES"), stays)
         return found
 
     async def awaiting(self) -> list[tuple[str, str]]:
@@ -72,19 +80,20 @@ class RedisReads:
         key, keys = self._keys.awaiting, self._keys
         rows = await self._listed("ZRANGEBYSCORE", key, "-inf", "+inf", "WITHSCORES")
         records = [keys.action(*_action(name)) for _, name in rows]
-        waiting = frozenset({ActionState.AWAITING_APPROVAL})
-        return [_action(name) for _, name in await self._kept(key, rows, records, "prepare_seq", waiting)]
+
+        def waits(state: str, _: str | None) -> bool:
+            return state == ActionState.AWAITING_APPROVAL
+
+        return [_action(name) for _, name in await self._kept(key, rows, records, "prepare_seq", waits)]
 
     async def _listed(self, command: str, key: str, *words: Word) -> list[tuple[int, str]]:
         (flat,) = await self._control.read((command, key, *words))
         with self._control.distrusting():
             return [(int(seq), name) for name, seq in answers.fields(flat).items()]
 
-    async def _opened(
-        self, key: str, rows: Sequence[tuple[int, str]], states: Set[str]
-    ) -> list[tuple[int, str]]:
+    async def _opened(self, key: str, rows: Sequence[tuple[int, str]], stays: Stays) -> list[tuple[int, str]]:
         records = self._keys.path([run_id for _, run_id in rows])
-        return await self._kept(key, rows, records, "open_seq", states)
+        return await self._kept(key, rows, records, "open_seq", stays)
 
     async def _kept(
         self,
@@ -92,17 +101,17 @@ class RedisReads:
         rows: Sequence[tuple[int, str]],
         records: Sequence[str],
         field: str,
-        states: Set[str],
+        stays: Stays,
     ) -> list[tuple[int, str]]:
-        """Keep the rows whose records say the same and stand so, and take the others off the list."""
-        stored = await self._control.read(*(("HMGET", record, field, "state") for record in records))
+        """Keep the rows whose records say the same and that stay, and take the others off the list."""
+        asked = (field, "state", "end_time")
+        stored = await self._control.read(*(("HMGET", record, *asked) for record in records))
         with self._control.distrusting():
-            known = [(seq, state) for seq, state in stored]
-        gone = {
-            seq
-            for (seq, _), (known_seq, state) in zip(rows, known, strict=True)
-            if known_seq != str(seq) or state not in states
-        }
+            gone = {
+                seq
+                for (seq, _), (known_seq, state, end_time) in zip(rows, stored, strict=True)
+                if known_seq != str(seq) or not stays(state, end_time)
+            }
         # By number, not by name: the name may have been given again in the meantime, under a new number.
         await self._control.read(*(("ZREMRANGEBYSCORE", key, seq, seq) for seq in gone))
         return [row for row in rows if row[0] not in gone]

@@ -168,10 +168,10 @@ class SqliteStore(ByRules):
         """Read opened runs, the youngest first."""
         return await self._reading(lambda read: sqlite_state.read_run_ids(read, before_seq, limit))
 
-    async def active_run_ids(self, before_seq: int, limit: int) -> list[tuple[int, str]]:
-        """Read runs that nobody ended, the youngest first."""
+    async def recent_run_ids(self, before_seq: int, limit: int, now: int) -> list[tuple[int, str]]:
+        """Read runs that nobody ended, or not long ago, the youngest first."""
         return await self._reading(
-            lambda read: sqlite_state.read_run_ids(read, before_seq, limit, active=True)
+            lambda read: sqlite_state.read_recent_run_ids(read, before_seq, limit, now)
         )
 
     async def grants(self, ids: Sequence[str]) -> list[Grant | None]:

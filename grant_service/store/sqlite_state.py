@@ -14,7 +14,7 @@ from grant_service.core.errors import ErrorReason, Refusal, StoreFailed
 from grant_service.core.fence import Fence
 from grant_service.core.grant import Grant
 from grant_service.core.journal import Entry, Kind
-from grant_service.core.run import Run, RunState
+from grant_service.core.run import RECENT_MS, Run
 from grant_service.core.store import Record
 from grant_service.store import records
 from grant_service.store.watermark import Watermark
@@ -24,9 +24,10 @@ _SCHEMA = """
 CREATE TABLE meta (
   one INTEGER PRIMARY KEY CHECK (one = 1), epoch TEXT, inode INTEGER, seq INTEGER, now INTEGER
 );
-CREATE TABLE runs (run_id TEXT PRIMARY KEY, open_seq INTEGER, active INTEGER, fields TEXT) WITHOUT ROWID;
+CREATE TABLE runs (run_id TEXT PRIMARY KEY, open_seq INTEGER, end_time INTEGER, fields TEXT) WITHOUT ROWID;
 CREATE INDEX runs_by_age ON runs (open_seq);
-CREATE INDEX active_runs ON runs (open_seq) WHERE active;
+CREATE INDEX active_runs ON runs (open_seq) WHERE end_time = 0;
+CREATE INDEX ended_runs ON runs (end_time) WHERE end_time > 0;
 CREATE TABLE grants (grant_id TEXT PRIMARY KEY, fields TEXT) WITHOUT ROWID;
 CREATE TABLE actions (
   run_id TEXT, op_id TEXT, awaits_since INTEGER, fields TEXT, PRIMARY KEY (run_id, op_id)
@@ -246,8 +247,8 @@ class SqliteState:
         """Write a record whole."""
         match record:
             case Run():
-                state = (record.open_seq, record.state is RunState.ACTIVE)
-                row = (record.run_id, *state, json.dumps(records.run_fields(record)))
+                fields = json.dumps(records.run_fields(record))
+                row = (record.run_id, record.open_seq, record.end_time, fields)
                 self._db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?)", row)
                 self._know(("runs", record.run_id), record)
             case Grant():
@@ -325,13 +326,24 @@ def _read_all(
     return [read(json.loads(row[0])) if row else None for row in rows]
 
 
-def read_run_ids(
-    db: sqlite3.Connection, before_seq: int, limit: int, *, active: bool = False
+_RUN_IDS = "SELECT open_seq, run_id FROM runs WHERE open_seq > 0 AND (:before = 0 OR open_seq < :before)"
+_YOUNGEST = "ORDER BY open_seq DESC LIMIT :limit"
+#: By an index each: there may be very many runs that ended long ago.
+_ACTIVE = f"SELECT * FROM ({_RUN_IDS} AND end_time = 0 {_YOUNGEST})"  # noqa: S608 - our own words
+_ENDED = f"SELECT * FROM ({_RUN_IDS} AND end_time > 0 AND end_time > :since {_YOUNGEST})"  # noqa: S608
+
+
+def read_run_ids(db: sqlite3.Connection, before_seq: int, limit: int) -> list[tuple[int, str]]:
+    """Read opened runs, the youngest first."""
+    return list(db.execute(f"{_RUN_IDS} {_YOUNGEST}", {"before": before_seq, "limit": limit}))
+
+
+def read_recent_run_ids(
+    db: sqlite3.Connection, before_seq: int, limit: int, now: int
 ) -> list[tuple[int, str]]:
-    """Read opened runs, the youngest first; only those that nobody ended, if asked."""
-    where = "open_seq > 0 AND (? = 0 OR open_seq < ?)" + (" AND active" if active else "")
-    select = f"SELECT open_seq, run_id FROM runs WHERE {where} ORDER BY open_seq DESC LIMIT ?"  # noqa: S608
-    return list(db.execute(select, (before_seq, before_seq, limit)))
+    """Read those that nobody ended, or not long ago, the youngest first."""
+    told = {"before": before_seq, "limit": limit, "since": now - RECENT_MS}
+    return list(db.execute(f"{_ACTIVE} UNION ALL {_ENDED} {_YOUNGEST}", told))
 
 
 def read_awaiting(db: sqlite3.Connection) -> list[tuple[str, str]]:

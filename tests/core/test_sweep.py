@@ -10,9 +10,10 @@ from grant_service.core.action import ActionState
 from grant_service.core.budget import Budget
 from grant_service.core.errors import ErrorReason, StoreFailed
 from grant_service.core.fence import selector_of
+from grant_service.core.run import RECENT_MS
 from grant_service.core.scope import Reversibility, Scope
 from grant_service.core.sweep import Hit, count
-from tests.store.player import HOUR, SECOND, Player, done, intent, refused
+from tests.store.player import DAY, HOUR, SECOND, Player, done, intent, refused
 from tests.store.rigs import MemoryRig
 
 Numbers = tuple[int, int, int, int]
@@ -69,26 +70,76 @@ async def test_what_is_alive_is_counted_and_what_is_over_is_not(play: Player) ->
     assert numbers(await hit(play)) == (1, 2, 3, 1)
 
 
-@pytest.mark.parametrize("end", ["cancel", "finish", "deadline", "epoch", "above"])
-async def test_runs_that_ended_are_not_counted(play: Player, end: str) -> None:
-    """By themselves or from above: they are dead already."""
+@pytest.mark.parametrize("end", ["cancel", "finish", "epoch", "above", "budget"])
+async def test_of_runs_that_ended_only_what_may_still_land_is_counted(play: Player, end: str) -> None:
+    """However they ended: grants and what was prepared are dead, but a permit lasts until its use-by."""
     await play.open("top")
-    await play.open(parent="top", ttl_ms=HOUR)
+    await play.open(parent="top", budgets=(Budget("usd", 1),))
     grant = await play.issue()
-    await play.permit(grant, use_ms=HOUR)
-    assert numbers(await hit(play)) == (1, 1, 0, 1)
+    await play.permit(grant, "brief", use_ms=20 * SECOND)
+    await play.permit(grant, "flying", use_ms=60 * SECOND)
+    await play.permit(grant, "settled", use_ms=60 * SECOND)
+    done(await play.settle(grant, "settled"))
+    done(await play.prepare(grant, "prepared"))
+    assert numbers(await hit(play)) == (1, 1, 1, 2)
     match end:
         case "cancel":
             await play.cancel()
         case "finish":
             await play.finish()
-        case "deadline":
-            await play.rig.advance(HOUR)
         case "epoch":
             await play.rig.renew_epoch("epoch-2")
         case "above":
             await play.cancel("top")
+        case "budget":
+            refused(await play.spend(grant, 2), ErrorReason.BUDGET_EXHAUSTED)
+    assert numbers(await hit(play)) == (1, 0, 0, 2)
+    assert (await hit(play, "run=run", action="email.send")).rows.keys() == {("", "email.send")}
+    assert numbers(await hit(play, action="file.*")) == (0, 0, 0, 0)
+    await play.rig.advance(20 * SECOND)
+    assert numbers(await hit(play)) == (1, 0, 0, 1)
+    await play.rig.advance(40 * SECOND)
     assert numbers(await hit(play)) == (0, 0, 0, 0)
+
+
+async def test_a_deadline_leaves_nothing_to_land(play: Player) -> None:
+    """No permit lasts longer than it."""
+    await play.open(ttl_ms=HOUR)
+    await play.rig.advance(HOUR - SECOND)
+    await play.permit(await play.issue(), use_ms=60 * SECOND)
+    assert numbers(await hit(play)) == (1, 1, 0, 1)
+    await play.rig.advance(SECOND)
+    assert numbers(await hit(play)) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("end", ["cancel", "deadline", "above"])
+async def test_the_journals_of_runs_that_ended_long_ago_are_not_read(
+    play: Player, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    """Nothing of theirs can land any more; nor of one that ended just now and did nothing."""
+    await play.open("idle")
+    await play.cancel("idle")
+    await play.open("top")
+    await play.open(parent="top", ttl_ms=HOUR if end == "deadline" else DAY)
+    await play.rig.advance(HOUR - SECOND)
+    await play.permit(await play.issue())
+    await play.rig.advance(SECOND)
+    if end != "deadline":
+        await play.cancel("run" if end == "cancel" else "top")
+    read: list[str] = []
+    journal = play.store.journal
+
+    async def reading(run_id: str, *told: int) -> Any:
+        read.append(run_id)
+        return await journal(run_id, *told)
+
+    monkeypatch.setattr(play.store, "journal", reading)
+    await play.rig.advance(RECENT_MS - 1)
+    await hit(play, "run=run")
+    assert read == ["run"]
+    await play.rig.advance(1)
+    await hit(play, "run=run")
+    assert read == ["run"]
 
 
 async def test_grants_that_ended_are_not_counted_but_their_permits_are(play: Player) -> None:
@@ -212,7 +263,7 @@ async def test_the_samples_are_the_ten_with_most_in_flight(play: Player) -> None
     assert [one.in_flight for one in samples] == list(range(12, 2, -1))
 
 
-@pytest.mark.parametrize("read", ["standing", "active_run_ids", "runs", "journal"])
+@pytest.mark.parametrize("read", ["standing", "recent_run_ids", "runs", "journal"])
 @pytest.mark.parametrize("how", ["fails", "hangs"])
 async def test_a_count_that_broke_off_keeps_what_it_has_and_says_so(
     play: Player, monkeypatch: pytest.MonkeyPatch, read: str, how: str
@@ -222,7 +273,7 @@ async def test_a_count_that_broke_off_keeps_what_it_has_and_says_so(
         await play.open(f"run-{number}")
         await play.issue(f"run-{number}", grant=f"g-{number}")
     whole = numbers(await hit(play))
-    asked = {"standing": 0, "active_run_ids": 1, "runs": 1, "journal": 50}[read]
+    asked = {"standing": 0, "recent_run_ids": 1, "runs": 1, "journal": 50}[read]
     monkeypatch.setattr(play.store, read, _failing(getattr(play.store, read), asked, how))
     found = await count(play.store, selector_of(()), 0, 0.2)
     assert not found.complete

@@ -36,7 +36,7 @@ async def reason(play: Player, run: str = "", grant: str = "", op: str = "") -> 
     found = await why(play.store, run, grant, op)
     assert (await play.rig.dump()).differences(before) == []
     if found.refusal is None:
-        assert found.fence is None
+        assert (found.fence is None) == (not found.remark)
         return None
     assert "?" not in explain(found.refusal)
     assert (found.refusal.reason is ErrorReason.FENCED) == (found.fence is not None)
@@ -176,6 +176,41 @@ async def test_why_names_the_fence(play: Player) -> None:
     assert (await why(play.store, "run", "", "")).fence == (await play.store.fences())[1]
 
 
+async def test_a_grant_is_fenced_if_all_it_allows_is(play: Player) -> None:
+    """By fences over actions, together; one over part of it is a remark."""
+    await play.ready(scopes=(Scope("email.send"), Scope("file.*")))
+    done(await play.freeze("run=run", action="calendar.*", fence="beside"))
+    found = await why(play.store, "", "grant", "")
+    assert (found.refusal, found.fence, found.remark) == (None, None, "")
+    done(await play.freeze("run=run", action="email.*", fence="some"))
+    found = await why(play.store, "", "grant", "")
+    assert found.refusal is None
+    assert found.fence
+    assert found.fence.fence_id == "some"
+    text = "nothing refuses it, but fence some (run=run action=email.*) stands over part of it"
+    assert found.remark == text
+    assert (await why(play.store, "run", "", "")).refusal is None
+    done(await play.revoke("run=run", action="file.*", fence="rest"))
+    found = await why(play.store, "", "grant", "")
+    assert found.refusal
+    assert (found.refusal.reason, found.refusal.details["fence"]) == (ErrorReason.FENCED, "some")
+
+
+async def test_what_killed_earlier_grants_of_a_run_is_a_remark(play: Player) -> None:
+    """A run that can be issued a new grant is not refused; a freeze that was lifted killed, too."""
+    await play.ready()
+    assert (await why(play.store, "run", "", "")).remark == ""
+    done(await play.freeze("run=run"))
+    assert (await why(play.store, "run", "", "")).refusal
+    done(await play.lift())
+    found = await why(play.store, "run", "", "")
+    assert (found.refusal, found.fence) == (None, (await play.store.fences())[0])
+    seq = (await play.store.fences())[0].seq
+    assert found.remark == f"new grants can be issued; what was issued before entry {seq} is dead"
+    await play.issue(grant="new")
+    assert await reason(play, grant="new") is None
+
+
 async def test_a_fence_over_one_grant_is_no_answer_for_others(play: Player) -> None:
     """Neither for another run nor for another grant of the same one."""
     grant = await play.ready()
@@ -194,9 +229,9 @@ async def test_a_fence_that_is_over_refuses_nothing(play: Player) -> None:
     done(await play.revoke("run=run", kill_ms=HOUR))
     await play.issue()
     assert await reason(play, grant="grant") is None
-    assert await reason(play, "run") is ErrorReason.FENCED  # older grants of it are dead
+    assert (await why(play.store, "run", "", "")).remark  # older grants of it are dead
     await play.rig.advance(HOUR)
-    assert await reason(play, "run") is None
+    assert (await why(play.store, "run", "", "")).remark == ""
 
 
 RUNS, GRANTS, OPS = ("a", "b", "c"), ("g1", "g2", "g3", "g4"), ("o1", "o2", "o3")
@@ -338,11 +373,9 @@ class World:
         elif told.fence is None:
             assert isinstance(answer, Refusal)
             assert answer == told.refusal
-        elif told.fence.blocks(told.now) and not told.fence.selector.action:
+        else:
             assert isinstance(answer, Refusal)
             assert answer.reason is ErrorReason.FENCED
-        else:
-            assert not isinstance(answer, Refusal), answer  # it killed, or blocks some actions
         self._met("run", told)
 
     async def _why(self, run: str, grant: str, op: str) -> Why | Refused:

@@ -215,7 +215,7 @@ async def spending(store: Store) -> list[Any]:
     told += [await desk.spend("o-2", incurred=True), await desk.spend("o-3"), await desk.spend("o-3")]
     lone = Desk(store, run="r-32", grant="g-32")
     told += [await lone.open(), await lone.issue(budgets=few[:1]), await lone.spend(amount=3)]
-    told += [await lone.spend("o-2"), await store.active_run_ids(0, 100), await store.run_ids(0, 100)]
+    told += [await lone.spend("o-2"), await store.recent_run_ids(0, 100, 0), await store.run_ids(0, 100)]
     return told
 
 

@@ -11,7 +11,7 @@ VERBS = (
     *("open", "issue", "delegate", "prepare", "commit", "perform", "settle", "abandon", "cancel", "finish"),
     *("spend", "revoke", "freeze", "lift", "approve", "deny"),
 )
-READS = ("runs", "run_ids", "active_run_ids", "journal", "grants", "actions", "awaiting", "fences")
+READS = ("runs", "run_ids", "recent_run_ids", "journal", "grants", "actions", "awaiting", "fences")
 
 
 class UntouchedStore:

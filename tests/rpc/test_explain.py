@@ -75,6 +75,20 @@ async def test_it_says_what_the_call_was_told(sidecar: Served, stop: str, asked:
         assert found.fence == (await sidecar.auditor("GetFence", fence_id="f-1")).fence
 
 
+async def test_a_fence_that_refuses_only_part_is_a_remark(sidecar: Served) -> None:
+    """No reason, no details: a sentence, and the fence."""
+    await sidecar.grant("r-1", request_id="g-1")
+    await sidecar.fence("Revoke", "f-1", run_id="r-1", action="email.*")
+    found = await sidecar.auditor("ExplainRefusal", grant_id="g-1")
+    assert (found.reason, dict(found.details), found.fence.fence_id) == (0, {}, "f-1")
+    text = "nothing refuses it, but fence f-1 (run=r-1 action=email.*) stands over part of it"
+    assert found.text == text
+    fence = (await sidecar.fence("Revoke", "f-2", run_id="r-1")).fence
+    found = await sidecar.auditor("ExplainRefusal", run_id="r-1")
+    assert (found.reason, dict(found.details), found.fence) == (0, {}, fence)
+    assert found.text.startswith("new grants can be issued; what was issued before entry ")
+
+
 @pytest.mark.parametrize(
     ("asked", "reason"),
     [

@@ -235,7 +235,7 @@ async def test_an_id_that_is_not_given_is_made(sidecar: Served) -> None:
     assert {one.fence_id for one in (await sidecar.auditor("ListFences")).fences} == ids
 
 
-FAILURES = ("standing", "active_run_ids", "runs", "journal")
+FAILURES = ("standing", "recent_run_ids", "runs", "journal")
 
 
 @pytest.mark.parametrize("read", FAILURES)
@@ -390,9 +390,39 @@ async def test_one_fence_is_told_with_what_it_stands_over_now(sidecar: Served) -
     await sidecar.tool("SettleAction", grant_token=tokens["r-1"], op_id="o-flying", outcome=1)
     await sidecar.cancel("r-2")
     found = await sidecar.auditor("GetFence", fence_id="f-1")
-    assert (found.hit.run_count, found.hit.in_flight_count, found.hit.complete) == (1, 0, True)
+    assert (found.hit.run_count, found.hit.in_flight_count, found.hit.complete) == (2, 1, True)
+    assert (found.hit.grant_count, found.hit.prepared_count) == (1, 2), (
+        "the cancelled run only lands something"
+    )
     refused = await sidecar.auditor.refused("GetFence", fence_id="f-9")
     assert (refused.reason, refused.metadata) == ("FENCE_UNKNOWN", {"fence": "f-9"})
+
+
+@pytest.mark.parametrize("end", ["cancel", "finish", "budget"])
+async def test_nothing_is_told_as_quiet_while_a_run_that_ended_may_land_something(
+    sidecar: Served, end: str
+) -> None:
+    """Until the permit's use-by, as the run's own report says."""
+    await sidecar.issuer("OpenRun", run_id="r-1", budgets=[{"name": "usd", "limit": 1}])
+    token = await sidecar.grant_for("r-1")
+    await sidecar.permit(token, "o-1")
+    await sidecar.fence("Freeze", "f-1", run_id="r-1", action="file.*")
+    await sidecar.fence("Freeze", "f-2", run_id="r-1", action="email.*")
+    match end:
+        case "cancel":
+            await sidecar.cancel("r-1")
+        case "finish":
+            await sidecar.issuer("FinishRun", run_id="r-1")
+        case "budget":
+            spending = {"op_id": "s-1", "budget": "usd", "amount": 2}
+            await sidecar.tool.refused("SpendBudget", grant_token=token, **spending)
+    told = []
+    for seconds in (0, 60):
+        sidecar.clock.advance(seconds)
+        hits = [(await sidecar.auditor("GetFence", fence_id=f"f-{number}")).hit for number in (1, 2)]
+        assert all(one.complete and not one.grant_count for one in hits)
+        told.append([one.in_flight_count for one in hits])
+    assert told == [[0, 1], [0, 0]]
 
 
 async def test_the_fences_have_a_journal_of_their_own(sidecar: Served) -> None:

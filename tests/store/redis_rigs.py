@@ -16,6 +16,7 @@ from grant_service.store.answers import entry, fields
 from grant_service.store.dial import Dial
 from grant_service.store.keys import Keys, Life
 from grant_service.store.link import Call, PipeliningLink
+from grant_service.store.records import run_from
 from grant_service.store.redis import RedisStore
 from grant_service.store.scripts import Script, scripts
 from tests.store.rigs import EPOCH, START, Dump, Rig, by_anchor
@@ -158,9 +159,10 @@ class RedisRig(Rig):
         opened = await self._listed(self.keys.runs)
         numbers = {run: int(record["open_seq"]) for run, record in dump.runs.items()}
         assert opened == {run: number for run, number in numbers.items() if number}, "not the opened runs"
-        active = await self._listed(self.keys.active)
-        assert active == {run: numbers[run] for run in active}, "an active run is listed under another number"
-        dump.active = list(active)
+        recent = await self._listed(self.keys.active)
+        assert recent == {run: numbers[run] for run in recent}, "a recent run is listed under another number"
+        # Reading takes those off that ended long ago.
+        dump.recent = [run for run in recent if run_from(dump.runs[run]).is_recent(dump.now)]
         for name, number in (await self._listed(self.keys.awaiting)).items():
             run, _, op = name.partition("/")
             assert dump.actions[run, op]["prepare_seq"] == str(number), "listed under another number"

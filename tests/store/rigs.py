@@ -15,12 +15,11 @@ from typing import Any
 
 from grant_service.core.action import ActionState
 from grant_service.core.fence import Fence
-from grant_service.core.run import RunState
 from grant_service.core.store import Store
 from grant_service.store import records
 from grant_service.store.memory import MemoryState, MemoryStore
 from grant_service.store.sqlite import SqliteStore
-from grant_service.store.sqlite_state import read_awaiting, read_fences, read_run_ids
+from grant_service.store.sqlite_state import read_awaiting, read_fences, read_recent_run_ids
 
 #: The time at which every rig begins: later than any real clock, so that no real deadline passes in between.
 START = 4_000_000_000_000
@@ -41,9 +40,10 @@ class Dump:
     actions: dict[tuple[str, str], Fields] = field(default_factory=dict)
     spendings: dict[tuple[str, str], Fields] = field(default_factory=dict)
     fences: dict[str, Fields] = field(default_factory=dict)
-    #: What a store finds without looking through all its records: the runs nobody ended, by number; the
-    #: actions that wait for a person, by number; and the standing fences under each anchor, by number.
-    active: list[str] = field(default_factory=list)
+    #: What a store finds without looking through all its records: the runs that nobody ended, or not long
+    #: ago, by number; the actions that wait for a person, by number; and the standing fences under each
+    #: anchor, by number.
+    recent: list[str] = field(default_factory=list)
     awaiting: list[tuple[str, str]] = field(default_factory=list)
     standing: dict[str, list[str]] = field(default_factory=dict)
     entries: dict[str, list[tuple[int, int, str, Fields]]] = field(default_factory=dict)
@@ -172,7 +172,7 @@ class MemoryRig(Rig):
             actions={key: records.action_fields(action) for key, action in state.actions.items()},
             spendings={key: records.spending_fields(told) for key, told in state.spendings.items()},
             fences={fence_id: records.fence_fields(fence) for fence_id, fence in state.fences.items()},
-            active=self._active(),
+            recent=self._recent(),
             awaiting=self._awaiting(),
             standing=_anchors(fence for fence in state.fences.values() if fence.standing),
             entries={
@@ -181,10 +181,10 @@ class MemoryRig(Rig):
             },
         )
 
-    def _active(self) -> list[str]:
+    def _recent(self) -> list[str]:
         opened = [run for run in self.state.runs.values() if run.was_opened]
-        active = [run for run in opened if run.state is RunState.ACTIVE]
-        return [run.run_id for run in sorted(active, key=lambda run: run.open_seq)]
+        recent = [run for run in opened if run.is_recent(self.state.now)]
+        return [run.run_id for run in sorted(recent, key=lambda run: run.open_seq)]
 
     def _awaiting(self) -> list[tuple[str, str]]:
         actions = self.state.actions.items()
@@ -271,7 +271,7 @@ class SqliteRig(Rig):
     def _read_indexes(self, dump: Dump) -> None:
         """Read what the store's own queries select by, and make sure that what it keeps in memory agrees."""
         state, db = self.store._state, self.store._state._db
-        dump.active = [run for _, run in reversed(read_run_ids(db, 0, -1, active=True))]
+        dump.recent = [run for _, run in reversed(read_recent_run_ids(db, 0, -1, dump.now))]
         dump.awaiting = read_awaiting(db)
         dump.standing = _anchors(read_fences(db, "WHERE standing"))
         assert dump.standing == _anchors(state.standing_fences()), "it looks for other fences than it wrote"

@@ -293,7 +293,7 @@ reading = st.one_of(
         st.integers(1, 6),
     ),
     st.just(Tell("standing", ())),
-    st.builds(lambda before, to: Tell("active_run_ids", (before, to)), st.integers(0, 9), st.integers(1, 4)),
+    st.builds(lambda before, to: Tell("recent_run_ids", (before, to)), st.integers(0, 9), st.integers(1, 4)),
     st.lists(grant_id, max_size=3).map(lambda ids: Tell("grants", (ids,))),
     st.lists(st.tuples(run_id, op_id), max_size=3).map(lambda ids: Tell("actions", (ids,))),
     st.sampled_from(["awaiting", "fences"]).map(lambda verb: Tell(verb, ())),

@@ -229,7 +229,7 @@ LUA_DEFECTS: dict[str, Lua] = {
     "a commit sees no fence": {"redis.call('HSET', META, 'standing', text(standing))": ""},
     "a sealed grant is handed on": {"if kept[1] ~= '' then": "if false then"},
     "chains may be too deep": {"if #LINKS >= MAX_CHAIN then": "if false then"},
-    "an ended run is listed as active": {"redis.call('ZREM', active, run_id)": ""},
+    "a run is not listed": {"redis.call('ZADD', keys.active, number, run_id)": ""},
     "a grant has no expiry in Redis": {"redis.call('PEXPIREAT', GRANT, run.keep_until)": ""},
 }
 

@@ -2,8 +2,9 @@
 
 import pytest
 
+from grant_service.core.budget import Budget
 from grant_service.core.errors import ErrorReason
-from grant_service.core.run import MAX_DEPTH, RunState, StopReason
+from grant_service.core.run import MAX_DEPTH, RECENT_MS, RunState, StopReason
 from tests.store.player import DAY, HOUR, SECOND, Player, done, refused
 from tests.store.rigs import EPOCH, START, Rig
 
@@ -200,6 +201,35 @@ async def test_runs_are_listed_youngest_first_in_pages(play: Player) -> None:
     assert [run for _, run in page] == ["d", "c", "b"]
     assert [run for _, run in await play.store.run_ids(page[-1][0], 3)] == ["a"]
     assert [(await play.read(run)).open_seq for _, run in page] == [seq for seq, _ in page]
+
+
+async def test_runs_that_ended_are_listed_as_recent_for_a_while(play: Player) -> None:
+    """However they ended; what they were permitted may still land. A run that nobody ended stays."""
+
+    async def recent(before: int = 0, limit: int = 10) -> list[str]:
+        now = (await play.store.standing()).now
+        rows = await play.store.recent_run_ids(before, limit, now)
+        assert rows == [row for row in await play.store.run_ids(before, 10) if row in rows]
+        return [run for _, run in rows]
+
+    for run in ("cancelled", "finished", "active", "spent"):
+        await play.open(run, budgets=(Budget("usd", 1),))
+    below = await play.open("below", parent="cancelled")
+    await play.cancel("tombstone")
+    await play.cancel("cancelled")
+    done(await play.finish("finished"))
+    grant = await play.issue("spent")
+    refused(await play.spend(grant, 2), ErrorReason.BUDGET_EXHAUSTED)
+    assert (await play.read("spent")).state is RunState.CANCELLED
+    everything = ["below", "spent", "active", "finished", "cancelled"]
+    for step in (0, RECENT_MS - 1):
+        await play.rig.advance(step)
+        assert await recent() == everything
+        assert await recent(below.open_seq, 2) == ["spent", "active"]
+    await play.rig.advance(1)
+    for _ in range(2):
+        assert await recent() == ["below", "active"]
+        assert await recent(below.open_seq) == ["active"]
 
 
 async def test_runs_are_read_in_the_order_asked_for(play: Player) -> None:

@@ -23,16 +23,16 @@ def approve(state: State, command: verbs.Approve) -> verbs.Approved | Refusal:
     if action is None:
         return _unknown(command.run_id, command.op_id)
     if action.intent.digest == command.digest:
-        if _is_same(action, command):
+        if _is_same(action, command, state.now):
             return _answer(action, replayed=True)
         if action.state is ActionState.AWAITING_APPROVAL and state.now < action.expire_time:
             return _write(state, action, command)
     return _not_awaiting(state, action)
 
 
-def _is_same(action: Action, command: verbs.Approve) -> bool:
+def _is_same(action: Action, command: verbs.Approve, now: int) -> bool:
     given = action.approval
-    if given is None or action.state is not ActionState.PREPARED:
+    if given is None or action.state is not ActionState.PREPARED or now >= given.until:
         return False
     asked = (command.ttl_ms, command.amendment, command.amended_digest)
     return asked == (given.ttl_ms, given.amendment, given.digest)
@@ -87,7 +87,10 @@ def _unknown(run_id: str, op_id: str) -> Refusal:
 
 
 def _not_awaiting(state: State, action: Action) -> Refusal:
+    given = action.approval
     lapsed = action.state is ActionState.AWAITING_APPROVAL and state.now >= action.expire_time
+    if action.state is ActionState.PREPARED and given is not None:
+        lapsed = state.now >= given.until
     told = {"run": action.run_id, "op": action.intent.op_id}
     return Refusal(
         ErrorReason.NOT_AWAITING, told | {"state": ActionState.DENIED if lapsed else action.state.value}

@@ -1,7 +1,5 @@
 -- What prepare, perform and spend share: what happens when a budget has less left than is asked of it.
--- KEYS  from REST on: active, the journals of the runs above (root first); then the verb's own
-
-local ACTIVE = KEYS[REST]
+-- KEYS  from REST on: the journals of the runs above (root first); then the verb's own
 
 -- The budgets that have less left than is asked of them, the nearest first: grants before runs, from below up. `ends`
 -- says that giving back what is held could not help, and that what set the budget ends then.
@@ -22,7 +20,7 @@ end
 
 local function journal_of(run_id)
   for i, link in ipairs(PATH) do
-    if link == run_id then return i == #PATH and JOURNAL or KEYS[REST + i] end
+    if link == run_id then return i == #PATH and JOURNAL or KEYS[REST + i - 1] end
   end
 end
 
@@ -33,7 +31,7 @@ local function end_owner(owner, budget)
   local journal, number = journal_of(owner.run), take_seq()
   if owner.kind == 'run' then
     local note = 'budget ' .. budget.name .. ' of ' .. text(budget.limit) .. ' ran out'
-    put_cancelled(owner.key, ACTIVE, owner.id, number, 'BUDGET', 'budget', note, budget.name)
+    put_cancelled(owner.key, number, 'BUDGET', 'budget', note, budget.name)
     write_entry(journal, number, 'CANCELLED', 'reason', 'BUDGET', 'actor', 'budget', 'note', note, 'tag', budget.name)
   else
     redis.call('HSET', owner.key, 'end_time', text(NOW), 'end_seq', number, 'end_budget', budget.name)

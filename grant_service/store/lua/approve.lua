@@ -19,7 +19,8 @@ if reason then return refused(reason, details) end
 local action = read(ACTION)
 if not action then return refused('ACTION_UNKNOWN', { run = RUN_ID, op = OP }) end
 local same = action.said_ttl_ms == TTL_MS and action.said_amendment == AMENDMENT and action.said_digest == AMENDED
-if action.digest == DIGEST and action.state == 'PREPARED' and action.said_seq ~= '0' and same then
+same = same and action.state == 'PREPARED' and action.said_seq ~= '0' and NOW < tonumber(action.said_until)
+if action.digest == DIGEST and same then
   return answer('APPROVED', '1', action.said_seq, action.said_until)
 end
 if action.digest ~= DIGEST or action.state ~= 'AWAITING_APPROVAL' or NOW >= tonumber(action.expire_time) then

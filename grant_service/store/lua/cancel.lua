@@ -1,10 +1,10 @@
 -- cancel.lua: end a run for good, at a cost that does not depend on what runs below it. Nothing refuses it: a run id
 -- nobody knows gets a tombstone and can never be opened.
--- KEYS  meta, active, run, journal
+-- KEYS  meta, run, journal
 -- ARGV  nonce, run id, reason, actor, note, tag, keep_ms (how long the journal of a tombstone stays)
 -- ANSWERS  CANCELLED replayed state seq time known | UNFIT
 
-local ACTIVE, RUN, JOURNAL = KEYS[2], KEYS[3], KEYS[4]
+local RUN, JOURNAL = KEYS[2], KEYS[3]
 local RUN_ID, REASON, ACTOR, NOTE, TAG, KEEP_MS = unpack(ARGV, 2, 7)
 
 local run = read(RUN)
@@ -16,7 +16,7 @@ end
 -- The run first: should a later write fail, it is cancelled all the same. Its record stays for ever.
 local number, time = take_seq(), text(NOW)
 if not run then put_run(RUN, RUN_ID, {}) end
-put_cancelled(RUN, ACTIVE, RUN_ID, number, REASON, ACTOR, NOTE, TAG)
+put_cancelled(RUN, number, REASON, ACTOR, NOTE, TAG)
 local words = entry(number, 'CANCELLED', 'reason', REASON, 'actor', ACTOR, 'note', NOTE, 'tag', TAG)
 if not redis.call('XADD', JOURNAL, 'NOMKSTREAM', unpack(words)) then
   redis.call('XADD', JOURNAL, unpack(words))

@@ -1,9 +1,9 @@
 -- finish.lua: end a run that did its work, unless it was cancelled first.
--- KEYS  meta, active, run, journal
+-- KEYS  meta, run, journal
 -- ARGV  nonce, run id, actor, note
 -- ANSWERS  FINISHED replayed run... | REFUSED reason details... | UNFIT
 
-local ACTIVE, RUN, JOURNAL = KEYS[2], KEYS[3], KEYS[4]
+local RUN, JOURNAL = KEYS[2], KEYS[3]
 local RUN_ID, ACTOR, NOTE = unpack(ARGV, 2, 4)
 
 local run = read(RUN)
@@ -18,6 +18,5 @@ local ending = {
   end_epoch = EPOCH,
 }
 redis.call('HSET', RUN, unpack(flatten(ending)))
-redis.call('ZREM', ACTIVE, RUN_ID)
 for name, value in pairs(ending) do run[name] = value end
 return answer('FINISHED', '0', unpack(flatten(run)))
