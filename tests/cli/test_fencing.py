@@ -139,6 +139,36 @@ def test_a_fence_said_again_is_the_same_fence(three: Shell) -> None:
     other = three(*FREEZE, "--tenant", "globex", "--yes")
     assert other.code == ExitCode.FIX_THE_CALL
     assert "FENCE_EXISTS" in other.err
+    assert "NOT FROZEN" in other.err
+
+
+@pytest.mark.parametrize("over", ["lifted", "expired"])
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_a_freeze_that_is_over_is_not_set_again_by_its_id(
+    three: Shell, clock: ManualClock, over: str, output: str
+) -> None:
+    """It freezes nothing, so it must not look like a success; another id does."""
+    freeze = ("freeze", "--tenant", "acme", "--for", "1m", "--reason", "incident", "--yes")
+    assert three(*freeze, "--id", "f-1").code == ExitCode.OK
+    if over == "lifted":
+        three("lift", "f-1", "--note", "all clear")
+    else:
+        clock.advance("2m")
+    again = three(*freeze, "--id", "f-1", "--output", output)
+    assert again.code == ExitCode.FIX_THE_CALL
+    assert "NOT FROZEN" in again.err
+    assert "FENCE_EXISTS" in again.err
+    assert "rozen" not in again.out
+    assert three("issue", "r-0", "--scope", "a.*").code == ExitCode.OK
+    assert three(*freeze, "--id", "f-2").code == ExitCode.OK
+
+
+def test_a_revoke_that_cannot_be_set_is_told_as_such(three: Shell) -> None:
+    """Under an id that another fence has, nothing is revoked."""
+    three(*FREEZE, "--tenant", "acme", "--yes")
+    done = three("revoke", "--tenant", "acme", "--reason", "incident", "--id", "f-1", "--yes")
+    assert done.code == ExitCode.FIX_THE_CALL
+    assert "NOT REVOKED" in done.err
 
 
 def test_a_lost_answer_is_told_with_the_id_to_repeat(shell: Shell, tmp_path: object) -> None:

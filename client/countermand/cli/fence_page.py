@@ -32,7 +32,7 @@ def print_set(console: "Console", fence: Fence, hit: Hit, *, replayed: bool) -> 
     deed = DEEDS.get(fence.kind, "fenced").capitalize()
     paint(console, f"{deed}{before}: {in_words(fence.selector)}, since {since}, {by}.", "bold")
     paint(console, f"“{fence.note}”" if fence.note else "")
-    paint(console, meaning(fence, hit.time), "green" if fence.state is FenceState.STANDING else "yellow")
+    paint(console, meaning(fence, hit.time), "green")
     print_hit(console, hit, "")
 
 
