@@ -1,6 +1,8 @@
 """Revoke, freeze, fences and lift: what they take, what they ask, and what they say when nobody answers."""
 
+import json
 import time
+from typing import Any
 
 import pytest
 
@@ -221,12 +223,35 @@ def test_waits_until_nothing_it_hit_is_in_flight(
     assert "It is quiet" in done.err
 
 
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_progress_is_events_where_there_is_no_terminal(
+    three: Shell, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    """Beside the answer, on standard error: a document for each change, the last one when it is quiet."""
+    for number in range(2):
+        three("perform", "a.b", "--op", "o", "--grant", f"g-{number}", "--use-within", f"{2 + number}s")
+    monkeypatch.setattr(fence_wait.time, "sleep", lambda _: clock.advance("1s"))
+    done = three(*FREEZE, "--tenant", "acme", "--yes", "--wait", "1h", "--output", output)
+    assert done.code == ExitCode.OK
+    told = events(done.err)
+    assert {(one["schema"], one["fence_id"]) for one in told} == {("countermand.waiting/v1", "f-1")}
+    assert [one["in_flight_count"] for one in told] == [2, 1, 0]
+    assert [one["actions"] for one in told] == [{"a.b": 2}, {"a.b": 1}, {}]
+    assert "countermand.waiting" not in done.out
+
+
+def events(said: str) -> list[dict[str, Any]]:
+    """The documents among the lines of standard error."""
+    return [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+
+
 def test_gives_up_and_says_what_is_left(three: Shell) -> None:
     """The clock stands still, so it never gets quiet: an exit code of its own."""
     three("perform", "a.b", "--op", "o", "--grant", "g-1")
     done = three(*FREEZE, "--tenant", "acme", "--yes", "--wait", "100ms")
     assert done.code == ExitCode.NOT_QUIET
-    assert "Waiting: 1 action may still land (a.b 1)." in done.err
+    (event,) = events(done.err)[:1]
+    assert (event["in_flight_count"], event["actions"]) == (1, {"a.b": 1})
     assert "It is not quiet yet: 1 action may still land (a.b 1)." in done.err
     assert "r-1" in done.out
 
