@@ -289,6 +289,26 @@ def test_fences_are_listed_with_what_they_stand_over(three: Shell) -> None:
     assert "by bob (operator): all clear" in three("fences", "--all").out
 
 
+def test_a_freeze_of_an_action_says_that_it_is_about_that_action(three: Shell) -> None:
+    """A grant for everything can be issued a line later, so the page must not deny that."""
+    freeze = ("freeze", "--tenant", "acme", "--reason", "incident", "--yes")
+    page = three(*freeze, "--action", "a.*").out
+    assert "Nothing issued later can do a.*, until it is lifted" in page
+    assert three("issue", "r-0", "--scope", "*").code == ExitCode.OK
+    assert "Nothing issued later can, until it is lifted" in three(*freeze).out
+
+
+def test_a_value_with_spaces_is_quoted(real: Sidecar, shell: Shell) -> None:
+    """So that a subject that looks like two selectors is not taken for them."""
+    fence = ("freeze", "--reason", "incident", "--yes", "--agent", "a")
+    page = shell(*fence, "--subject", "ann, tenant acme", "--label", "team=the x", "--id", "f-1").out
+    told = 'everything of subject "ann, tenant acme", agent a, label "team=the x"'
+    assert told in page
+    assert told in shell("fences").out
+    assert told in shell("lift", "f-1", "--note", "over").out
+    assert "everything of agent a, since" in shell(*fence).out
+
+
 def test_a_lift_is_said_once_and_told_again(three: Shell) -> None:
     """A second lift changes nothing; an unknown fence is a mistake."""
     three(*FREEZE, "--all", "--yes")
