@@ -113,7 +113,10 @@ def test_an_approval_is_taken_back_until_it_is_used(waiting: Shell) -> None:
     assert "a person said no" in refused.err
     assert "“no, wait”" in refused.err
     assert "a person said no" in waiting("why", "r-1/o-1").out
-    assert "a person said no, or nobody in time" in waiting("report", "r-1").out
+    assert (
+        "a person said no, nobody in time, or the approval was not used in time"
+        in waiting("report", "r-1").out
+    )
 
 
 def test_an_approval_lapses(waiting: Shell, clock: ManualClock) -> None:

@@ -1,6 +1,8 @@
 """Revoke, freeze, fences and lift: what they take, what they ask, and what they say when nobody answers."""
 
+import json
 import time
+from typing import Any
 
 import pytest
 
@@ -139,6 +141,36 @@ def test_a_fence_said_again_is_the_same_fence(three: Shell) -> None:
     other = three(*FREEZE, "--tenant", "globex", "--yes")
     assert other.code == ExitCode.FIX_THE_CALL
     assert "FENCE_EXISTS" in other.err
+    assert "NOT FROZEN" in other.err
+
+
+@pytest.mark.parametrize("over", ["lifted", "expired"])
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_a_freeze_that_is_over_is_not_set_again_by_its_id(
+    three: Shell, clock: ManualClock, over: str, output: str
+) -> None:
+    """It freezes nothing, so it must not look like a success; another id does."""
+    freeze = ("freeze", "--tenant", "acme", "--for", "1m", "--reason", "incident", "--yes")
+    assert three(*freeze, "--id", "f-1").code == ExitCode.OK
+    if over == "lifted":
+        three("lift", "f-1", "--note", "all clear")
+    else:
+        clock.advance("2m")
+    again = three(*freeze, "--id", "f-1", "--output", output)
+    assert again.code == ExitCode.FIX_THE_CALL
+    assert "NOT FROZEN" in again.err
+    assert "FENCE_EXISTS" in again.err
+    assert "rozen" not in again.out
+    assert three("issue", "r-0", "--scope", "a.*").code == ExitCode.OK
+    assert three(*freeze, "--id", "f-2").code == ExitCode.OK
+
+
+def test_a_revoke_that_cannot_be_set_is_told_as_such(three: Shell) -> None:
+    """Under an id that another fence has, nothing is revoked."""
+    three(*FREEZE, "--tenant", "acme", "--yes")
+    done = three("revoke", "--tenant", "acme", "--reason", "incident", "--id", "f-1", "--yes")
+    assert done.code == ExitCode.FIX_THE_CALL
+    assert "NOT REVOKED" in done.err
 
 
 def test_a_lost_answer_is_told_with_the_id_to_repeat(shell: Shell, tmp_path: object) -> None:
@@ -191,12 +223,35 @@ def test_waits_until_nothing_it_hit_is_in_flight(
     assert "It is quiet" in done.err
 
 
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_progress_is_events_where_there_is_no_terminal(
+    three: Shell, clock: ManualClock, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    """Beside the answer, on standard error: a document for each change, the last one when it is quiet."""
+    for number in range(2):
+        three("perform", "a.b", "--op", "o", "--grant", f"g-{number}", "--use-within", f"{2 + number}s")
+    monkeypatch.setattr(fence_wait.time, "sleep", lambda _: clock.advance("1s"))
+    done = three(*FREEZE, "--tenant", "acme", "--yes", "--wait", "1h", "--output", output)
+    assert done.code == ExitCode.OK
+    told = events(done.err)
+    assert {(one["schema"], one["fence_id"]) for one in told} == {("countermand.waiting/v1", "f-1")}
+    assert [one["in_flight_count"] for one in told] == [2, 1, 0]
+    assert [one["actions"] for one in told] == [{"a.b": 2}, {"a.b": 1}, {}]
+    assert "countermand.waiting" not in done.out
+
+
+def events(said: str) -> list[dict[str, Any]]:
+    """The documents among the lines of standard error."""
+    return [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+
+
 def test_gives_up_and_says_what_is_left(three: Shell) -> None:
     """The clock stands still, so it never gets quiet: an exit code of its own."""
     three("perform", "a.b", "--op", "o", "--grant", "g-1")
     done = three(*FREEZE, "--tenant", "acme", "--yes", "--wait", "100ms")
     assert done.code == ExitCode.NOT_QUIET
-    assert "Waiting: 1 action may still land (a.b 1)." in done.err
+    (event,) = events(done.err)[:1]
+    assert (event["in_flight_count"], event["actions"]) == (1, {"a.b": 1})
     assert "It is not quiet yet: 1 action may still land (a.b 1)." in done.err
     assert "r-1" in done.out
 
@@ -232,6 +287,26 @@ def test_fences_are_listed_with_what_they_stand_over(three: Shell) -> None:
     three("lift", "f-1", "--note", "all clear", "--actor", "bob")
     assert [one["fence_id"] for one in three.json("fences")["fences"]] == ["f-2"]
     assert "by bob (operator): all clear" in three("fences", "--all").out
+
+
+def test_a_freeze_of_an_action_says_that_it_is_about_that_action(three: Shell) -> None:
+    """A grant for everything can be issued a line later, so the page must not deny that."""
+    freeze = ("freeze", "--tenant", "acme", "--reason", "incident", "--yes")
+    page = three(*freeze, "--action", "a.*").out
+    assert "Nothing issued later can do a.*, until it is lifted" in page
+    assert three("issue", "r-0", "--scope", "*").code == ExitCode.OK
+    assert "Nothing issued later can, until it is lifted" in three(*freeze).out
+
+
+def test_a_value_with_spaces_is_quoted(real: Sidecar, shell: Shell) -> None:
+    """So that a subject that looks like two selectors is not taken for them."""
+    fence = ("freeze", "--reason", "incident", "--yes", "--agent", "a")
+    page = shell(*fence, "--subject", "ann, tenant acme", "--label", "team=the x", "--id", "f-1").out
+    told = 'everything of subject "ann, tenant acme", agent a, label "team=the x"'
+    assert told in page
+    assert told in shell("fences").out
+    assert told in shell("lift", "f-1", "--note", "over").out
+    assert "everything of agent a, since" in shell(*fence).out
 
 
 def test_a_lift_is_said_once_and_told_again(three: Shell) -> None:

@@ -174,7 +174,7 @@ def test_what_waits_for_a_person_and_what_was_denied_are_told_apart() -> None:
     late = tuple(replace(LATE, reason=reason, op_id=reason) for reason in ("FENCED", "GRANT_ENDED"))
     told = printed(report(pending=(waits,), not_done=(denied,), late_attempts=late, late_attempt_count=2))
     assert "a person to agree" in told
-    assert "a person said no, or nobody in time" in told
+    assert "a person said no, nobody in time, or the approval was not used in time" in told
     assert "a fence stands over it" in told
     assert "its grant's budget had run out" in told
 

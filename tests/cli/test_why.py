@@ -1,5 +1,18 @@
 """Why something is refused: the rule, since when, by whom, and the way out, in one line."""
 
+import pytest
+
+from countermand import (
+    ErrorReason,
+    Explanation,
+    Fence,
+    FenceKind,
+    FenceState,
+    NotFound,
+    Selector,
+    StopReason,
+)
+from countermand._sync.doors import Auditor
 from countermand.cli.exit_codes import ExitCode
 from countermand.testing import ManualClock
 from tests.cli.support import Shell, one_line
@@ -55,6 +68,40 @@ def test_a_fence_that_was_lifted_still_explains(granted: Shell) -> None:
     assert "a freeze of everything of run r-1" in granted("why", "r-1").out
     granted("lift", "f-1", "--note", "over")
     assert "issue a new grant" in granted("why", "g-1").out
+
+
+FENCE = Fence(
+    *("f-1", FenceKind.FREEZE, Selector(action="a.*"), StopReason.INCIDENT, "operator:ada", "", 7),
+    *(None, None, FenceState.STANDING, "", "", None),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("nothing refuses it", "Nothing refuses grant g-1."),
+        (
+            "nothing refuses it, but fence f-1 (action=a.*) stands over part of it",
+            "Nothing refuses grant g-1, but fence f-1 (action=a.*) stands over part of it.",
+        ),
+        ("fence f-1 stands over part of it.", "Nothing refuses grant g-1: fence f-1 stands over part of it."),
+    ],
+)
+def test_what_a_fence_is_about_only_in_part_is_not_refused(
+    granted: Shell, monkeypatch: pytest.MonkeyPatch, text: str, line: str
+) -> None:
+    """The sidecar's remark is passed on, with its fence for programs; the exit code is 0."""
+
+    def told(_: object, run_id: str, **__: object) -> Explanation:
+        if run_id:
+            raise NotFound("no such run", reason=ErrorReason.RUN_UNKNOWN)
+        return Explanation(ErrorReason.UNSPECIFIED, None, text, {}, FENCE)
+
+    monkeypatch.setattr(Auditor, "why", told)
+    done = granted("why", "g-1")
+    assert (done.code, done.out) == (ExitCode.OK, f"{line}\n")
+    document = granted.json("why", "g-1")
+    assert (document["refused"], document["fence"]["fence_id"]) == (False, "f-1")
 
 
 def test_what_is_not_known_is_a_mistake(granted: Shell) -> None:

@@ -40,7 +40,7 @@ class Terminal:
             (self._folder / name).symlink_to(ROOT / name)
         shims.mkdir()
         for name in ("make", "countermand"):
-            (shims / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" -P "{SHIM}" {name} "$@"\n')
+            (shims / name).write_text(_shim(name))
             (shims / name).chmod(0o755)
         told = {name: value for name, value in os.environ.items() if not name.startswith("COUNTERMAND_")}
         told |= {"PATH": f"{shims}:{BIN}:{told['PATH']}", "NO_COLOR": "1", "COLUMNS": "120"}
@@ -97,6 +97,12 @@ class Terminal:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _shim(name: str) -> str:
+    """Stand for a program. Most commands of ours need nothing of the shim, and are many: they go past it."""
+    past = f'[ "$1" = serve ] || exec "{BIN / name}" "$@"\n' if name == "countermand" else ""
+    return f'#!/bin/sh\n{past}exec "{sys.executable}" -I -S "{SHIM}" {name} "$@"\n'
 
 
 def _end(pid: int, patience: float = 15.0) -> None:

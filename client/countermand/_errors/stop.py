@@ -10,23 +10,27 @@ class StopTheRun(CountermandError):
     """The authority is over or does not reach this far: do not act, and stop."""
 
 
-class AuthorityEnded(StopTheRun):
-    """What the call acts by was ended: its run, its grant, or all that a fence stands over."""
-
-    @property
-    def stop_reason(self) -> StopReason:
-        """Why it was ended."""
-        return self._word(StopReason, "stop_reason") or StopReason.UNSPECIFIED
+class _SaidBySomebody(StopTheRun):
+    """Somebody may have decided this, and may have said why."""
 
     @property
     def actor(self) -> str:
-        """Who ended it."""
+        """Who decided it; empty where nobody did."""
         return self.metadata.get("actor", "")
 
     @property
     def note(self) -> str:
         """What they had to say about it."""
         return self.metadata.get("note", "")
+
+
+class AuthorityEnded(_SaidBySomebody):
+    """What the call acts by was ended: its run, its grant, or all that a fence stands over."""
+
+    @property
+    def stop_reason(self) -> StopReason:
+        """Why it was ended."""
+        return self._word(StopReason, "stop_reason") or StopReason.UNSPECIFIED
 
     @property
     def ended_time(self) -> datetime | None:
@@ -156,23 +160,13 @@ class BudgetExhausted(Exhausted):
         return self._number("asked")
 
 
-class Denied(StopTheRun):
+class Denied(_SaidBySomebody):
     """A person said no, nobody agreed in time, or it was not used in time: do not act. The run may go on."""
 
     @property
     def cause(self) -> str:
         """Which of these it was, in words."""
         return self.metadata.get("cause", "")
-
-    @property
-    def actor(self) -> str:
-        """Who said no, if somebody did."""
-        return self.metadata.get("actor", "")
-
-    @property
-    def note(self) -> str:
-        """What they had to say about it."""
-        return self.metadata.get("note", "")
 
 
 class ApprovalTimedOut(Denied):

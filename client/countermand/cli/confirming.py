@@ -33,7 +33,7 @@ class Asking:
         str,
         typer.Option(
             metavar="COUNT|any",
-            help="Do nothing if it would hit more runs than this. 'any' with --yes does not count first.",
+            help="Do nothing if more runs than this are counted first. 'any' with --yes does not count.",
             rich_help_panel=_PANEL,
         ),
     ] = ""

@@ -32,6 +32,8 @@ def line(verb: str, error: CountermandError) -> str:
         told += f"; they said: “{note}”"
     if error.metadata.get("prior_decision") == ActionState.PERMITTED:
         told += "; it had its permit before the stop, so its effect may have happened"
+    if error.reason is ErrorReason.FENCE_EXISTS:
+        told += "; NOT FROZEN" if verb == "freeze" else "; NOT REVOKED"
     if isinstance(error, TryAgain) and error.reason is not ErrorReason.AWAITING_APPROVAL:
         told += _how_to_ask_again(verb, error)
     return told if error.reason is ErrorReason.UNSPECIFIED else f"{told} [{error.reason}]"

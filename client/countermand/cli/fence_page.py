@@ -32,7 +32,7 @@ def print_set(console: "Console", fence: Fence, hit: Hit, *, replayed: bool) -> 
     deed = DEEDS.get(fence.kind, "fenced").capitalize()
     paint(console, f"{deed}{before}: {in_words(fence.selector)}, since {since}, {by}.", "bold")
     paint(console, f"“{fence.note}”" if fence.note else "")
-    paint(console, meaning(fence, hit.time), "green" if fence.state is FenceState.STANDING else "yellow")
+    paint(console, meaning(fence, hit.time), "green")
     print_hit(console, hit, "")
 
 
@@ -49,7 +49,8 @@ def meaning(fence: Fence, now: "datetime | None") -> str:
         ends = f"for {left(fence.expire_time, now)}, until {clock_time(fence.expire_time, now)}"
     else:
         ends = "until it is lifted"
-    return f"{before} Nothing issued later can, {ends}: countermand lift {fence.fence_id} --note WHY"
+    doing = f" do {fence.selector.action}" if fence.selector.action else ""
+    return f"{before} Nothing issued later can{doing}, {ends}: countermand lift {fence.fence_id} --note WHY"
 
 
 def print_hit(console: "Console", hit: Hit, would: str) -> None:

@@ -39,8 +39,8 @@ def until_quiet(call: Call, client: "Client", fence_id: str, hit: Hit, longest: 
             hit = _look(client, fence_id, hit, remaining)
             if is_quiet(hit):
                 break
-    if call.output is Output.JSONL:
-        _event(fence_id, hit, max(0.0, ends_at - time.monotonic()))
+    if not _is_shown(call):
+        _event(call, fence_id, hit, max(0.0, ends_at - time.monotonic()))
     say(
         "It is quiet: nothing is in flight any more."
         if is_quiet(hit)
@@ -49,9 +49,14 @@ def until_quiet(call: Call, client: "Client", fence_id: str, hit: Hit, longest: 
     return hit
 
 
+def _is_shown(call: Call) -> bool:
+    """Whether progress is a line on a terminal. Elsewhere it is events, a document a line."""
+    return call.output is not Output.JSONL and sys.stderr.isatty()
+
+
 def _status(call: Call) -> Any:
     """A line that is kept up to date, on a terminal."""
-    if call.output is Output.JSONL or not sys.stderr.isatty():
+    if not _is_shown(call):
         return nullcontext()
     from rich.console import Console
 
@@ -61,29 +66,39 @@ def _status(call: Call) -> Any:
 def _tell(call: Call, status: Any, fence_id: str, hit: Hit, remaining: float) -> None:
     if status:
         status.update(f"Waiting: {_left(hit)}; giving up in {math.ceil(remaining)} s", spinner=None)
-    elif call.output is Output.JSONL:
-        _event(fence_id, hit, remaining)
     else:
-        say(f"Waiting: {_left(hit)}.")
+        _event(call, fence_id, hit, remaining)
 
 
-def _event(fence_id: str, hit: Hit, remaining: float) -> None:
+def _event(call: Call, fence_id: str, hit: Hit, remaining: float) -> None:
+    """Tell programs: among the documents where there is one a line, else beside the one answer."""
     counts = {"in_flight_count": hit.in_flight_count, "complete": hit.complete, "time": hit.time}
-    told = document("waiting", fence_id=fence_id, **counts, remaining_seconds=round(remaining, 3))
-    print(dumps(told), flush=True)
+    told = document(
+        "waiting",
+        fence_id=fence_id,
+        **counts,
+        actions=_in_flight(hit),
+        remaining_seconds=round(remaining, 3),
+    )
+    print(dumps(told), file=sys.stdout if call.output is Output.JSONL else sys.stderr, flush=True)
 
 
 def _left(hit: Hit) -> str:
     """What may still land, by action: `3 actions may still land (email.send 2, sms.send 1)`."""
     least = "" if hit.complete else "at least "
+    names = ", ".join(f"{action} {number}" for action, number in sorted(_in_flight(hit).items()))
+    return f"{least}{counted(hit.in_flight_count, 'action')} may still land" + (
+        f" ({names})" if names else ""
+    )
+
+
+def _in_flight(hit: Hit) -> dict[str, int]:
+    """How many of each action may still land."""
     each: dict[str, int] = {}
     for row in hit.rows:
         if row.in_flight_count:
             each[row.action] = each.get(row.action, 0) + row.in_flight_count
-    names = ", ".join(f"{action} {number}" for action, number in sorted(each.items()))
-    return f"{least}{counted(hit.in_flight_count, 'action')} may still land" + (
-        f" ({names})" if names else ""
-    )
+    return each
 
 
 def _look(client: "Client", fence_id: str, hit: Hit, remaining: float) -> Hit:

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from countermand import AskOperator, CountermandError, FenceKind, FenceSet, Hit
+from countermand import (
+    AskOperator,
+    Conflict,
+    CountermandError,
+    ErrorReason,
+    Fence,
+    FenceKind,
+    FenceSet,
+    FenceState,
+    Hit,
+)
 from countermand._ids import new_id
 from countermand.cli import confirming, fence_wait, options, waiting
 from countermand.cli.call import Call
@@ -157,10 +167,22 @@ def _dry_run(call: Call, kind: FenceKind, what: str, hit: Hit) -> None:
 def _set(client: "Client", fence_id: str, set_it: Setting) -> FenceSet:
     say(f"Fence {fence_id}")
     try:
-        return set_it(client, False)
+        fenced = set_it(client, False)
     except CountermandError as error:
         error.metadata["fence"] = fence_id  # whoever asks again has to know it
         raise
+    if fenced.replayed and fenced.fence is not None and _blocks_no_more(fenced.fence):
+        raise Conflict(
+            f"fence {fence_id} was set before, and blocks no more ({fenced.fence.state}); choose another id",
+            reason=ErrorReason.FENCE_EXISTS,
+            metadata={"fence": fence_id},
+        )
+    return fenced
+
+
+def _blocks_no_more(fence: Fence) -> bool:
+    """Whether it is a freeze that is over: to set it again by its id freezes nothing."""
+    return fence.kind is FenceKind.FREEZE and fence.state is not FenceState.STANDING
 
 
 def _show(call: Call, fenced: FenceSet, hit: Hit) -> None:

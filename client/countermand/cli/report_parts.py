@@ -89,7 +89,7 @@ _HOW_NOT = {
     ActionState.FAILED: "failed, says the tool",
     ActionState.ABANDONED: "given up by the tool",
     ActionState.EXPIRED: "not committed in time",
-    ActionState.DENIED: "a person said no, or nobody in time",
+    ActionState.DENIED: "a person said no, nobody in time, or the approval was not used in time",
 }
 
 

@@ -1,5 +1,6 @@
 """What a fence is to stand over, as options and in words. All that are given must match."""
 
+import json
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -93,7 +94,12 @@ def in_words(selector: Selector) -> str:
         ("tenant", selector.tenant),
         *(("label", f"{name}={value}") for name, value in sorted(selector.labels.items())),
     )
-    of_whom = ", ".join(f"{kind} {value}" for kind, value in named if value)
+    of_whom = ", ".join(f"{kind} {_quoted(value)}" for kind, value in named if value)
     if not selector.action:
         return f"everything of {of_whom}"
     return f"{selector.action} of {of_whom}" if of_whom else f"{selector.action} of everybody"
+
+
+def _quoted(value: str) -> str:
+    """Quote what could be taken for more than one value."""
+    return json.dumps(value, ensure_ascii=False) if " " in value or '"' in value else value

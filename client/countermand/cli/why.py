@@ -71,7 +71,7 @@ def _explain(client: "Client", name: str) -> tuple[str, Explanation]:
 def _line(what: str, told: Explanation) -> str:
     """Write it in one line: the rule, since when, by whom, why, and what to do."""
     if told.reason is ErrorReason.UNSPECIFIED:
-        return f"Nothing refuses {what}."
+        return _nothing(what, told)
     if told.fence is not None:
         selector = told.fence.selector
         partly = " in part" if what.startswith("run ") and (selector.action or selector.grant_id) else ""
@@ -81,6 +81,15 @@ def _line(what: str, told: Explanation) -> str:
     note = told.details.get("note", "")
     said = f"; they said: “{note}”" if note else ""
     return f"{word}: {told.text}{since}{said} [{told.reason}]"
+
+
+def _nothing(what: str, told: Explanation) -> str:
+    """Say that nothing refuses it, and the sidecar's remark: what a fence stands over all the same."""
+    remark = told.text.removeprefix("nothing refuses it").rstrip(".")
+    if told.fence is None or not remark:
+        return f"Nothing refuses {what}."
+    between = ": " if told.text.startswith(remark) else ""
+    return f"Nothing refuses {what}{between}{remark}."
 
 
 def _fence(fence: Fence) -> str:
