@@ -7,6 +7,7 @@ from grant_service.core.action import Action, ActionState
 from grant_service.core.errors import ErrorReason, Refused
 from grant_service.core.run import End, Run, RunState, end_of
 from grant_service.core.store import Standing, Store
+from grant_service.core.why import only_awaiting
 
 #: How many runs are looked at for one page: a filter that matches little gets a short page, not a long wait.
 _MAX_LOOKED_AT = 5000
@@ -81,17 +82,16 @@ def _end(run: Run, above: dict[str, Run | None], standing: Standing) -> End | No
 async def pending_approvals(
     store: Store, longest_ms: int, most: int
 ) -> tuple[list[tuple[Action, Run]], bool]:
-    """Find the actions that wait for a person and can still get their answer, the oldest first.
+    """Find the actions that wait for a person, and for nothing else, the oldest first.
 
     No action waits longer than `longest_ms`, so what is older need not be read: what nobody answered for
     years must not bury what waits now. `most` are told, and whether there are more.
     """
     standing = await store.standing()
-    waiting = await _waiting(store, standing.now, standing.now - longest_ms)
-    told = await _told(store, sorted({one.run_id for one in waiting}), standing)
-    active = {run.run_id: run for run, end in told if not end}
-    pending = [(one, active[one.run_id]) for one in waiting if one.run_id in active]
-    return pending[:most], len(pending) > most
+    waiting = await only_awaiting(store, await _waiting(store, standing.now, standing.now - longest_ms))
+    told, more = waiting[:most], len(waiting) > most
+    runs = await store.runs([one.run_id for one in told])
+    return [(one, run) for one, run in zip(told, runs, strict=True) if run], more
 
 
 async def _waiting(store: Store, now: int, since: int) -> list[Action]:

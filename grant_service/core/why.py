@@ -1,7 +1,8 @@
 """Why something is refused: the questions of a decision, asked of what can be read, with nothing written."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from grant_service.core.action import Action
 from grant_service.core.errors import ErrorReason, Refusal, Refused
@@ -12,6 +13,8 @@ from grant_service.core.lifecycle.actions import refusal_now
 from grant_service.core.run import Run
 from grant_service.core.scope import action_covers, actions_meet
 from grant_service.core.store import Store
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,31 @@ async def why(store: Store, run_id: str, grant_id: str, op_id: str) -> Why:
         return Why(refusal, fence, standing.now)
     noted = _over_part(state, grant) if grant else _over_some(state, state.runs[run_id])
     return Why(None, noted[0], standing.now, noted[1]) if noted else Why(None, None, standing.now)
+
+
+async def only_awaiting(store: Store, actions: Sequence[Action]) -> list[Action]:
+    """Pick the actions that nothing but a person's answer is wanting for."""
+    standing = await store.standing()
+    state = Snapshot(standing.epoch, standing.now, fences=await store.fences())
+    own = await _found(store.grants, {one.grant_id for one in actions})
+    chains = await _found(store.grants, {link for grant in own for link in grant.chain})
+    state.grants = {one.grant_id: one for one in [*own, *chains]}
+    runs = await _found(store.runs, {one.run_id for one in actions})
+    above = await _found(store.runs, {link for run in runs for link in run.ancestors})
+    state.runs = {one.run_id: one for one in [*runs, *above]}
+
+    def waits(action: Action) -> bool:
+        grant = state.grants.get(action.grant_id)
+        if grant is None or action.run_id not in state.runs:
+            return False
+        refusal = _refusal(state, action.run_id, grant, action)
+        return refusal is not None and refusal.reason is ErrorReason.AWAITING_APPROVAL
+
+    return [one for one in actions if waits(one)]
+
+
+async def _found(read: Callable[[Sequence[str]], Awaitable[list[T | None]]], ids: set[str]) -> list[T]:
+    return [one for one in await read(sorted(ids)) if one] if ids else []
 
 
 async def _read_grants(store: Store, state: Snapshot, grant_id: str, run_id: str) -> Grant | None:

@@ -28,7 +28,7 @@ class Life(StrEnum):
 LIVES = {
     "meta": Life.PERMANENT,  # hash {seq, now, standing}: last number, highest time seen, standing fences
     "runs": Life.PERMANENT,  # sorted set open_seq -> run id; reading it prunes runs that are gone
-    "active": Life.PERMANENT,  # the same, of runs that nobody ended
+    "active": Life.PERMANENT,  # the same, of runs that nobody ended, or not long ago
     "awaiting": Life.PERMANENT,  # sorted set prepare_seq -> run/op of what waits for a person; pruned too
     "fences": Life.PERMANENT,  # hash id -> a fence: records.fence_fields as JSON
     "standing": Life.PERMANENT,  # sorted set kill_until -> id of a fence that commits look for

@@ -100,7 +100,7 @@ async def test_what_waits_is_listed_with_what_a_person_must_know(sidecar: Served
 
 
 async def test_what_is_answered_or_can_never_be_is_not_listed(sidecar: Served) -> None:
-    """Agreed to, refused, given up, too late, or in a run that was stopped."""
+    """Agreed to, refused, given up, too late, in a run that was stopped, under a grant that was killed."""
     token = await waiting(sidecar, "o-1", "o-2", "o-3", "o-4")
     assert await pending(sidecar) == ["o-1", "o-2", "o-3", "o-4"]
     await sidecar.operator("ApproveAction", **about("o-1"))
@@ -110,6 +110,11 @@ async def test_what_is_answered_or_can_never_be_is_not_listed(sidecar: Served) -
     await sidecar.grant("r-2", CAREFUL)
     await sidecar.prepare(await sidecar.grant_for("r-2", CAREFUL), "o-5")
     await sidecar.cancel("r-2")
+    assert await pending(sidecar) == ["o-4"]
+    await sidecar.prepare(await sidecar.grant("r-3", CAREFUL), "o-6")
+    assert await pending(sidecar) == ["o-4", "o-6"]
+    over = {"selector": {"run_id": "r-3"}, "reason": "STOP_REASON_INCIDENT"}
+    await sidecar.operator("RevokeGrants", request_id="f-1", **over)
     assert await pending(sidecar) == ["o-4"]
     sidecar.clock.advance(300)
     assert await pending(sidecar) == []

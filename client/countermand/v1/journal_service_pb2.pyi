@@ -1017,7 +1017,7 @@ class ExplainRefusalResponse(google.protobuf.message.Message):
 
     @property
     def fence(self) -> global___Fence:
-        """The fence that refuses, if one does."""
+        """The fence that refuses, if one does; or one over part of what was asked about, or over what came before."""
 
     def __init__(
         self,
