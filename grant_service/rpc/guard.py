@@ -6,6 +6,7 @@ It wraps the handlers when they are registered, so a call pays for nothing it do
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import grpc
@@ -111,8 +112,7 @@ class Guard:
     async def _decide(self, work: Any, timeout: float) -> Any:
         """Run a call's work so that a caller who hangs up does not take the decision with it."""
         task = self._slots.start(work)
-        # Waiting is cancelled with the caller; what is waited for is not.
-        await asyncio.wait((task,), timeout=timeout)
+        await _wait(task, timeout)
         if not task.done():
             raise Refused(ErrorReason.TIMED_OUT)
         try:
@@ -124,6 +124,26 @@ class Guard:
         tell = _log.warning if refusal.reason in ALARMS else _log.info
         tell("refused", rpc=rpc, role=self._role.value, reason=refusal.reason.value, **_named(refusal))
         await context.abort_with_status(status(refusal))
+
+
+async def _wait(task: asyncio.Task[Any], timeout: float) -> None:
+    """Wait for a task or the time. Waiting is cancelled with the caller; what is waited for is not.
+
+    asyncio.wait does the same for many tasks, and costs each call a few microseconds more.
+    """
+    loop = asyncio.get_running_loop()
+    over = loop.create_future()
+    timer = loop.call_later(timeout, _end, over)
+    task.add_done_callback(partial(_end, over))
+    try:
+        await over
+    finally:
+        timer.cancel()
+
+
+def _end(over: asyncio.Future[None], *_: object) -> None:
+    if not over.done():
+        over.set_result(None)
 
 
 def _parsed(request_type: type[Message], request: bytes) -> Message:

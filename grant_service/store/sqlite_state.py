@@ -148,7 +148,8 @@ class SqliteState:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             self._see_others()
-            answers = [self._decide(rule, command, keep_refusals) for rule, command in calls]
+            alone = len(calls) == 1
+            answers = [self._decide(rule, command, keep_refusals, alone) for rule, command in calls]
             self._db.execute("UPDATE meta SET seq = ?, now = ?", (self.seq, self.now))
             self._db.execute("COMMIT")
         except BaseException:
@@ -170,9 +171,11 @@ class SqliteState:
         if version != self._version:
             self._read_meta()
 
-    def _decide(self, rule: Rule, command: Any, keep_refusals: bool) -> Any:
+    def _decide(self, rule: Rule, command: Any, keep_refusals: bool, alone: bool) -> Any:
+        """Decide a call so that it can be taken back: to a savepoint, or with a transaction of its own."""
         seq = self.seq
-        self._db.execute("SAVEPOINT call")
+        if not alone:
+            self._db.execute("SAVEPOINT call")
         try:
             answer = rule(self, command)
         except sqlite3.Error:
@@ -180,11 +183,19 @@ class SqliteState:
         except Exception as defect:
             answer = defect
         if isinstance(answer, Exception) or (isinstance(answer, Refusal) and not keep_refusals):
-            self._db.execute("ROLLBACK TO call")
-            self._forget()
+            self._take_back(alone)
             self.seq = seq
-        self._db.execute("RELEASE call")
+        if not alone:
+            self._db.execute("RELEASE call")
         return answer
+
+    def _take_back(self, alone: bool) -> None:
+        if alone:
+            self._db.execute("ROLLBACK")
+            self._db.execute("BEGIN IMMEDIATE")
+        else:
+            self._db.execute("ROLLBACK TO call")
+        self._forget()
 
     def run(self, run_id: str) -> Run | None:
         """Find a run."""
