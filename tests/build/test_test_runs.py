@@ -6,7 +6,7 @@ import pytest
 
 from tests.build.support import ROOT, program, run
 
-SHARED = "-m pytest -n 3 --dist loadfile --no-loadscope-reorder -m not alone"
+SHARED = "-m pytest -n 2 --dist loadfile --no-loadscope-reorder -m not alone"
 ALONE = "-m pytest -m alone"
 CHOSEN = "-m pytest -k two words tests/cli"
 
