@@ -13,6 +13,9 @@ from bench.rig import Rig, callers
 #: Calls of one repetition: one caller at a time, and 64 of them.
 ALONE, TOGETHER = 300, 1500
 
+#: One caller makes so many empty calls, then so many commits, and so on: both meet the machine in one state.
+TURN = 10
+
 Call = Callable[[], Awaitable[object]]
 
 
@@ -32,10 +35,10 @@ class Sample:
 
 async def sample(rig: Rig, naive: redis.Redis) -> Sample:
     """Measure once, one thing right after the other."""
-    empty = await alone([rig.empty] * ALONE)
+    empty, commits = await _in_turns(rig)
     ids = await rig.prepare(ALONE)
     before = rig.cpu_seconds()
-    commits = await alone([partial(rig.commit, op) for op in ids])
+    await alone([partial(rig.commit, op) for op in ids])
     cpu_alone = (rig.cpu_seconds() - before) / ALONE * 1e6
     empty_rate = await _together([rig.empty] * TOGETHER)
     ids = await rig.prepare(TOGETHER)
@@ -52,6 +55,16 @@ async def sample(rig: Rig, naive: redis.Redis) -> Sample:
         cpu_alone=cpu_alone,
         cpu_together=cpu_together,
     )
+
+
+async def _in_turns(rig: Rig) -> tuple[list[float], list[float]]:
+    """Make empty calls and commits alternately; answer how long each took."""
+    empty, commits = [], []
+    ids = await rig.prepare(ALONE)
+    for first in range(0, ALONE, TURN):
+        empty += await alone([rig.empty] * TURN)
+        commits += await alone([partial(rig.commit, op) for op in ids[first : first + TURN]])
+    return empty, commits
 
 
 async def alone(calls: Sequence[Call]) -> list[float]:

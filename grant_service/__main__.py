@@ -6,6 +6,7 @@ import resource
 import signal
 import sys
 
+import uvloop
 from pydantic import ValidationError
 from pydantic_settings import CliApp
 
@@ -54,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     configure(settings.log_level)
     take_descriptors()
     try:
-        asyncio.run(serve(settings))
+        uvloop.run(serve(settings))
     except Refused as refused:
         return _cannot_start(explain(refused.refusal))
     except (Unlistenable, KeysUnfit, OSError) as error:

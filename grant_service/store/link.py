@@ -13,10 +13,19 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import hiredis
+from redis._parsers.base import BaseParser
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import ConnectionError, ResponseError, TimeoutError
+from redis.exceptions import (
+    ConnectionError,
+    InvalidResponse,
+    RedisError,
+    ResponseError,
+    TimeoutError,
+)
 
 Call = Callable[..., Awaitable[Any]]
+
+_NO_MORE = object()
 
 
 class Link(Protocol):
@@ -81,8 +90,12 @@ class PipeliningLink:
         await session.ended()
 
 
-class _Session:
-    """One connection from its making to its end; a reply can only reach a call of the same session."""
+class _Session(asyncio.Protocol):
+    """One connection from its making to its end; a reply can only reach a call of the same session.
+
+    Connecting, TLS and logging in are redis-py's, and so are the errors that replies stand for. The session
+    takes over the transport, so that a call is not handed from task to task on its way out and back.
+    """
 
     def __init__(
         self,
@@ -95,19 +108,27 @@ class _Session:
         self._connection, self._greet = connection, greet
         self._connect_timeout, self._command_timeout = connect_timeout, command_timeout
         self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.WriteTransport | None = None
+        self._replies = hiredis.Reader(
+            InvalidResponse,
+            BaseParser.parse_error,
+            encoding="utf-8",
+            errors="strict",
+            notEnoughData=_NO_MORE,
+        )
         self._outbox: list[bytes] = []
         #: What was called, the oldest first: the future its caller waits on, and when its time is up.
         self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
-        self._called = asyncio.Event()
         self._watch: asyncio.TimerHandle | None = None
         self._task = asyncio.create_task(self._run())
 
     async def send(self, packed: bytes) -> Any:
         """Put a command into this turn's write and wait for its reply."""
         future: asyncio.Future[Any] = self._loop.create_future()
+        if not self._outbox:
+            self._loop.call_soon(self._write)
         self._outbox.append(packed)
         self._waiting.append((future, self._loop.time() + self._command_timeout))
-        self._called.set()
         if self._watch is None:
             self._watch = self._loop.call_later(self._command_timeout, self._look)
         return await future
@@ -125,8 +146,7 @@ class _Session:
                 broken.__cause__ = error
                 future.set_exception(broken)
         self._waiting.clear()
-        if asyncio.current_task() is not self._task:
-            self._task.cancel()
+        self._task.cancel()
 
     async def ended(self) -> None:
         """Wait until the connection is let go of."""
@@ -144,21 +164,18 @@ class _Session:
             self._watch = self._loop.call_at(deadline, self._look)
 
     async def _run(self) -> None:
-        writer = None
+        """Connect, and hold the connection until the session fails, which cancels this."""
         try:
             async with asyncio.timeout(self._connect_timeout):
                 await self._connection.connect()  # type: ignore[no-untyped-call]
                 await self._greet(self._ask)
-            writer = asyncio.create_task(self._write())
-            await self._read()
+            self._take_over()
+            await self._loop.create_future()
         except asyncio.CancelledError:
             self.fail(ConnectionError("the session was cancelled"))
         except Exception as error:
             self.fail(error)
         finally:
-            if writer:
-                writer.cancel()
-                await asyncio.wait([writer])
             await self._connection.disconnect(nowait=True)
 
     async def _ask(self, *args: str | int) -> Any:
@@ -166,33 +183,41 @@ class _Session:
         await self._connection.send_packed_command(_packed(*args), check_health=False)
         return await self._connection.read_response(timeout=math.inf)
 
-    async def _write(self) -> None:
-        """Send what this turn's callers left, in the order in which they wait."""
+    def _take_over(self) -> None:
+        """Read and write the transport from here on; every reply that redis-py asked for has come."""
+        writer = self._connection._writer
+        if writer is None:
+            raise ConnectionError("the connection is gone")
+        writer.transport.set_protocol(self)
+        self._transport = writer.transport
+        self._write()
+
+    def _write(self) -> None:
+        """Send what this turn's callers left, in the order in which they wait; the slots bound how much."""
+        if self._transport and self._outbox and not self.broken:
+            packed, self._outbox = b"".join(self._outbox), []
+            self._transport.write(packed)
+
+    def data_received(self, data: bytes) -> None:
+        """Give each reply to the oldest call; one whose caller has gone away is read all the same."""
         try:
-            while True:
-                await self._called.wait()
-                self._called.clear()
-                packed, self._outbox = b"".join(self._outbox), []
-                await self._connection.send_packed_command(packed, check_health=False)
+            self._replies.feed(data)
+            while (reply := self._replies.gets()) is not _NO_MORE:
+                if not self._waiting:
+                    raise ConnectionError("a reply came that nobody had asked for")
+                future, _ = self._waiting.popleft()
+                if future.done():
+                    continue
+                if isinstance(reply, RedisError):
+                    future.set_exception(reply)
+                else:
+                    future.set_result(reply)
         except Exception as error:
             self.fail(error)
 
-    async def _read(self) -> None:
-        """Give each reply to the oldest call; one whose caller has gone away is read all the same."""
-        while True:
-            try:
-                reply, failed = await self._connection.read_response(timeout=math.inf), None
-            except ResponseError as error:
-                reply, failed = None, error
-            if not self._waiting:
-                raise ConnectionError("a reply came that nobody had asked for")
-            future, _ = self._waiting.popleft()
-            if future.done():
-                continue
-            if failed:
-                future.set_exception(failed)
-            else:
-                future.set_result(reply)
+    def connection_lost(self, error: Exception | None) -> None:
+        """Take note that the other end hung up, or that the connection was let go of here."""
+        self.fail(error or ConnectionError("Redis closed the connection"))
 
 
 def _packed(*args: str | int) -> bytes:

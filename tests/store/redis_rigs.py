@@ -5,7 +5,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from fakeredis import FakeServer
@@ -15,7 +14,7 @@ from grant_service.core.store import Durability
 from grant_service.store.answers import entry, fields
 from grant_service.store.dial import Dial
 from grant_service.store.keys import Keys, Life
-from grant_service.store.link import Call, PipeliningLink
+from grant_service.store.link import Link
 from grant_service.store.records import run_from
 from grant_service.store.redis import RedisStore
 from grant_service.store.scripts import Script, scripts
@@ -32,12 +31,34 @@ OURS = frozenset({"test:time", "test:epoch"})
 TIMEOUT = 30.0
 
 
+class FakeLink:
+    """A way to a server in this process: one call after the other, in the order in which they are made."""
+
+    def __init__(self) -> None:
+        self._connection = FakeAsyncRedisConnection(server=FakeServer(), protocol=2, decode_responses=True)
+        self._turn = asyncio.Lock()
+
+    async def call(self, *args: str | int) -> Any:
+        """Send a command and answer its reply."""
+        async with self._turn:
+            await self._connection.connect()
+            await self._connection.send_command(*args)
+            return await self._connection.read_response()
+
+    def drop(self, why: str) -> None:
+        """Nothing on the way can be lost."""
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        await self._connection.disconnect()
+
+
 class RedisRig(Rig):
     """A store of scripts on one link, so that calls of one turn are decided in their order."""
 
     store: RedisStore
 
-    def __init__(self, link: PipeliningLink) -> None:
+    def __init__(self, link: Link) -> None:
         super().__init__()
         self.link, self.keys = link, Keys()
         self.store = RedisStore(link, host=HOST)
@@ -52,9 +73,7 @@ class RedisRig(Rig):
     @classmethod
     async def start_fake(cls) -> "RedisRig":
         """Make a new server in this process."""
-        server = FakeServer()
-        connect = partial(FakeAsyncRedisConnection, server=server, protocol=2, decode_responses=True)
-        rig = cls(PipeliningLink(connect, _no_questions, connect_timeout=TIMEOUT, command_timeout=TIMEOUT))
+        rig = cls(FakeLink())
         await rig.use_scripts({name: _headless(script) for name, script in scripts(HOST).items()})
         rig.many = 100
         await rig.reset()
@@ -189,10 +208,6 @@ def _reading(name: str) -> tuple[str, ...]:
     kind = name.partition("}:")[2].partition(":")[0]
     assert kind in ("run", "grant", "action", "spending", "journal"), f"nobody knows the key {name}"
     return ("XRANGE", name, "-", "+") if kind == "journal" else ("HGETALL", name)
-
-
-async def _no_questions(call: Call) -> None:
-    """Ask a fake server nothing: it cannot tell whether it is fit."""
 
 
 def changed(script: Script, old: str, new: str) -> Script:
