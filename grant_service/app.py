@@ -23,6 +23,7 @@ from grant_service.rpc.journal import JournalServicer
 from grant_service.rpc.line import Line
 from grant_service.rpc.roles import Role
 from grant_service.rpc.server import build_server
+from grant_service.rpc.undo import UndoServicer
 from grant_service.settings import Settings
 from grant_service.store.lockfile import LockFile
 from grant_service.store.memory import MemoryStore
@@ -125,6 +126,7 @@ class Sidecar:
             "ActionService": ActionServicer(store, decode),
             "ControlService": ControlServicer(store, decode, counts, longest),
             "JournalService": JournalServicer(store, reports, counts),
+            "UndoService": UndoServicer(store, decode),
         }
         guard = Guard(role, slots, settings.decision_timeout, settings.operator_timeout)
         server = build_server(guard, servicers, self._health.servicer)

@@ -52,8 +52,8 @@ class Settings(BaseSettings):
     report then says so."""
 
     insecure_dev_tcp: str = ""
-    """Listen on loopback TCP too, such as `127.0.0.1:7420`: issuer there, tool, operator and auditor on the
-    next three ports. Anybody on this machine can then do anything. For development only."""
+    """Listen on loopback TCP too, such as `127.0.0.1:7420`: issuer there, tool, operator, auditor and
+    compensator on the next four ports. Anybody on this machine can then do anything. For development only."""
 
     grant_ttl: Seconds = 300
     """How long a grant lasts if its request does not say. Short: a stolen token is worth this much."""
@@ -88,6 +88,22 @@ class Settings(BaseSettings):
 
     permit_use_max: Seconds = 60
     """The longest a permit may last."""
+
+    undo_ttl: Seconds = 7 * 86_400
+    """How long an effect may be undone, called off or asked about, counted from its prepare; never longer than
+    its run's records are kept."""
+
+    undo_lease: Seconds = 30
+    """How long a compensator has for one attempt if it does not say; it can renew that."""
+
+    undo_lease_max: Seconds = 900
+    """The longest it may ask for at a time. After a crash nobody else tries before it is over."""
+
+    undo_attempts: Annotated[int, Field(gt=0, le=100)] = 6
+    """How often a compensator tries before an operator has to look."""
+
+    undo_retry: Seconds = 2
+    """How long after a failed attempt the next one is due; twice as long each time, 64 times at the most."""
 
     max_actions: Annotated[int, Field(gt=0)] = 100_000
     """How many actions a run may prepare: a runaway agent must not fill the store."""
@@ -130,7 +146,7 @@ class Settings(BaseSettings):
             return value
         raise ValueError("must be sqlite, memory, or a redis://, rediss:// or unix:// URL")
 
-    @field_validator("grant_ttl_max", "run_ttl_max", "prepare_ttl_max", "permit_use_max")
+    @field_validator("grant_ttl_max", "run_ttl_max", "prepare_ttl_max", "permit_use_max", "undo_lease_max")
     @classmethod
     def _not_below_the_default(cls, value: float, info: ValidationInfo) -> float:
         name = str(info.field_name).removesuffix("_max")
@@ -145,8 +161,8 @@ class Settings(BaseSettings):
         if not value:
             return value
         host, _, port = value.rpartition(":")
-        if not port.isdigit() or not 0 < int(port) <= 65_532:
-            raise ValueError("must be ADDRESS:PORT, with three free ports after it")
+        if not port.isdigit() or not 0 < int(port) <= 65_531:
+            raise ValueError("must be ADDRESS:PORT, with four free ports after it")
         if not ipaddress.ip_address(host.strip("[]")).is_loopback:
             raise ValueError("must be a loopback address such as 127.0.0.1: it has no authentication at all")
         return value

@@ -8,7 +8,7 @@ from grant_service.core.scope import Reversibility
 
 
 class ActionState(StrEnum):
-    """Where an action is in its life. The last two are derived from time and the run's end, never stored."""
+    """Where an action is in its life. The last five are derived: from time, an end, an undo."""
 
     PREPARED = "PREPARED"
     AWAITING_APPROVAL = "AWAITING_APPROVAL"
@@ -20,6 +20,9 @@ class ActionState(StrEnum):
     ABANDONED = "ABANDONED"
     INTERRUPTED = "INTERRUPTED"
     EXPIRED = "EXPIRED"
+    UNDO_PENDING = "UNDO_PENDING"
+    UNDONE = "UNDONE"
+    UNDO_FAILED = "UNDO_FAILED"
 
 
 #: What a tool may say became of a permitted action.
@@ -36,6 +39,9 @@ class Intent:
     digest: str
     reversibility: Reversibility
     compensation: str = ""
+    #: What the compensation is called with, as a JSON object, and who can tell what became of the effect.
+    compensation_args: str = ""
+    probe: str = ""
     #: What it takes of budgets, and one line for whoever may have to agree.
     costs: Costs = ()
     summary: str = ""
@@ -83,11 +89,16 @@ class Action:
     prepare_seq: int
     #: Until when it can be committed.
     expire_time: int
+    #: Until when anybody may undo it, call it off or ask what became of it.
+    undo_until: int = 0
     #: The permit, once there is one: its number, and until when it can be used.
     fence: int = 0
     use_by: int = 0
     #: The entry that settled or abandoned it, once there is one.
     settle_seq: int = 0
+    #: What only the outcome told: more for the compensation, and what the outside world calls the job.
+    result_args: str = ""
+    handle: str = ""
     #: What a person said about it, if one had to be asked and has answered.
     approval: Approval | None = None
 

@@ -41,6 +41,15 @@ class ErrorReason(StrEnum):
     FENCE_UNKNOWN = "FENCE_UNKNOWN"
     FENCE_NOT_LIFTABLE = "FENCE_NOT_LIFTABLE"
     NOT_AWAITING = "NOT_AWAITING"
+    RUN_ACTIVE = "RUN_ACTIVE"
+    NOT_UNDOABLE = "NOT_UNDOABLE"
+    IN_FLIGHT = "IN_FLIGHT"
+    DUTY_UNKNOWN = "DUTY_UNKNOWN"
+    DUTY_NOT_DUE = "DUTY_NOT_DUE"
+    DUTY_TAKEN = "DUTY_TAKEN"
+    DUTY_OVER = "DUTY_OVER"
+    LEASE_LOST = "LEASE_LOST"
+    TOOL_MISMATCH = "TOOL_MISMATCH"
 
     REVOKED = "REVOKED"
     RUN_FINISHED = "RUN_FINISHED"
@@ -141,6 +150,15 @@ _EXPLANATIONS = {
     ErrorReason.FENCE_NOT_LIFTABLE: "fence {fence} is a revoke: what it killed stays dead; issue new grants",
     ErrorReason.NOT_AWAITING: "action {op} of run {run} does not wait for a person with this digest (it is {state}); "
     "see 'countermand approvals'",
+    ErrorReason.RUN_ACTIVE: "run {run} is still at work; cancel or finish it first",
+    ErrorReason.NOT_UNDOABLE: "action {op} of run {run} cannot be undone: {rule}; see 'countermand report {run}'",
+    ErrorReason.IN_FLIGHT: "the permit of action {op} can still be used for {left_ms} ms, so nobody can know; ask again then",
+    ErrorReason.DUTY_UNKNOWN: "there is no {duty} of action {op} of run {run}; claim one that is offered",
+    ErrorReason.DUTY_NOT_DUE: "the {duty} of action {op} of run {run} is not to be done now: {rule}; claim another",
+    ErrorReason.DUTY_TAKEN: "{worker} is at the {duty} of action {op} of run {run} for another {left_ms} ms; claim another",
+    ErrorReason.DUTY_OVER: "the {duty} of action {op} of run {run} is over ({state}); do nothing more about it",
+    ErrorReason.LEASE_LOST: "the {duty} of action {op} of run {run} is no longer yours: stop; whoever has it now finishes it",
+    ErrorReason.TOOL_MISMATCH: "{action} is registered with other {field} than the call says ({rule}); correct the tool",
     ErrorReason.REVOKED: "run {run} was cancelled{cause}: do not act; see 'countermand report {run}'",
     ErrorReason.RUN_FINISHED: "run {run} has finished{cause}: do not act; open a new run for new work",
     ErrorReason.RUN_DEADLINE: "run {run} is past its deadline{cause}: do not act; open a new run for new work",

@@ -26,7 +26,30 @@ class Kind(StrEnum):
     REVOKED = "REVOKED"
     FROZEN = "FROZEN"
     LIFTED = "LIFTED"
+    RESOLVED = "RESOLVED"
+    UNDO_ASKED = "UNDO_ASKED"
+    UNDO_WITHDRAWN = "UNDO_WITHDRAWN"
+    CLAIMED = "CLAIMED"
+    TRIED = "TRIED"
+    UNDONE = "UNDONE"
+    UNDO_FAILED = "UNDO_FAILED"
+    CALLED_OFF = "CALLED_OFF"
+    UNANSWERED = "UNANSWERED"
 
+
+#: What happened to duties.
+ABOUT_DUTIES = frozenset(
+    {
+        Kind.UNDO_ASKED,
+        Kind.UNDO_WITHDRAWN,
+        Kind.CLAIMED,
+        Kind.TRIED,
+        Kind.UNDONE,
+        Kind.UNDO_FAILED,
+        Kind.CALLED_OFF,
+        Kind.UNANSWERED,
+    }
+)
 
 #: A run's refusals are journalled up to this number and only counted beyond it, so that a tool that keeps
 #: asking cannot fill the store.

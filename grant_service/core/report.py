@@ -9,11 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from grant_service.core.action import OUTCOMES, ActionState
+from grant_service.core.duty import DutyKind, DutyState
 from grant_service.core.errors import AFTER_THE_STOP, ErrorReason
 from grant_service.core.fence import Fence, grant_mark
-from grant_service.core.journal import Entry, Kind
+from grant_service.core.journal import ABOUT_DUTIES, Entry, Kind
 from grant_service.core.run import End, Run
-from grant_service.core.scope import Reversibility
+from grant_service.core.scope import NOT_UNDOABLE, Reversibility
 from grant_service.core.store import Durability
 
 #: What no report promises.
@@ -50,15 +51,57 @@ class ReportedAction:
     note: str = ""
     #: A person agreed to it, until its expiry.
     approved: bool = False
+    #: Who said what became of it, and how they knew, if its tool did not.
+    resolved_by: str = ""
+    evidence: str = ""
+    #: Until when it may be undone.
+    undo_until: int = 0
+    undo: "Undoing | None" = None
+    call_off: "CallingOff | None" = None
 
     @property
     def why_not_undoable(self) -> str:
-        """Say why nothing can be undone, or '' if a compensation is registered."""
-        if self.reversibility is Reversibility.READ_ONLY:
-            return "there is nothing to undo"
-        if self.reversibility is Reversibility.IRREVERSIBLE:
-            return "it is irreversible"
-        return "" if self.compensation else "no compensation is registered"
+        """Say why nothing can be undone, or '' if a compensation is registered and may still be used."""
+        if why := NOT_UNDOABLE.get(self.reversibility, ""):
+            return why
+        if not self.compensation:
+            return "no compensation is registered"
+        return self.undo.why_over if self.undo else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Undoing:
+    """What was asked, tried and reached about undoing one effect."""
+
+    state: DutyState = DutyState.OPEN
+    asked_by: str = ""
+    ask_time: int = 0
+    attempts: int = 0
+    worker: str = ""
+    #: The outside world's own id of the undo, and the last line anybody left about it.
+    receipt: str = ""
+    note: str = ""
+    #: When it was undone, given up or taken back.
+    end_time: int = 0
+
+    @property
+    def why_over(self) -> str:
+        """Say why nobody may undo it any more, though somebody could have; '' if that is not so."""
+        return "the authority to undo it was taken back" if self.state is DutyState.WITHDRAWN else ""
+
+
+@dataclass(frozen=True, slots=True)
+class CallingOff:
+    """What became of calling off what the outside world had only accepted."""
+
+    canceller: str
+    handle: str = ""
+    #: ACKNOWLEDGED, REFUSED or UNREACHABLE; '' while nobody has heard.
+    outcome: str = ""
+    attempts: int = 0
+    worker: str = ""
+    note: str = ""
+    end_time: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +199,10 @@ def tell(
                 grants[entry.data["grant"]] = _given(entry)
             case Kind.PREPARED:
                 actions[entry.op_id] = _prepared(entry)
-            case Kind.PERMITTED | Kind.SETTLED | Kind.APPROVED if entry.op_id in actions:
+            case Kind.PERMITTED | Kind.SETTLED | Kind.RESOLVED | Kind.APPROVED if entry.op_id in actions:
                 actions[entry.op_id] = _moved(actions[entry.op_id], entry, end)
+            case kind if kind in ABOUT_DUTIES and entry.op_id in actions:
+                actions[entry.op_id] = _cleaned(actions[entry.op_id], entry)
             case Kind.ABANDONED | Kind.DENIED if entry.op_id in actions:
                 action = actions[entry.op_id]
                 killed = killer.of(action)
@@ -190,6 +235,7 @@ def _prepared(entry: Entry) -> ReportedAction:
         compensation=entry.data.get("compensation", ""),
         prepare_time=entry.time,
         expire_time=int(entry.data["expire"]),
+        undo_until=int(entry.data["undo_until"]),
     )
 
 
@@ -207,15 +253,65 @@ def _moved(action: ReportedAction, entry: Entry, end: End | None) -> ReportedAct
         # Interrupted by the cut stays interrupted: giving up afterwards is no news.
         note = entry.data.get("note", "")
         return action if after_cut else replace(action, state=_GIVEN_UP[entry.kind], note=note)
-    return replace(
+    known = replace(
         action,
         state=ActionState(entry.data["outcome"]),
         settle_time=entry.time,
         settle_seq=entry.seq,
         settled_after_cut=after_cut,
+    )
+    if entry.kind is Kind.RESOLVED:
+        who, how = entry.data.get("actor", ""), entry.data.get("evidence", "")
+        return replace(known, resolved_by=who, evidence=how)
+    call_off = action.call_off
+    if "canceller" in entry.data:
+        call_off = CallingOff(entry.data["canceller"], entry.data.get("handle", ""))
+    return replace(
+        known,
         receipt=entry.data.get("receipt", action.receipt),
         note=entry.data.get("note", action.note),
+        call_off=call_off,
     )
+
+
+def _cleaned(action: ReportedAction, entry: Entry) -> ReportedAction:
+    """Take in what was asked, tried or reached about undoing an effect or calling it off."""
+    data, note = entry.data, entry.data.get("note", "")
+    if entry.kind is Kind.UNDO_ASKED:
+        return replace(action, undo=Undoing(asked_by=data.get("actor", ""), ask_time=entry.time, note=note))
+    worker = data.get("worker", "")
+    if entry.kind is Kind.CALLED_OFF or data.get("duty") == DutyKind.CALL_OFF:
+        was = action.call_off or CallingOff("")
+        tried = replace(was, worker=worker or was.worker, note=note or was.note)
+        if entry.kind is Kind.CALLED_OFF:
+            tried = replace(tried, outcome=data["outcome"], end_time=entry.time)
+        elif entry.kind is Kind.CLAIMED:
+            tried = replace(tried, attempts=int(data["attempt"]))
+        return replace(action, call_off=tried)
+    if data.get("duty") == DutyKind.ASK or entry.kind is Kind.UNANSWERED:
+        return action
+    undo = action.undo or Undoing(DutyState.WITHDRAWN)
+    undo = replace(undo, worker=worker or undo.worker, note=note or undo.note)
+    if entry.kind is Kind.CLAIMED:
+        undo = replace(undo, attempts=int(data["attempt"]))
+    elif entry.kind in _UNDO_ENDS:
+        receipt = data.get("receipt", "")
+        undo = replace(undo, state=_UNDO_ENDS[entry.kind], receipt=receipt, end_time=entry.time)
+    return replace(action, undo=undo)
+
+
+_UNDO_ENDS = {
+    Kind.UNDONE: DutyState.DONE,
+    Kind.UNDO_FAILED: DutyState.FAILED,
+    Kind.UNDO_WITHDRAWN: DutyState.WITHDRAWN,
+}
+
+#: What an undo makes of an effect that happened.
+_UNDO_STATES = {
+    DutyState.OPEN: ActionState.UNDO_PENDING,
+    DutyState.DONE: ActionState.UNDONE,
+    DutyState.FAILED: ActionState.UNDO_FAILED,
+}
 
 
 _GIVEN_UP = {Kind.ABANDONED: ActionState.ABANDONED, Kind.DENIED: ActionState.DENIED}
@@ -231,6 +327,8 @@ def _as_of(
     """Apply what follows from time: a lapsed prepare, a stop, a fence, a lapsed permit."""
     if action.state is ActionState.PERMITTED and now >= action.use_by:
         return replace(action, state=ActionState.UNKNOWN)
+    if action.state is ActionState.SUCCEEDED and action.undo:
+        return replace(action, state=_UNDO_STATES.get(action.undo.state, action.state))
     if action.state not in _LAPSED:
         return action
     if may_lack:
@@ -314,7 +412,12 @@ def _late(entry: Entry) -> LateAttempt:
 
 #: The parts of a report, by the states whose actions they list.
 PARTS = {
-    "done": (ActionState.SUCCEEDED,),
+    "done": (
+        ActionState.SUCCEEDED,
+        ActionState.UNDO_PENDING,
+        ActionState.UNDONE,
+        ActionState.UNDO_FAILED,
+    ),
     "interrupted": (ActionState.INTERRUPTED,),
     "in_flight": (ActionState.PERMITTED,),
     "unknown": (ActionState.UNKNOWN,),

@@ -45,6 +45,12 @@ class Reversibility(StrEnum):
 
 _RANKS = {member: rank for rank, member in enumerate(Reversibility)}
 
+#: Why an effect of these classes cannot be undone.
+NOT_UNDOABLE = {
+    Reversibility.READ_ONLY: "there is nothing to undo",
+    Reversibility.IRREVERSIBLE: "it is irreversible",
+}
+
 
 class Rule(StrEnum):
     """The rule of a scope that forbids, in the order in which they are asked."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from grant_service.core.action import ActionState, Approval, Intent
 from grant_service.core.budget import Budget
+from grant_service.core.duty import Duty, DutyKind, DutyState
 from grant_service.core.fence import Fence, Selector
 from grant_service.core.grant import Grant, GrantRef
 from grant_service.core.run import Run, RunState, StopReason
@@ -98,6 +99,8 @@ class Prepare:
     max_actions: int
     #: How long it may wait, if a person has to agree first.
     wait_ms: int = 0
+    #: How long from now on it may be undone, called off or asked about; never longer than its run is kept.
+    undo_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +115,8 @@ class Prepared:
     approval: Approval | None = None
     #: What is left in each budget that applies.
     remaining: Mapping[str, int] = field(default_factory=dict)
+    #: Until when the effect may be undone, should it happen.
+    undo_until: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +141,8 @@ class Perform:
     max_actions: int
     #: How long it may wait, if a person has to agree first.
     wait_ms: int = 0
+    #: How long from now on it may be undone, called off or asked about; never longer than its run is kept.
+    undo_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +160,11 @@ class Permitted:
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """Record what became of a permitted action."""
+    """Record what became of a permitted action.
+
+    `result_args` is a JSON object that completes what its compensation is called with. A `handle` is what the
+    outside world calls what it has only accepted, and `canceller` names who can call that off.
+    """
 
     grant: GrantRef
     peer: str
@@ -161,6 +172,9 @@ class Settle:
     outcome: ActionState
     receipt: str = ""
     note: str = ""
+    result_args: str = ""
+    handle: str = ""
+    canceller: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,3 +365,148 @@ class Denied:
     op_id: str
     seq: int
     replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Resolve:
+    """Say what became of an action whose outcome is unknown, and how one knows."""
+
+    run_id: str
+    op_id: str
+    outcome: ActionState
+    actor: str = ""
+    evidence: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The outcome is on record."""
+
+    op_id: str
+    seq: int
+    state: ActionState
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """Ask for the compensation of an effect."""
+
+    run_id: str
+    op_id: str
+    actor: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UndoAsked:
+    """How the undo stands; `replayed` if it had been asked for before."""
+
+    op_id: str
+    seq: int
+    state: DutyState
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Take back the authority to undo an effect."""
+
+    run_id: str
+    op_id: str
+    actor: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """Nobody can claim the undo any more. Whoever has claimed it may still be at it until `lease_until`."""
+
+    op_id: str
+    seq: int
+    lease_until: int
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Take on a duty for `lease_ms`; `lease` names this claim."""
+
+    run_id: str
+    op_id: str
+    kind: DutyKind
+    worker: str
+    lease: str
+    lease_ms: int
+    max_attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The duty is the caller's until its lease ends."""
+
+    duty: Duty
+    left_ms: int
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Keep a duty for another `lease_ms` from now."""
+
+    run_id: str
+    op_id: str
+    kind: DutyKind
+    lease: str
+    lease_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """Say that a duty is carried out.
+
+    `outcome` is DONE for an UNDO, DONE or REFUSED for a CALL_OFF, SUCCEEDED or FAILED for an ASK.
+    """
+
+    run_id: str
+    op_id: str
+    kind: DutyKind
+    lease: str
+    outcome: str
+    receipt: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """It is on record."""
+
+    op_id: str
+    seq: int
+    state: DutyState
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """Say that an attempt did not work. The next one, if any, is due after `retry_ms`, doubled each time."""
+
+    run_id: str
+    op_id: str
+    kind: DutyKind
+    lease: str
+    retry_ms: int
+    max_attempts: int
+    note: str = ""
+    #: No further attempt will work.
+    final: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """How the duty stands: OPEN and due again, or FAILED."""
+
+    op_id: str
+    seq: int
+    state: DutyState
+    due: int

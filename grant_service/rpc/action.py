@@ -24,6 +24,7 @@ class ActionServicer:
             replayed=prepared.replayed,
             remaining=prepared.remaining,
             approval=encode.approval(prepared.approval),
+            undo_until_time=encode.moment(prepared.undo_until),
         )
 
     async def CommitAction(self, request: pb.CommitActionRequest) -> pb.CommitActionResponse:

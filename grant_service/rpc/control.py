@@ -1,6 +1,7 @@
 """ControlService: what an operator may ask."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -8,11 +9,12 @@ import structlog
 from countermand.v1 import action_service_pb2 as action_pb
 from countermand.v1 import control_service_pb2 as pb
 from grant_service.core.compile import compile_report
-from grant_service.core.errors import ErrorReason, Refused, granted
+from grant_service.core.errors import ErrorReason, Refusal, Refused, granted
+from grant_service.core.report import PARTS, Report, ReportedAction
 from grant_service.core.store import Store
 from grant_service.core.sweep import Hit
-from grant_service.core.verbs import Cancelled, Fenced
-from grant_service.rpc import encode
+from grant_service.core.verbs import Cancelled, Fenced, UndoAsked
+from grant_service.rpc import encode, limits
 from grant_service.rpc.decode import Decoder
 from grant_service.rpc.journal import report_message
 from grant_service.rpc.line import Line, patience
@@ -99,6 +101,61 @@ class ControlServicer:
         return pb.DenyActionResponse(
             state=action_pb.ACTION_STATE_DENIED, seq=denied.seq, replayed=denied.replayed
         )
+
+    async def ResolveAction(self, request: pb.ResolveActionRequest) -> pb.ResolveActionResponse:
+        """Record what became of an action whose outcome is unknown."""
+        resolved = granted(await self._store.resolve(self._decode.resolve(request)))
+        state = encode.action_state(resolved.state)
+        return pb.ResolveActionResponse(state=state, seq=resolved.seq, replayed=resolved.replayed)
+
+    async def UndoRun(self, request: pb.UndoRunRequest) -> pb.UndoRunResponse:
+        """Ask for what can be undone, each effect a decision of its own; say why the others cannot."""
+        run_id = limits.identifier("run_id", request.run_id)
+        report = granted(await compile_report(self._store, run_id))
+        effects = _effects(report, request.op_ids)
+        asked: list[Answer] = [None] * len(effects)
+        if not request.validate_only:
+            told = (self._decode.undo(request, one.run_id, one.op_id) for one in effects)
+            asked = list(await asyncio.gather(*map(self._store.undo, told)))
+        steps = [encode.undo_step(*step) for step in zip(effects, asked, strict=True)]
+        _raise_if_all_refused(report, asked)
+        return pb.UndoRunResponse(op_ids=[one.op_id for one in steps if not one.why_not], steps=steps)
+
+    async def WithdrawUndo(self, request: pb.WithdrawUndoRequest) -> pb.WithdrawUndoResponse:
+        """Take back authority to undo."""
+        told = await asyncio.gather(*map(self._store.withdraw, self._decode.withdraw(request)))
+        withdrawn = [granted(one) for one in told]
+        busy_until = max(one.lease_until for one in withdrawn)
+        return pb.WithdrawUndoResponse(
+            seqs=[one.seq for one in withdrawn], busy_until_time=encode.moment(busy_until)
+        )
+
+
+Answer = UndoAsked | Refusal | None
+
+
+def _effects(report: Report, op_ids: Sequence[str]) -> list[ReportedAction]:
+    """Find what happened or may have, of each run the last effect first; every op_id named must be one."""
+    happened = report.in_state(*PARTS["done"], *PARTS["in_flight"], *PARTS["unknown"])
+    named = set(op_ids)
+    for missing in sorted(named - {one.op_id for one in happened}):
+        raise Refused(
+            ErrorReason.NOT_UNDOABLE,
+            run=report.run.run_id,
+            op=missing,
+            rule="no such action happened, or may have",
+        )
+    chosen = [one for one in happened if not named or one.op_id in named]
+    return sorted(chosen, key=lambda one: one.fence, reverse=True)
+
+
+def _raise_if_all_refused(report: Report, asked: Sequence[Answer]) -> None:
+    """Refuse the whole where every part was refused for what is no matter of the single effect."""
+    for one in asked:
+        if not isinstance(one, Refusal) or one.reason is ErrorReason.NOT_UNDOABLE:
+            return
+    for one in asked:
+        granted(one)
 
 
 def _stopped_but(unread: Refused, cancelled: Cancelled) -> Refused:

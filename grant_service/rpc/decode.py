@@ -1,6 +1,6 @@
 """Requests as commands: what a message says, checked, in the words of the core."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from google.protobuf.message import Message
@@ -8,8 +8,10 @@ from google.protobuf.message import Message
 from countermand.v1 import action_service_pb2 as action_pb
 from countermand.v1 import control_service_pb2 as control_pb
 from countermand.v1 import grant_service_pb2 as grant_pb
+from countermand.v1 import undo_service_pb2 as undo_pb
 from grant_service.core import budget, verbs
 from grant_service.core.action import ActionState
+from grant_service.core.duty import Duty, DutyKind, DutyState
 from grant_service.core.grant import GrantRef
 from grant_service.rpc import limits, parts
 from grant_service.rpc.limits import invalid
@@ -27,11 +29,41 @@ Verify = Callable[[str], GrantRef]
 #: A freeze that is to last longer has no end of its own: it is lifted.
 _LONGEST_FREEZE_S = 366 * 86_400
 
+KNOWN_OUTCOMES = {
+    action_pb.OUTCOME_SUCCEEDED: ActionState.SUCCEEDED,
+    action_pb.OUTCOME_FAILED: ActionState.FAILED,
+}
 _OUTCOMES = {
     action_pb.OUTCOME_SUCCEEDED: ActionState.SUCCEEDED,
     action_pb.OUTCOME_FAILED: ActionState.FAILED,
     action_pb.OUTCOME_UNKNOWN: ActionState.UNKNOWN,
 }
+
+
+#: How many functions a compensator may have.
+_MAX_NAMES = 256
+
+_DUTY_KINDS = {
+    undo_pb.DUTY_KIND_UNDO: DutyKind.UNDO,
+    undo_pb.DUTY_KIND_CALL_OFF: DutyKind.CALL_OFF,
+    undo_pb.DUTY_KIND_ASK: DutyKind.ASK,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimAsked:
+    """A claim of whatever there is: the functions the caller has, by kind, the most urgent kind first."""
+
+    names: Mapping[DutyKind, frozenset[str]]
+    worker: str
+    lease: str
+    lease_ms: int
+    max_attempts: int
+
+    def of(self, duty: Duty) -> verbs.Claim:
+        """Claim this one."""
+        which = (duty.run_id, duty.op_id, duty.kind)
+        return verbs.Claim(*which, self.worker, self.lease, self.lease_ms, self.max_attempts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +208,34 @@ class Decoder:
             note=limits.cleaned(request.note, limits.MAX_NOTE),
         )
 
+    def resolve(self, request: control_pb.ResolveActionRequest) -> verbs.Resolve:
+        """Decode ResolveAction. An outcome without evidence is a guess."""
+        if request.outcome not in KNOWN_OUTCOMES:
+            raise invalid("outcome", "must be SUCCEEDED or FAILED")
+        if not request.evidence.strip():
+            raise invalid("evidence", "must say how you know, such as what the vendor's console shows")
+        return verbs.Resolve(
+            run_id=limits.identifier("run_id", request.run_id),
+            op_id=limits.identifier("op_id", request.op_id),
+            outcome=KNOWN_OUTCOMES[request.outcome],
+            actor=self._actor(request.actor),
+            evidence=limits.text("evidence", request.evidence, limits.MAX_NOTE),
+        )
+
+    def undo(self, request: control_pb.UndoRunRequest, run_id: str, op_id: str) -> verbs.Undo:
+        """Decode what UndoRun asks about one action."""
+        note = limits.cleaned(request.note, limits.MAX_NOTE)
+        return verbs.Undo(run_id, op_id, self._actor(request.actor), note)
+
+    def withdraw(self, request: control_pb.WithdrawUndoRequest) -> list[verbs.Withdraw]:
+        """Decode WithdrawUndo. Its texts are cleaned: no note may keep an authority from being taken back."""
+        run_id, actor = limits.identifier("run_id", request.run_id), self._actor(request.actor)
+        if not request.op_ids:
+            raise invalid("op_ids", "must name at least one action")
+        note = limits.cleaned(request.note, limits.MAX_NOTE)
+        ids = dict.fromkeys(limits.identifier("op_ids", op_id) for op_id in request.op_ids)
+        return [verbs.Withdraw(run_id, op_id, actor, note) for op_id in ids]
+
     def _actor(self, said: str) -> str:
         """Put what a caller says of itself behind what its listener knows."""
         actor = limits.cleaned(said)
@@ -192,6 +252,7 @@ class Decoder:
             ttl_ms=limits.milliseconds("ttl", request, settings.prepare_ttl, settings.prepare_ttl_max),
             max_actions=settings.max_actions,
             wait_ms=limits.milliseconds("ttl", request, settings.approval_wait, longest),
+            undo_ms=round(settings.undo_ttl * 1000),
         )
 
     def commit(self, request: action_pb.CommitActionRequest) -> verbs.Commit:
@@ -213,6 +274,7 @@ class Decoder:
             use_ms=self._use_within(request),
             max_actions=self.settings.max_actions,
             wait_ms=round(self.settings.approval_wait * 1000),
+            undo_ms=round(self.settings.undo_ttl * 1000),
         )
 
     def spend(self, request: action_pb.SpendBudgetRequest) -> verbs.Spend:
@@ -233,6 +295,9 @@ class Decoder:
         """Decode SettleAction."""
         if request.outcome not in _OUTCOMES:
             raise invalid("outcome", "must be SUCCEEDED, FAILED or UNKNOWN")
+        if bool(request.handle) != bool(request.canceller):
+            raise invalid("canceller", "must come with a handle, and only with one")
+        args = request.compensation_args
         return verbs.Settle(
             grant=self.verify(request.grant_token),
             peer=self.role.value,
@@ -240,6 +305,9 @@ class Decoder:
             outcome=_OUTCOMES[request.outcome],
             receipt=limits.text("receipt", request.receipt, limits.MAX_NOTE),
             note=limits.text("note", request.note, limits.MAX_NOTE),
+            result_args=limits.json_object("compensation_args", args) if args else "",
+            handle=limits.text("handle", request.handle, limits.MAX_NOTE),
+            canceller=limits.optional_identifier("canceller", request.canceller),
         )
 
     def abandon(self, request: action_pb.AbandonActionRequest) -> verbs.Abandon:
@@ -254,3 +322,70 @@ class Decoder:
     def _use_within(self, request: Message) -> int:
         settings = self.settings
         return limits.milliseconds("use_within", request, settings.permit_use, settings.permit_use_max)
+
+    def claim(self, request: undo_pb.ClaimDutyRequest) -> ClaimAsked:
+        """Decode ClaimDuty."""
+        told = {
+            DutyKind.CALL_OFF: ("cancellers", request.cancellers),
+            DutyKind.UNDO: ("compensations", request.compensations),
+            DutyKind.ASK: ("probes", request.probes),
+        }
+        if not 1 <= sum(len(names) for _, names in told.values()) <= _MAX_NAMES:
+            raise invalid("compensations", f"must be, with cancellers and probes, 1 to {_MAX_NAMES} names")
+        return ClaimAsked(
+            names={
+                kind: frozenset(limits.identifier(field, name) for name in names)
+                for kind, (field, names) in told.items()
+            },
+            worker=self._actor(request.worker),
+            lease=self.new_id("l-"),
+            lease_ms=self._lease(request),
+            max_attempts=self.settings.undo_attempts,
+        )
+
+    def renew(self, request: undo_pb.RenewDutyRequest) -> verbs.Renew:
+        """Decode RenewDuty."""
+        return verbs.Renew(*_held(request), self._lease(request))
+
+    def complete(self, request: undo_pb.CompleteDutyRequest) -> verbs.Complete:
+        """Decode CompleteDuty. Texts are cleaned: none may keep what was done from being known."""
+        held = _held(request)
+        kind = held[2]
+        if request.refused and kind is not DutyKind.CALL_OFF:
+            raise invalid("refused", "must only be said of a CALL_OFF")
+        if (kind is DutyKind.ASK) != (request.outcome in KNOWN_OUTCOMES):
+            raise invalid("outcome", "must be SUCCEEDED or FAILED for an ASK, and only be said of one")
+        outcome: str = DutyState.REFUSED if request.refused else DutyState.DONE
+        if kind is DutyKind.ASK:
+            outcome = KNOWN_OUTCOMES[request.outcome]
+        receipt = limits.cleaned(request.receipt, limits.MAX_NOTE)
+        return verbs.Complete(*held, outcome, receipt, limits.cleaned(request.note, limits.MAX_NOTE))
+
+    def fail(self, request: undo_pb.FailDutyRequest) -> verbs.Fail:
+        """Decode FailDuty."""
+        settings = self.settings
+        return verbs.Fail(
+            *_held(request),
+            retry_ms=round(settings.undo_retry * 1000),
+            max_attempts=settings.undo_attempts,
+            note=limits.cleaned(request.note, limits.MAX_NOTE),
+            final=request.final,
+        )
+
+    def _lease(self, request: Message) -> int:
+        settings = self.settings
+        return limits.milliseconds("lease", request, settings.undo_lease, settings.undo_lease_max)
+
+
+def _held(
+    request: undo_pb.RenewDutyRequest | undo_pb.CompleteDutyRequest | undo_pb.FailDutyRequest,
+) -> tuple[str, str, DutyKind, str]:
+    """Take which duty is meant, and by which claim."""
+    if request.kind not in _DUTY_KINDS:
+        raise invalid("kind", "must be UNDO, CALL_OFF or ASK")
+    return (
+        limits.identifier("run_id", request.run_id),
+        limits.identifier("op_id", request.op_id),
+        _DUTY_KINDS[request.kind],
+        limits.identifier("lease_id", request.lease_id),
+    )

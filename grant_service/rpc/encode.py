@@ -1,9 +1,12 @@
 """Answers as messages: what was decided, in the words of the contract."""
 
+from typing import Any
+
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from countermand.v1 import action_service_pb2 as action_pb
+from countermand.v1 import control_service_pb2 as control_pb
 from countermand.v1 import errors_pb2
 from countermand.v1 import grant_service_pb2 as grant_pb
 from countermand.v1 import journal_service_pb2 as journal_pb
@@ -11,7 +14,7 @@ from grant_service.core import report as core
 from grant_service.core import verbs
 from grant_service.core.action import Action, ActionState, Approval
 from grant_service.core.budget import Budget
-from grant_service.core.errors import explain
+from grant_service.core.errors import Refusal, explain
 from grant_service.core.fence import Fence, FenceKind, Selector
 from grant_service.core.grant import Grant
 from grant_service.core.journal import Entry
@@ -48,6 +51,11 @@ def run(told: Run, end: End | None, now: int) -> grant_pb.Run:
         store_epoch=told.epoch,
         budgets=[budget(one, now) for one in told.budgets],
     )
+
+
+def duration(ms: int) -> Duration:
+    """Write a length of time."""
+    return Duration(seconds=ms // 1000, nanos=ms % 1000 * 1_000_000)
 
 
 def budget(told: Budget, now: int) -> grant_pb.BudgetStanding:
@@ -234,12 +242,11 @@ def hit(told: Hit) -> journal_pb.Hit:
 
 def permit(told: verbs.Permitted) -> action_pb.Permit:
     """Write a permit."""
-    left = Duration(seconds=told.left_ms // 1000, nanos=told.left_ms % 1000 * 1_000_000)
     return action_pb.Permit(
         op_id=told.op_id,
         fence=told.fence,
         use_by_time=moment(told.use_by),
-        use_within=left,
+        use_within=duration(told.left_ms),
         replayed=told.replayed,
     )
 
@@ -295,6 +302,9 @@ def _reported(told: core.ReportedAction) -> journal_pb.ReportedAction:
         fence=told.fence,
         settled_after_cut=told.settled_after_cut,
         undo=_undo(told),
+        resolved_by=told.resolved_by,
+        evidence=told.evidence,
+        call_off=_call_off(told.call_off),
     )
 
 
@@ -308,7 +318,56 @@ def _undo(told: core.ReportedAction) -> journal_pb.Undo | None:
         how="" if why_not else told.compensation,
         why_not=why_not,
         reversibility=_reversibility(told.reversibility),
+        until_time=moment(told.undo_until),
+        **_undoing(told.undo),
     )
+
+
+def _undoing(told: core.Undoing | None) -> dict[str, Any]:
+    if told is None:
+        return {}
+    return {
+        "asked_by": told.asked_by,
+        "ask_time": moment(told.ask_time),
+        "attempts": told.attempts,
+        "worker": told.worker,
+        "receipt": told.receipt,
+        "note": told.note,
+        "end_time": moment(told.end_time),
+    }
+
+
+def _call_off(told: core.CallingOff | None) -> journal_pb.CallOff | None:
+    if told is None:
+        return None
+    return journal_pb.CallOff(
+        canceller=told.canceller,
+        handle=told.handle,
+        state=journal_pb.CallOffState.Value(f"CALL_OFF_STATE_{told.outcome or 'NOT_TRIED'}"),
+        attempts=told.attempts,
+        worker=told.worker,
+        note=told.note,
+        end_time=moment(told.end_time),
+    )
+
+
+def undo_step(told: core.ReportedAction, asked: verbs.UndoAsked | Refusal | None) -> control_pb.UndoStep:
+    """Write what is done about one effect; `asked` is None for a dry run."""
+    why_not = told.why_not_undoable
+    if isinstance(asked, Refusal):
+        why_not = asked.details.get("rule", "") or explain(asked)
+    step = control_pb.UndoStep(
+        run_id=told.run_id,
+        op_id=told.op_id,
+        action=told.action,
+        resource=told.resource,
+        how="" if why_not else told.compensation,
+        why_not=why_not,
+        state=action_state(told.state),
+    )
+    if isinstance(asked, verbs.UndoAsked):
+        step.seq, step.replayed = asked.seq, asked.replayed
+    return step
 
 
 def _late_attempt(told: core.LateAttempt) -> journal_pb.LateAttempt:

@@ -122,9 +122,19 @@ def intent(told: action_pb.Intent) -> Intent:
         digest=limits.digest("intent.digest", told.digest),
         reversibility=reversibility("intent.reversibility", told.reversibility),
         compensation=limits.optional_identifier("intent.compensation", told.compensation),
+        compensation_args=_args(told),
+        probe=limits.optional_identifier("intent.probe", told.probe),
         costs=_costs(told.costs),
         summary=limits.text("intent.summary", told.summary, limits.MAX_NOTE),
     )
+
+
+def _args(told: action_pb.Intent) -> str:
+    if not told.compensation_args:
+        return ""
+    if not told.compensation:
+        raise invalid("intent.compensation_args", "must come with a compensation")
+    return limits.json_object("intent.compensation_args", told.compensation_args)
 
 
 def _costs(told: Mapping[str, int]) -> budget.Costs:

@@ -10,11 +10,13 @@ class Role(StrEnum):
     TOOL = "tool"
     OPERATOR = "operator"
     AUDITOR = "auditor"
+    COMPENSATOR = "compensator"
 
 
 _ISSUER = frozenset({Role.ISSUER})
 _TOOL = frozenset({Role.TOOL})
 _OPERATOR = frozenset({Role.OPERATOR})
+_COMPENSATOR = frozenset({Role.COMPENSATOR})
 _READERS = frozenset({Role.OPERATOR, Role.AUDITOR})
 
 #: The roles that may call each RPC. A tool can never cancel, issue or read a run, but hand on, narrowed, what
@@ -38,6 +40,7 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "ControlService.DenyAction": _OPERATOR,
     "ControlService.ResolveAction": _OPERATOR,
     "ControlService.UndoRun": _OPERATOR,
+    "ControlService.WithdrawUndo": _OPERATOR,
     "JournalService.GetReport": _READERS | _ISSUER,
     "JournalService.GetRun": _READERS | _ISSUER,
     "JournalService.ListRuns": _READERS,
@@ -47,4 +50,8 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "JournalService.ListFences": _READERS,
     "JournalService.GetFence": _READERS,
     "JournalService.ListApprovals": _READERS,
+    "UndoService.ClaimDuty": _COMPENSATOR,
+    "UndoService.RenewDuty": _COMPENSATOR,
+    "UndoService.CompleteDuty": _COMPENSATOR,
+    "UndoService.FailDuty": _COMPENSATOR,
 }

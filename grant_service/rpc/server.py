@@ -13,6 +13,7 @@ from countermand.v1 import (
     control_service_pb2,
     grant_service_pb2,
     journal_service_pb2,
+    undo_service_pb2,
 )
 from grant_service.rpc.guard import Guard
 from grant_service.rpc.journal import MAX_ANSWER_BYTES
@@ -39,6 +40,7 @@ _MODULES: tuple[ModuleType, ...] = (
     action_service_pb2,
     control_service_pb2,
     journal_service_pb2,
+    undo_service_pb2,
 )
 
 #: The services of the contract, by name.

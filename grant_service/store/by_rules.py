@@ -81,3 +81,31 @@ class ByRules:
     async def deny(self, command: verbs.Deny) -> verbs.Denied | Refusal:
         """Refuse an action."""
         return await self._decide(lifecycle.deny, command)
+
+    async def resolve(self, command: verbs.Resolve) -> verbs.Resolved | Refusal:
+        """Say what became of an action."""
+        return await self._decide(lifecycle.resolve, command)
+
+    async def undo(self, command: verbs.Undo) -> verbs.UndoAsked | Refusal:
+        """Ask for an effect to be undone."""
+        return await self._decide(lifecycle.undo, command)
+
+    async def withdraw(self, command: verbs.Withdraw) -> verbs.Withdrawn | Refusal:
+        """Take back the authority to undo an effect."""
+        return await self._decide(lifecycle.withdraw, command)
+
+    async def claim(self, command: verbs.Claim) -> verbs.Claimed | Refusal:
+        """Take on a duty."""
+        return await self._decide(lifecycle.claim, command)
+
+    async def renew(self, command: verbs.Renew) -> verbs.Claimed | Refusal:
+        """Keep a duty."""
+        return await self._decide(lifecycle.renew, command)
+
+    async def complete(self, command: verbs.Complete) -> verbs.Completed | Refusal:
+        """Record that a duty is carried out."""
+        return await self._decide(lifecycle.complete, command)
+
+    async def fail(self, command: verbs.Fail) -> verbs.Failed | Refusal:
+        """Record that an attempt did not work."""
+        return await self._decide(lifecycle.fail, command)

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from grant_service.core.action import Action, ActionState, Spending
 from grant_service.core.clock import Clock, system_clock
+from grant_service.core.duty import Duty, DutyKind, DutyState
 from grant_service.core.fence import Fence
 from grant_service.core.grant import Grant
 from grant_service.core.journal import Entry, Kind
@@ -31,6 +32,7 @@ class MemoryState:
     actions: dict[tuple[str, str], Action] = field(default_factory=dict)
     spendings: dict[tuple[str, str], Spending] = field(default_factory=dict)
     fences: dict[str, Fence] = field(default_factory=dict)
+    duties: dict[tuple[str, str, DutyKind], Duty] = field(default_factory=dict)
     entries: dict[str, list[Entry]] = field(default_factory=dict)
 
     def run(self, run_id: str) -> Run | None:
@@ -52,6 +54,23 @@ class MemoryState:
     def fence(self, fence_id: str) -> Fence | None:
         """Find a fence."""
         return self.fences.get(fence_id)
+
+    def duty(self, run_id: str, op_id: str, kind: DutyKind) -> Duty | None:
+        """Find a duty."""
+        return self.duties.get((run_id, op_id, kind))
+
+    def last_undo(self, run_id: str) -> str:
+        """Name the action that is undone next."""
+        return next((one.op_id for one in self.next_undos() if one.run_id == run_id), "")
+
+    def next_undos(self) -> list[Duty]:
+        """Find the undo that is next in each run."""
+        undos = sorted(self.open_duties(DutyKind.UNDO), key=lambda one: one.fence)
+        return list({one.run_id: one for one in undos}.values())
+
+    def open_duties(self, kind: DutyKind) -> list[Duty]:
+        """Find all open duties of a kind."""
+        return [one for one in self.duties.values() if one.kind is kind and one.state is DutyState.OPEN]
 
     @property
     def any_fence(self) -> bool:
@@ -79,6 +98,8 @@ class MemoryState:
                 self.spendings[record.run_id, record.op_id] = record
             case Fence():
                 self.fences[record.fence_id] = record
+            case Duty():
+                self.duties[record.run_id, record.op_id, record.kind] = record
 
     def append(self, run_id: str, kind: Kind, data: Mapping[str, str]) -> int:
         """Write a journal entry."""
@@ -140,6 +161,13 @@ class MemoryStore(ByRules):
         actions = self.state.actions.values()
         waiting = [one for one in actions if one.state is ActionState.AWAITING_APPROVAL]
         return [(one.run_id, one.intent.op_id) for one in sorted(waiting, key=lambda one: one.prepare_seq)]
+
+    async def open_duties(self, kind: DutyKind, limit: int) -> list[Duty]:
+        """Read open duties of a kind."""
+        if kind is DutyKind.UNDO:
+            return sorted(self.state.next_undos(), key=lambda one: one.run_id)[:limit]
+        due = sorted(self.state.open_duties(kind), key=lambda one: (one.due, one.run_id, one.op_id))
+        return due[:limit]
 
     async def fences(self) -> list[Fence]:
         """Read all fences."""

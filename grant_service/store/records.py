@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from grant_service.core.action import Action, ActionState, Approval, Intent, Spending
 from grant_service.core.budget import Budget, Costs, Exhaustion, costs_text
+from grant_service.core.duty import Duty, DutyKind, DutyState
 from grant_service.core.fence import Fence, FenceKind, Selector
 from grant_service.core.grant import Grant
 from grant_service.core.run import Run, RunState, labels_text
@@ -142,6 +143,8 @@ def action_fields(action: Action) -> dict[str, str]:
         "digest": intent.digest,
         "reversibility": intent.reversibility.value,
         "compensation": intent.compensation,
+        "compensation_args": intent.compensation_args,
+        "probe": intent.probe,
         "costs": costs_text(intent.costs),
         "summary": intent.summary,
         "scope": str(action.scope),
@@ -149,9 +152,12 @@ def action_fields(action: Action) -> dict[str, str]:
         "prepare_time": str(action.prepare_time),
         "prepare_seq": str(action.prepare_seq),
         "expire_time": str(action.expire_time),
+        "undo_until": str(action.undo_until),
         "fence": str(action.fence),
         "use_by": str(action.use_by),
         "settle_seq": str(action.settle_seq),
+        "result_args": action.result_args,
+        "handle": action.handle,
         "said_actor": said.actor,
         "said_note": said.note,
         "said_seq": str(said.seq),
@@ -174,6 +180,8 @@ def action_from(fields: Fields) -> Action:
             digest=fields["digest"],
             reversibility=Reversibility(fields["reversibility"]),
             compensation=fields["compensation"],
+            compensation_args=fields["compensation_args"],
+            probe=fields["probe"],
             costs=_costs_from(fields["costs"]),
             summary=fields["summary"],
         ),
@@ -182,9 +190,12 @@ def action_from(fields: Fields) -> Action:
         prepare_time=int(fields["prepare_time"]),
         prepare_seq=int(fields["prepare_seq"]),
         expire_time=int(fields["expire_time"]),
+        undo_until=int(fields["undo_until"]),
         fence=int(fields["fence"]),
         use_by=int(fields["use_by"]),
         settle_seq=int(fields["settle_seq"]),
+        result_args=fields["result_args"],
+        handle=fields["handle"],
         approval=approval_from(fields),
     )
 
@@ -271,6 +282,46 @@ def fence_from(fields: Fields) -> Fence:
         lift_time=int(fields["lift_time"]),
         lift_seq=int(fields["lift_seq"]),
         standing=_flag(fields["standing"]),
+    )
+
+
+def duty_fields(duty: Duty) -> dict[str, str]:
+    """Write a duty as fields."""
+    return {
+        "run": duty.run_id,
+        "op": duty.op_id,
+        "kind": duty.kind.value,
+        "name": duty.name,
+        "state": duty.state.value,
+        "seq": str(duty.seq),
+        "fence": str(duty.fence),
+        "epoch": duty.epoch,
+        "due": str(duty.due),
+        "until": str(duty.until),
+        "attempts": str(duty.attempts),
+        "worker": duty.worker,
+        "lease": duty.lease,
+        "lease_until": str(duty.lease_until),
+    }
+
+
+def duty_from(fields: Fields) -> Duty:
+    """Read a duty back."""
+    return Duty(
+        run_id=fields["run"],
+        op_id=fields["op"],
+        kind=DutyKind(fields["kind"]),
+        name=fields["name"],
+        state=DutyState(fields["state"]),
+        seq=int(fields["seq"]),
+        fence=int(fields["fence"]),
+        epoch=fields["epoch"],
+        due=int(fields["due"]),
+        until=int(fields["until"]),
+        attempts=int(fields["attempts"]),
+        worker=fields["worker"],
+        lease=fields["lease"],
+        lease_until=int(fields["lease_until"]),
     )
 
 

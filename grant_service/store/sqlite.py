@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from grant_service.core import lifecycle
 from grant_service.core.action import Action
 from grant_service.core.clock import Clock, system_clock
+from grant_service.core.duty import Duty, DutyKind
 from grant_service.core.errors import ErrorReason, StoreFailed, explain
 from grant_service.core.fence import Fence
 from grant_service.core.grant import Grant
@@ -41,6 +42,10 @@ _URGENT = frozenset(
         lifecycle.settle,
         lifecycle.abandon,
         lifecycle.finish,
+        lifecycle.resolve,
+        lifecycle.withdraw,
+        lifecycle.complete,
+        lifecycle.fail,
     }
 )
 
@@ -185,6 +190,10 @@ class SqliteStore(ByRules):
     async def awaiting(self) -> list[tuple[str, str]]:
         """Read which actions wait for a person."""
         return await self._reading(sqlite_state.read_awaiting)
+
+    async def open_duties(self, kind: DutyKind, limit: int) -> list[Duty]:
+        """Read open duties of a kind."""
+        return await self._reading(lambda read: sqlite_state.read_open_duties(read, kind, limit))
 
     async def fences(self) -> list[Fence]:
         """Read all fences."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from grant_service.core.action import Action, ActionState, Spending
+from grant_service.core.duty import Duty, DutyKind, DutyState
 from grant_service.core.errors import ErrorReason, Refusal, StoreFailed
 from grant_service.core.fence import Fence
 from grant_service.core.grant import Grant
@@ -19,7 +20,7 @@ from grant_service.core.store import Record
 from grant_service.store import records
 from grant_service.store.watermark import Watermark
 
-_SCHEMA_VERSION = 2
+_SCHEMA_VERSION = 3
 _SCHEMA = """
 CREATE TABLE meta (
   one INTEGER PRIMARY KEY CHECK (one = 1), epoch TEXT, inode INTEGER, seq INTEGER, now INTEGER
@@ -34,6 +35,12 @@ CREATE TABLE actions (
 ) WITHOUT ROWID;
 CREATE INDEX awaiting ON actions (awaits_since) WHERE awaits_since;
 CREATE TABLE spendings (run_id TEXT, op_id TEXT, fields TEXT, PRIMARY KEY (run_id, op_id)) WITHOUT ROWID;
+CREATE TABLE duties (
+  run_id TEXT, op_id TEXT, kind TEXT, open INTEGER, fence INTEGER, due INTEGER, fields TEXT,
+  PRIMARY KEY (run_id, op_id, kind)
+) WITHOUT ROWID;
+CREATE INDEX open_undos ON duties (run_id, fence) WHERE open AND kind = 'UNDO';
+CREATE INDEX open_duties ON duties (kind, due) WHERE open;
 CREATE TABLE fences (seq INTEGER PRIMARY KEY, fence_id TEXT UNIQUE, standing INTEGER, fields TEXT);
 CREATE INDEX standing_fences ON fences (seq) WHERE standing;
 CREATE TABLE journal (
@@ -44,13 +51,14 @@ CREATE TABLE journal (
 Rule = Callable[[Any, Any], Any]
 Call = tuple[Rule, Any]
 Key = tuple[str, ...]
-R = TypeVar("R", Run, Grant, Action, Spending, Fence)
+R = TypeVar("R", Run, Grant, Action, Spending, Fence, Duty)
 
 _FIND = {
     "runs": "SELECT fields FROM runs WHERE run_id = ?",
     "grants": "SELECT fields FROM grants WHERE grant_id = ?",
     "actions": "SELECT fields FROM actions WHERE run_id = ? AND op_id = ?",
     "spendings": "SELECT fields FROM spendings WHERE run_id = ? AND op_id = ?",
+    "duties": "SELECT fields FROM duties WHERE run_id = ? AND op_id = ? AND kind = ?",
     "fences": "SELECT fields FROM fences WHERE fence_id = ?",
 }
 
@@ -217,6 +225,15 @@ class SqliteState:
         """Find a fence."""
         return self._find(("fences", fence_id), records.fence_from)
 
+    def duty(self, run_id: str, op_id: str, kind: DutyKind) -> Duty | None:
+        """Find a duty."""
+        return self._find(("duties", run_id, op_id, kind), records.duty_from)
+
+    def last_undo(self, run_id: str) -> str:
+        """Name the action that is undone next."""
+        row = self._db.execute(_LAST_UNDO, (run_id,)).fetchone()
+        return str(row[0]) if row else ""
+
     @property
     def any_fence(self) -> bool:
         """Whether any fence stands."""
@@ -280,6 +297,14 @@ class SqliteState:
                 self._know(("spendings", *key), record)
             case Fence():
                 self._put_fence(record)
+            case Duty():
+                self._put_duty(record)
+
+    def _put_duty(self, duty: Duty) -> None:
+        key = (duty.run_id, duty.op_id, duty.kind)
+        columns = (duty.state is DutyState.OPEN, duty.fence, duty.due, json.dumps(records.duty_fields(duty)))
+        self._db.execute("INSERT OR REPLACE INTO duties VALUES (?, ?, ?, ?, ?, ?, ?)", (*key, *columns))
+        self._know(("duties", *key), duty)
 
     def _put_fence(self, fence: Fence) -> None:
         row = (fence.seq, fence.fence_id, fence.standing, json.dumps(records.fence_fields(fence)))
@@ -303,6 +328,18 @@ class SqliteState:
         """Let go of the files."""
         self._db.close()
         self._watermark.close()
+
+
+_LAST_UNDO = (
+    "SELECT op_id FROM duties WHERE open AND kind = 'UNDO' AND run_id = ? ORDER BY fence DESC LIMIT 1"
+)
+
+#: With MAX the other columns are those of the row that has it.
+_NEXT_UNDOS = (
+    "SELECT fields, MAX(fence) FROM duties WHERE open AND kind = 'UNDO' "
+    "GROUP BY run_id ORDER BY run_id LIMIT ?"
+)
+_DUE = "SELECT fields FROM duties WHERE open AND kind = ? ORDER BY due, run_id, op_id LIMIT ?"
 
 
 def _new_epoch() -> str:
@@ -360,6 +397,13 @@ def read_recent_run_ids(
 def read_awaiting(db: sqlite3.Connection) -> list[tuple[str, str]]:
     """Read which actions wait for a person, the oldest first."""
     return list(db.execute("SELECT run_id, op_id FROM actions WHERE awaits_since ORDER BY awaits_since"))
+
+
+def read_open_duties(db: sqlite3.Connection, kind: DutyKind, limit: int) -> list[Duty]:
+    """Read open duties of a kind: of UNDO the next one of each run."""
+    undo = kind is DutyKind.UNDO
+    rows = db.execute(_NEXT_UNDOS, (limit,)) if undo else db.execute(_DUE, (kind, limit))
+    return [records.duty_from(json.loads(row[0])) for row in rows]
 
 
 def read_fences(db: sqlite3.Connection, where: str = "") -> list[Fence]:

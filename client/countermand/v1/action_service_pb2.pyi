@@ -84,11 +84,11 @@ class _ActionStateEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ACTION_STATE_EXPIRED: _ActionState.ValueType  # 10
     """Prepared and not committed in time."""
     ACTION_STATE_UNDO_PENDING: _ActionState.ValueType  # 11
-    """A compensation is due. Not served yet."""
+    """It happened, and its compensation is asked for."""
     ACTION_STATE_UNDONE: _ActionState.ValueType  # 12
-    """A compensation ran and was confirmed. Not served yet."""
+    """Its compensation was carried out, says the compensator."""
     ACTION_STATE_UNDO_FAILED: _ActionState.ValueType  # 13
-    """A compensation did not work; an operator has to look. Not served yet."""
+    """Its compensation did not work; an operator has to look."""
 
 class ActionState(_ActionState, metaclass=_ActionStateEnumTypeWrapper):
     """ActionState is where an action is in its life, as of the moment it is told."""
@@ -116,11 +116,11 @@ ACTION_STATE_INTERRUPTED: ActionState.ValueType  # 9
 ACTION_STATE_EXPIRED: ActionState.ValueType  # 10
 """Prepared and not committed in time."""
 ACTION_STATE_UNDO_PENDING: ActionState.ValueType  # 11
-"""A compensation is due. Not served yet."""
+"""It happened, and its compensation is asked for."""
 ACTION_STATE_UNDONE: ActionState.ValueType  # 12
-"""A compensation ran and was confirmed. Not served yet."""
+"""Its compensation was carried out, says the compensator."""
 ACTION_STATE_UNDO_FAILED: ActionState.ValueType  # 13
-"""A compensation did not work; an operator has to look. Not served yet."""
+"""Its compensation did not work; an operator has to look."""
 global___ActionState = ActionState
 
 class _Outcome:
@@ -222,6 +222,8 @@ class Intent(google.protobuf.message.Message):
     COMPENSATION_FIELD_NUMBER: builtins.int
     COSTS_FIELD_NUMBER: builtins.int
     SUMMARY_FIELD_NUMBER: builtins.int
+    COMPENSATION_ARGS_FIELD_NUMBER: builtins.int
+    PROBE_FIELD_NUMBER: builtins.int
     op_id: builtins.str
     """Names this one intended effect within its run, for ever."""
     action: builtins.str
@@ -236,6 +238,10 @@ class Intent(google.protobuf.message.Message):
     """The name of the compensation registered for the tool, if there is one."""
     summary: builtins.str
     """One line for the person who may have to agree. No secrets: it is shown, stored and journalled."""
+    compensation_args: builtins.str
+    """What the compensation is called with, as a JSON object of at most 4096 bytes. Stored, not journalled."""
+    probe: builtins.str
+    """The name of the probe registered for the tool, if one can tell what became of the effect."""
     @property
     def costs(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
         """What it costs, by the name of the budget, in the budget's unit. Every action also costs 1 of `tool_calls`,
@@ -253,8 +259,10 @@ class Intent(google.protobuf.message.Message):
         compensation: builtins.str = ...,
         costs: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
         summary: builtins.str = ...,
+        compensation_args: builtins.str = ...,
+        probe: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["action", b"action", "compensation", b"compensation", "costs", b"costs", "digest", b"digest", "op_id", b"op_id", "resource", b"resource", "reversibility", b"reversibility", "summary", b"summary"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "compensation", b"compensation", "compensation_args", b"compensation_args", "costs", b"costs", "digest", b"digest", "op_id", b"op_id", "probe", b"probe", "resource", b"resource", "reversibility", b"reversibility", "summary", b"summary"]) -> None: ...
 
 global___Intent = Intent
 
@@ -355,6 +363,7 @@ class PrepareActionResponse(google.protobuf.message.Message):
     REPLAYED_FIELD_NUMBER: builtins.int
     REMAINING_FIELD_NUMBER: builtins.int
     APPROVAL_FIELD_NUMBER: builtins.int
+    UNDO_UNTIL_TIME_FIELD_NUMBER: builtins.int
     op_id: builtins.str
     """The action."""
     seq: builtins.int
@@ -375,6 +384,10 @@ class PrepareActionResponse(google.protobuf.message.Message):
     def approval(self) -> global___Approval:
         """What a person said, if one had to be asked and agreed."""
 
+    @property
+    def undo_until_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Until when the effect may be undone, should it happen. No cancel ends that."""
+
     def __init__(
         self,
         *,
@@ -385,9 +398,10 @@ class PrepareActionResponse(google.protobuf.message.Message):
         replayed: builtins.bool = ...,
         remaining: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
         approval: global___Approval | None = ...,
+        undo_until_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["approval", b"approval", "expire_time", b"expire_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["approval", b"approval", "expire_time", b"expire_time", "op_id", b"op_id", "remaining", b"remaining", "replayed", b"replayed", "seq", b"seq", "state", b"state"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["approval", b"approval", "expire_time", b"expire_time", "undo_until_time", b"undo_until_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["approval", b"approval", "expire_time", b"expire_time", "op_id", b"op_id", "remaining", b"remaining", "replayed", b"replayed", "seq", b"seq", "state", b"state", "undo_until_time", b"undo_until_time"]) -> None: ...
 
 global___PrepareActionResponse = PrepareActionResponse
 
@@ -552,6 +566,9 @@ class SettleActionRequest(google.protobuf.message.Message):
     OUTCOME_FIELD_NUMBER: builtins.int
     RECEIPT_FIELD_NUMBER: builtins.int
     NOTE_FIELD_NUMBER: builtins.int
+    COMPENSATION_ARGS_FIELD_NUMBER: builtins.int
+    HANDLE_FIELD_NUMBER: builtins.int
+    CANCELLER_FIELD_NUMBER: builtins.int
     grant_token: builtins.str
     """The grant's token. It may have expired or been revoked meanwhile."""
     op_id: builtins.str
@@ -562,6 +579,12 @@ class SettleActionRequest(google.protobuf.message.Message):
     """The outside world's own id of the effect, such as a message id. Goes into the report."""
     note: builtins.str
     """One line for people."""
+    compensation_args: builtins.str
+    """What only the result told the compensation needs, as a JSON object: added to what prepare said."""
+    handle: builtins.str
+    """What the outside world calls a job that it has accepted and may still do, such as the job's id or address."""
+    canceller: builtins.str
+    """The name of the canceller registered for the tool: who can call that job off. Given if and only if `handle` is."""
     def __init__(
         self,
         *,
@@ -570,8 +593,11 @@ class SettleActionRequest(google.protobuf.message.Message):
         outcome: global___Outcome.ValueType = ...,
         receipt: builtins.str = ...,
         note: builtins.str = ...,
+        compensation_args: builtins.str = ...,
+        handle: builtins.str = ...,
+        canceller: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["grant_token", b"grant_token", "note", b"note", "op_id", b"op_id", "outcome", b"outcome", "receipt", b"receipt"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["canceller", b"canceller", "compensation_args", b"compensation_args", "grant_token", b"grant_token", "handle", b"handle", "note", b"note", "op_id", b"op_id", "outcome", b"outcome", "receipt", b"receipt"]) -> None: ...
 
 global___SettleActionRequest = SettleActionRequest
 

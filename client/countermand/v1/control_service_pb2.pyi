@@ -478,20 +478,28 @@ class ResolveActionResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     STATE_FIELD_NUMBER: builtins.int
+    SEQ_FIELD_NUMBER: builtins.int
+    REPLAYED_FIELD_NUMBER: builtins.int
     state: countermand.v1.action_service_pb2.ActionState.ValueType
     """Where the action is now."""
+    seq: builtins.int
+    """The sequence number of the journal entry."""
+    replayed: builtins.bool
+    """True if this outcome was on record before."""
     def __init__(
         self,
         *,
         state: countermand.v1.action_service_pb2.ActionState.ValueType = ...,
+        seq: builtins.int = ...,
+        replayed: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["state", b"state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["replayed", b"replayed", "seq", b"seq", "state", b"state"]) -> None: ...
 
 global___ResolveActionResponse = ResolveActionResponse
 
 @typing.final
 class UndoRunRequest(google.protobuf.message.Message):
-    """UndoRunRequest asks for the compensations of a run."""
+    """UndoRunRequest asks for the compensations of a run and the runs below it."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -532,15 +540,130 @@ class UndoRunResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     OP_IDS_FIELD_NUMBER: builtins.int
+    STEPS_FIELD_NUMBER: builtins.int
     @property
     def op_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
         """The actions whose compensation is due."""
+
+    @property
+    def steps(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___UndoStep]:
+        """Every effect, and what is done about it: of each run the last one first."""
 
     def __init__(
         self,
         *,
         op_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        steps: collections.abc.Iterable[global___UndoStep] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["op_ids", b"op_ids"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["op_ids", b"op_ids", "steps", b"steps"]) -> None: ...
 
 global___UndoRunResponse = UndoRunResponse
+
+@typing.final
+class UndoStep(google.protobuf.message.Message):
+    """UndoStep is what is done about one effect."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: builtins.int
+    OP_ID_FIELD_NUMBER: builtins.int
+    ACTION_FIELD_NUMBER: builtins.int
+    RESOURCE_FIELD_NUMBER: builtins.int
+    HOW_FIELD_NUMBER: builtins.int
+    WHY_NOT_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    SEQ_FIELD_NUMBER: builtins.int
+    REPLAYED_FIELD_NUMBER: builtins.int
+    run_id: builtins.str
+    """Its run."""
+    op_id: builtins.str
+    """The action's op_id."""
+    action: builtins.str
+    """The action."""
+    resource: builtins.str
+    """What it acts on."""
+    how: builtins.str
+    """The compensation that undoes it; empty if it cannot be undone."""
+    why_not: builtins.str
+    """Why it is not undone, if it is not."""
+    state: countermand.v1.action_service_pb2.ActionState.ValueType
+    """Where the action is now. One that is in flight or unknown is undone once it is known to have happened."""
+    seq: builtins.int
+    """The sequence number of the journal entry by which this was asked; 0 for a dry run."""
+    replayed: builtins.bool
+    """True if it had been asked before."""
+    def __init__(
+        self,
+        *,
+        run_id: builtins.str = ...,
+        op_id: builtins.str = ...,
+        action: builtins.str = ...,
+        resource: builtins.str = ...,
+        how: builtins.str = ...,
+        why_not: builtins.str = ...,
+        state: countermand.v1.action_service_pb2.ActionState.ValueType = ...,
+        seq: builtins.int = ...,
+        replayed: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "how", b"how", "op_id", b"op_id", "replayed", b"replayed", "resource", b"resource", "run_id", b"run_id", "seq", b"seq", "state", b"state", "why_not", b"why_not"]) -> None: ...
+
+global___UndoStep = UndoStep
+
+@typing.final
+class WithdrawUndoRequest(google.protobuf.message.Message):
+    """WithdrawUndoRequest takes back authority to undo."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: builtins.int
+    OP_IDS_FIELD_NUMBER: builtins.int
+    ACTOR_FIELD_NUMBER: builtins.int
+    NOTE_FIELD_NUMBER: builtins.int
+    run_id: builtins.str
+    """The run."""
+    actor: builtins.str
+    """Who asks."""
+    note: builtins.str
+    """One line for people."""
+    @property
+    def op_ids(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """The actions of it; at least one."""
+
+    def __init__(
+        self,
+        *,
+        run_id: builtins.str = ...,
+        op_ids: collections.abc.Iterable[builtins.str] | None = ...,
+        actor: builtins.str = ...,
+        note: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["actor", b"actor", "note", b"note", "op_ids", b"op_ids", "run_id", b"run_id"]) -> None: ...
+
+global___WithdrawUndoRequest = WithdrawUndoRequest
+
+@typing.final
+class WithdrawUndoResponse(google.protobuf.message.Message):
+    """WithdrawUndoResponse says what can no longer be undone."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SEQS_FIELD_NUMBER: builtins.int
+    BUSY_UNTIL_TIME_FIELD_NUMBER: builtins.int
+    @property
+    def seqs(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """The sequence numbers of the journal entries, in the order asked for."""
+
+    @property
+    def busy_until_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Until when somebody who had claimed one of them may still be at it; absent if nobody had."""
+
+    def __init__(
+        self,
+        *,
+        seqs: collections.abc.Iterable[builtins.int] | None = ...,
+        busy_until_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["busy_until_time", b"busy_until_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["busy_until_time", b"busy_until_time", "seqs", b"seqs"]) -> None: ...
+
+global___WithdrawUndoResponse = WithdrawUndoResponse

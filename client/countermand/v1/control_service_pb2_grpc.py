@@ -75,6 +75,11 @@ class ControlServiceStub(object):
                 request_serializer=countermand_dot_v1_dot_control__service__pb2.UndoRunRequest.SerializeToString,
                 response_deserializer=countermand_dot_v1_dot_control__service__pb2.UndoRunResponse.FromString,
                 _registered_method=True)
+        self.WithdrawUndo = channel.unary_unary(
+                '/countermand.v1.ControlService/WithdrawUndo',
+                request_serializer=countermand_dot_v1_dot_control__service__pb2.WithdrawUndoRequest.SerializeToString,
+                response_deserializer=countermand_dot_v1_dot_control__service__pb2.WithdrawUndoResponse.FromString,
+                _registered_method=True)
 
 
 class ControlServiceServicer(object):
@@ -125,14 +130,22 @@ class ControlServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def ResolveAction(self, request, context):
-        """ResolveAction records what became of an action whose outcome is unknown. Not served yet.
+        """ResolveAction records what became of an action whose outcome is unknown, and how one knows.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UndoRun(self, request, context):
-        """UndoRun asks for the compensations of a run's effects, the last effect first. Not served yet.
+        """UndoRun asks for the compensations of what a run and the runs below it did, of each run the last effect first.
+        The run must have ended. Compensators carry it out; the report tells how far they are. Safe to repeat.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WithdrawUndo(self, request, context):
+        """WithdrawUndo takes back the authority to undo effects of a run.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -180,6 +193,11 @@ def add_ControlServiceServicer_to_server(servicer, server):
                     servicer.UndoRun,
                     request_deserializer=countermand_dot_v1_dot_control__service__pb2.UndoRunRequest.FromString,
                     response_serializer=countermand_dot_v1_dot_control__service__pb2.UndoRunResponse.SerializeToString,
+            ),
+            'WithdrawUndo': grpc.unary_unary_rpc_method_handler(
+                    servicer.WithdrawUndo,
+                    request_deserializer=countermand_dot_v1_dot_control__service__pb2.WithdrawUndoRequest.FromString,
+                    response_serializer=countermand_dot_v1_dot_control__service__pb2.WithdrawUndoResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -399,6 +417,33 @@ class ControlService(object):
             '/countermand.v1.ControlService/UndoRun',
             countermand_dot_v1_dot_control__service__pb2.UndoRunRequest.SerializeToString,
             countermand_dot_v1_dot_control__service__pb2.UndoRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WithdrawUndo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countermand.v1.ControlService/WithdrawUndo',
+            countermand_dot_v1_dot_control__service__pb2.WithdrawUndoRequest.SerializeToString,
+            countermand_dot_v1_dot_control__service__pb2.WithdrawUndoResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -63,13 +63,21 @@ class ControlServiceStub:
         countermand.v1.control_service_pb2.ResolveActionRequest,
         countermand.v1.control_service_pb2.ResolveActionResponse,
     ]
-    """ResolveAction records what became of an action whose outcome is unknown. Not served yet."""
+    """ResolveAction records what became of an action whose outcome is unknown, and how one knows."""
 
     UndoRun: grpc.UnaryUnaryMultiCallable[
         countermand.v1.control_service_pb2.UndoRunRequest,
         countermand.v1.control_service_pb2.UndoRunResponse,
     ]
-    """UndoRun asks for the compensations of a run's effects, the last effect first. Not served yet."""
+    """UndoRun asks for the compensations of what a run and the runs below it did, of each run the last effect first.
+    The run must have ended. Compensators carry it out; the report tells how far they are. Safe to repeat.
+    """
+
+    WithdrawUndo: grpc.UnaryUnaryMultiCallable[
+        countermand.v1.control_service_pb2.WithdrawUndoRequest,
+        countermand.v1.control_service_pb2.WithdrawUndoResponse,
+    ]
+    """WithdrawUndo takes back the authority to undo effects of a run."""
 
 class ControlServiceAsyncStub:
     """ControlService stops. Only the role `operator` may call it; the issuer may cancel its own runs."""
@@ -116,13 +124,21 @@ class ControlServiceAsyncStub:
         countermand.v1.control_service_pb2.ResolveActionRequest,
         countermand.v1.control_service_pb2.ResolveActionResponse,
     ]
-    """ResolveAction records what became of an action whose outcome is unknown. Not served yet."""
+    """ResolveAction records what became of an action whose outcome is unknown, and how one knows."""
 
     UndoRun: grpc.aio.UnaryUnaryMultiCallable[
         countermand.v1.control_service_pb2.UndoRunRequest,
         countermand.v1.control_service_pb2.UndoRunResponse,
     ]
-    """UndoRun asks for the compensations of a run's effects, the last effect first. Not served yet."""
+    """UndoRun asks for the compensations of what a run and the runs below it did, of each run the last effect first.
+    The run must have ended. Compensators carry it out; the report tells how far they are. Safe to repeat.
+    """
+
+    WithdrawUndo: grpc.aio.UnaryUnaryMultiCallable[
+        countermand.v1.control_service_pb2.WithdrawUndoRequest,
+        countermand.v1.control_service_pb2.WithdrawUndoResponse,
+    ]
+    """WithdrawUndo takes back the authority to undo effects of a run."""
 
 class ControlServiceServicer(metaclass=abc.ABCMeta):
     """ControlService stops. Only the role `operator` may call it; the issuer may cancel its own runs."""
@@ -183,7 +199,7 @@ class ControlServiceServicer(metaclass=abc.ABCMeta):
         request: countermand.v1.control_service_pb2.ResolveActionRequest,
         context: _ServicerContext,
     ) -> typing.Union[countermand.v1.control_service_pb2.ResolveActionResponse, collections.abc.Awaitable[countermand.v1.control_service_pb2.ResolveActionResponse]]:
-        """ResolveAction records what became of an action whose outcome is unknown. Not served yet."""
+        """ResolveAction records what became of an action whose outcome is unknown, and how one knows."""
 
     @abc.abstractmethod
     def UndoRun(
@@ -191,6 +207,16 @@ class ControlServiceServicer(metaclass=abc.ABCMeta):
         request: countermand.v1.control_service_pb2.UndoRunRequest,
         context: _ServicerContext,
     ) -> typing.Union[countermand.v1.control_service_pb2.UndoRunResponse, collections.abc.Awaitable[countermand.v1.control_service_pb2.UndoRunResponse]]:
-        """UndoRun asks for the compensations of a run's effects, the last effect first. Not served yet."""
+        """UndoRun asks for the compensations of what a run and the runs below it did, of each run the last effect first.
+        The run must have ended. Compensators carry it out; the report tells how far they are. Safe to repeat.
+        """
+
+    @abc.abstractmethod
+    def WithdrawUndo(
+        self,
+        request: countermand.v1.control_service_pb2.WithdrawUndoRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[countermand.v1.control_service_pb2.WithdrawUndoResponse, collections.abc.Awaitable[countermand.v1.control_service_pb2.WithdrawUndoResponse]]:
+        """WithdrawUndo takes back the authority to undo effects of a run."""
 
 def add_ControlServiceServicer_to_server(servicer: ControlServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

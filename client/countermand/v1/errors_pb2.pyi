@@ -186,6 +186,24 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     """The store cannot keep what is promised: wrong role, wrong settings. Ask an operator."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 73
     """The sidecar failed in a way it has no name for. Ask an operator."""
+    ERROR_REASON_RUN_ACTIVE: _ErrorReason.ValueType  # 80
+    """The run is still at work: it has to end before what it did is undone. Fix the call."""
+    ERROR_REASON_NOT_UNDOABLE: _ErrorReason.ValueType  # 81
+    """The effect cannot be undone; `rule` says why. Fix the call."""
+    ERROR_REASON_IN_FLIGHT: _ErrorReason.ValueType  # 82
+    """The permit can still be used, so nobody can say what became of the action. Ask again after its use-by."""
+    ERROR_REASON_DUTY_UNKNOWN: _ErrorReason.ValueType  # 83
+    """There is no such duty. Fix the call."""
+    ERROR_REASON_DUTY_NOT_DUE: _ErrorReason.ValueType  # 84
+    """The duty is not to be done now; `rule` says why. Claim another."""
+    ERROR_REASON_DUTY_TAKEN: _ErrorReason.ValueType  # 85
+    """Another compensator is at it. Claim another."""
+    ERROR_REASON_DUTY_OVER: _ErrorReason.ValueType  # 86
+    """The duty is done, given up, taken back or pointless. Do nothing more about it."""
+    ERROR_REASON_LEASE_LOST: _ErrorReason.ValueType  # 87
+    """Another compensator has claimed the duty since. Stop."""
+    ERROR_REASON_TOOL_MISMATCH: _ErrorReason.ValueType  # 88
+    """The call describes the tool otherwise than it is registered; `field` and `rule` say where. Fix the call."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason is the `reason` of the one ErrorInfo in every error's google.rpc.Status, with the prefix
@@ -299,4 +317,22 @@ ERROR_REASON_STORE_UNFIT: ErrorReason.ValueType  # 72
 """The store cannot keep what is promised: wrong role, wrong settings. Ask an operator."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 73
 """The sidecar failed in a way it has no name for. Ask an operator."""
+ERROR_REASON_RUN_ACTIVE: ErrorReason.ValueType  # 80
+"""The run is still at work: it has to end before what it did is undone. Fix the call."""
+ERROR_REASON_NOT_UNDOABLE: ErrorReason.ValueType  # 81
+"""The effect cannot be undone; `rule` says why. Fix the call."""
+ERROR_REASON_IN_FLIGHT: ErrorReason.ValueType  # 82
+"""The permit can still be used, so nobody can say what became of the action. Ask again after its use-by."""
+ERROR_REASON_DUTY_UNKNOWN: ErrorReason.ValueType  # 83
+"""There is no such duty. Fix the call."""
+ERROR_REASON_DUTY_NOT_DUE: ErrorReason.ValueType  # 84
+"""The duty is not to be done now; `rule` says why. Claim another."""
+ERROR_REASON_DUTY_TAKEN: ErrorReason.ValueType  # 85
+"""Another compensator is at it. Claim another."""
+ERROR_REASON_DUTY_OVER: ErrorReason.ValueType  # 86
+"""The duty is done, given up, taken back or pointless. Do nothing more about it."""
+ERROR_REASON_LEASE_LOST: ErrorReason.ValueType  # 87
+"""Another compensator has claimed the duty since. Stop."""
+ERROR_REASON_TOOL_MISMATCH: ErrorReason.ValueType  # 88
+"""The call describes the tool otherwise than it is registered; `field` and `rule` say where. Fix the call."""
 global___ErrorReason = ErrorReason

@@ -51,6 +51,38 @@ DURABILITY_VOLATILE: Durability.ValueType  # 3
 """Kept in memory only."""
 global___Durability = Durability
 
+class _CallOffState:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _CallOffStateEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_CallOffState.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    CALL_OFF_STATE_UNSPECIFIED: _CallOffState.ValueType  # 0
+    """Never told."""
+    CALL_OFF_STATE_NOT_TRIED: _CallOffState.ValueType  # 1
+    """Nobody has heard yet; nobody tries unless the run is cancelled."""
+    CALL_OFF_STATE_ACKNOWLEDGED: _CallOffState.ValueType  # 2
+    """The outside world said that it calls the job off."""
+    CALL_OFF_STATE_REFUSED: _CallOffState.ValueType  # 3
+    """The outside world said that it does not."""
+    CALL_OFF_STATE_UNREACHABLE: _CallOffState.ValueType  # 4
+    """It could not be reached, as often as that was tried."""
+
+class CallOffState(_CallOffState, metaclass=_CallOffStateEnumTypeWrapper):
+    """CallOffState is what became of calling off a job that the outside world had accepted."""
+
+CALL_OFF_STATE_UNSPECIFIED: CallOffState.ValueType  # 0
+"""Never told."""
+CALL_OFF_STATE_NOT_TRIED: CallOffState.ValueType  # 1
+"""Nobody has heard yet; nobody tries unless the run is cancelled."""
+CALL_OFF_STATE_ACKNOWLEDGED: CallOffState.ValueType  # 2
+"""The outside world said that it calls the job off."""
+CALL_OFF_STATE_REFUSED: CallOffState.ValueType  # 3
+"""The outside world said that it does not."""
+CALL_OFF_STATE_UNREACHABLE: CallOffState.ValueType  # 4
+"""It could not be reached, as often as that was tried."""
+global___CallOffState = CallOffState
+
 class _FenceKind:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -246,6 +278,9 @@ class ReportedAction(google.protobuf.message.Message):
     FENCE_FIELD_NUMBER: builtins.int
     SETTLED_AFTER_CUT_FIELD_NUMBER: builtins.int
     UNDO_FIELD_NUMBER: builtins.int
+    RESOLVED_BY_FIELD_NUMBER: builtins.int
+    EVIDENCE_FIELD_NUMBER: builtins.int
+    CALL_OFF_FIELD_NUMBER: builtins.int
     op_id: builtins.str
     """The action's op_id."""
     run_id: builtins.str
@@ -264,6 +299,10 @@ class ReportedAction(google.protobuf.message.Message):
     """The fencing number of its permit, if it was permitted."""
     settled_after_cut: builtins.bool
     """True if its outcome came in after the cut."""
+    resolved_by: builtins.str
+    """Who said what became of it, if its tool did not: an operator, or the compensator whose probe was asked."""
+    evidence: builtins.str
+    """How they knew."""
     @property
     def prepare_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When it was prepared."""
@@ -282,7 +321,11 @@ class ReportedAction(google.protobuf.message.Message):
 
     @property
     def undo(self) -> global___Undo:
-        """What can be done about it."""
+        """What can be done about it, and was."""
+
+    @property
+    def call_off(self) -> global___CallOff:
+        """What became of calling it off, if the outside world had only accepted it."""
 
     def __init__(
         self,
@@ -301,11 +344,59 @@ class ReportedAction(google.protobuf.message.Message):
         fence: builtins.int = ...,
         settled_after_cut: builtins.bool = ...,
         undo: global___Undo | None = ...,
+        resolved_by: builtins.str = ...,
+        evidence: builtins.str = ...,
+        call_off: global___CallOff | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["permit_time", b"permit_time", "prepare_time", b"prepare_time", "settle_time", b"settle_time", "undo", b"undo", "use_by_time", b"use_by_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["action", b"action", "fence", b"fence", "note", b"note", "op_id", b"op_id", "permit_time", b"permit_time", "prepare_time", b"prepare_time", "receipt", b"receipt", "resource", b"resource", "run_id", b"run_id", "settle_time", b"settle_time", "settled_after_cut", b"settled_after_cut", "state", b"state", "undo", b"undo", "use_by_time", b"use_by_time"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["call_off", b"call_off", "permit_time", b"permit_time", "prepare_time", b"prepare_time", "settle_time", b"settle_time", "undo", b"undo", "use_by_time", b"use_by_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "call_off", b"call_off", "evidence", b"evidence", "fence", b"fence", "note", b"note", "op_id", b"op_id", "permit_time", b"permit_time", "prepare_time", b"prepare_time", "receipt", b"receipt", "resolved_by", b"resolved_by", "resource", b"resource", "run_id", b"run_id", "settle_time", b"settle_time", "settled_after_cut", b"settled_after_cut", "state", b"state", "undo", b"undo", "use_by_time", b"use_by_time"]) -> None: ...
 
 global___ReportedAction = ReportedAction
+
+@typing.final
+class CallOff(google.protobuf.message.Message):
+    """CallOff tells of a job that the outside world had accepted when its action was settled."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    CANCELLER_FIELD_NUMBER: builtins.int
+    HANDLE_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    ATTEMPTS_FIELD_NUMBER: builtins.int
+    WORKER_FIELD_NUMBER: builtins.int
+    NOTE_FIELD_NUMBER: builtins.int
+    END_TIME_FIELD_NUMBER: builtins.int
+    canceller: builtins.str
+    """Who can call it off: the canceller's name."""
+    handle: builtins.str
+    """What the outside world calls the job."""
+    state: global___CallOffState.ValueType
+    """What became of it."""
+    attempts: builtins.int
+    """How often it was tried."""
+    worker: builtins.str
+    """Who tried last."""
+    note: builtins.str
+    """The last line anybody left about it."""
+    @property
+    def end_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it was acknowledged, refused or given up."""
+
+    def __init__(
+        self,
+        *,
+        canceller: builtins.str = ...,
+        handle: builtins.str = ...,
+        state: global___CallOffState.ValueType = ...,
+        attempts: builtins.int = ...,
+        worker: builtins.str = ...,
+        note: builtins.str = ...,
+        end_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["end_time", b"end_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["attempts", b"attempts", "canceller", b"canceller", "end_time", b"end_time", "handle", b"handle", "note", b"note", "state", b"state", "worker", b"worker"]) -> None: ...
+
+global___CallOff = CallOff
 
 @typing.final
 class Undo(google.protobuf.message.Message):
@@ -317,6 +408,14 @@ class Undo(google.protobuf.message.Message):
     HOW_FIELD_NUMBER: builtins.int
     WHY_NOT_FIELD_NUMBER: builtins.int
     REVERSIBILITY_FIELD_NUMBER: builtins.int
+    UNTIL_TIME_FIELD_NUMBER: builtins.int
+    ASKED_BY_FIELD_NUMBER: builtins.int
+    ASK_TIME_FIELD_NUMBER: builtins.int
+    ATTEMPTS_FIELD_NUMBER: builtins.int
+    WORKER_FIELD_NUMBER: builtins.int
+    RECEIPT_FIELD_NUMBER: builtins.int
+    NOTE_FIELD_NUMBER: builtins.int
+    END_TIME_FIELD_NUMBER: builtins.int
     undoable: builtins.bool
     """True if a way to undo it is registered."""
     how: builtins.str
@@ -325,6 +424,28 @@ class Undo(google.protobuf.message.Message):
     """Why not, if it is not."""
     reversibility: countermand.v1.action_service_pb2.Reversibility.ValueType
     """How reversible the effect is by its nature."""
+    asked_by: builtins.str
+    """Who asked for it to be undone, if anybody did."""
+    attempts: builtins.int
+    """How often it was tried."""
+    worker: builtins.str
+    """Who tried last."""
+    receipt: builtins.str
+    """The outside world's own id of the undo."""
+    note: builtins.str
+    """The last line anybody left about it."""
+    @property
+    def until_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """Until when it may be undone."""
+
+    @property
+    def ask_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When they did."""
+
+    @property
+    def end_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """When it was undone, given up or taken back."""
+
     def __init__(
         self,
         *,
@@ -332,8 +453,17 @@ class Undo(google.protobuf.message.Message):
         how: builtins.str = ...,
         why_not: builtins.str = ...,
         reversibility: countermand.v1.action_service_pb2.Reversibility.ValueType = ...,
+        until_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        asked_by: builtins.str = ...,
+        ask_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        attempts: builtins.int = ...,
+        worker: builtins.str = ...,
+        receipt: builtins.str = ...,
+        note: builtins.str = ...,
+        end_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["how", b"how", "reversibility", b"reversibility", "undoable", b"undoable", "why_not", b"why_not"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["ask_time", b"ask_time", "end_time", b"end_time", "until_time", b"until_time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["ask_time", b"ask_time", "asked_by", b"asked_by", "attempts", b"attempts", "end_time", b"end_time", "how", b"how", "note", b"note", "receipt", b"receipt", "reversibility", b"reversibility", "undoable", b"undoable", "until_time", b"until_time", "why_not", b"why_not", "worker", b"worker"]) -> None: ...
 
 global___Undo = Undo
 
@@ -424,7 +554,8 @@ class Entry(google.protobuf.message.Message):
     """The run."""
     kind: builtins.str
     """What happened: OPENED, CHILD_OPENED, ISSUED, DELEGATED, PREPARED, APPROVED, DENIED, PERMITTED, SETTLED,
-    ABANDONED, SPENT, EXHAUSTED, CANCELLED, FINISHED or REFUSED; of fences REVOKED, FROZEN or LIFTED.
+    ABANDONED, SPENT, EXHAUSTED, CANCELLED, FINISHED or REFUSED; RESOLVED, UNDO_ASKED, UNDO_WITHDRAWN, CLAIMED,
+    TRIED, UNDONE, UNDO_FAILED, CALLED_OFF or UNANSWERED; of fences REVOKED, FROZEN or LIFTED.
     """
     op_id: builtins.str
     """The action, where there is one."""

@@ -7,6 +7,7 @@ from grant_service.core.action import OUTCOMES, Action, ActionState, Intent
 from grant_service.core.budget import charges, costs_text
 from grant_service.core.errors import ErrorReason, Refusal
 from grant_service.core.journal import Kind
+from grant_service.core.lifecycle.duties import close_moot, put_ask, put_call_off
 from grant_service.core.lifecycle.questions import (
     Authority,
     Call,
@@ -56,6 +57,7 @@ def _prepared(state: State, by: Authority, action: Action, *, replayed: bool) ->
         state=action.state,
         approval=action.approval,
         remaining=left(state, by),
+        undo_until=action.undo_until,
     )
 
 
@@ -137,20 +139,28 @@ def _new_action(state: State, by: Authority, command: verbs.Prepare | verbs.Perf
         ttl_ms = command.wait_ms if waits else command.use_ms
     else:
         ttl_ms = command.wait_ms if waits else command.ttl_ms
-    action = _write_prepared(state, by, intent, scope, ttl_ms, waits=waits)
+    action = _write_prepared(state, by, command, scope, ttl_ms, waits=waits)
     if not at_once:
         hold(state, by, action)
     return action
 
 
 def _write_prepared(
-    state: State, by: Authority, intent: Intent, scope: int, ttl_ms: int, *, waits: bool
+    state: State,
+    by: Authority,
+    command: verbs.Prepare | verbs.Perform,
+    scope: int,
+    ttl_ms: int,
+    *,
+    waits: bool,
 ) -> Action:
-    grant, run = by.grant, by.run
+    grant, run, intent = by.grant, by.run, command.intent
+    undo_until = min(state.now + command.undo_ms, run.keep_until)
     expire_time = min(state.now + ttl_ms, grant.expire_time)
     data = {"op": intent.op_id, "grant": grant.grant_id, "action": intent.action, "resource": intent.resource}
     data |= {"digest": intent.digest, "reversibility": intent.reversibility}
-    data |= {"compensation": intent.compensation, "expire": str(expire_time)}
+    data |= {"compensation": intent.compensation, "probe": intent.probe, "undo_until": str(undo_until)}
+    data |= {"expire": str(expire_time)}
     data |= {"costs": costs_text(intent.costs), "summary": intent.summary, "awaits": "1" if waits else ""}
     action = Action(
         run_id=run.run_id,
@@ -161,6 +171,7 @@ def _write_prepared(
         prepare_time=state.now,
         prepare_seq=state.append(run.run_id, Kind.PREPARED, data),
         expire_time=expire_time,
+        undo_until=undo_until,
     )
     state.put(action)
     state.put(replace(run, actions=run.actions + 1))
@@ -235,7 +246,9 @@ def _permit(state: State, by: Authority, action: Action, use_ms: int, *, held: b
     if held:
         let_go(state, by, action)
     take(state, by, charges(action.intent.costs))
-    state.put(replace(action, state=ActionState.PERMITTED, fence=fence, use_by=use_by))
+    permitted = replace(action, state=ActionState.PERMITTED, fence=fence, use_by=use_by)
+    state.put(permitted)
+    put_ask(state, permitted)
     return verbs.Permitted(action.intent.op_id, fence, use_by, use_by - state.now, False, left(state, by))
 
 
@@ -256,8 +269,19 @@ def settle(state: State, command: verbs.Settle) -> verbs.Settled | Refusal:
         refusal = Refusal(ErrorReason.NEVER_PERMITTED, {"state": action.state})
         return kept(state, call, refusal, action.intent)
     data = {"op": command.op_id, "outcome": command.outcome, "receipt": command.receipt, "note": command.note}
+    data |= {"handle": command.handle, "canceller": command.canceller}
     seq = state.append(action.run_id, Kind.SETTLED, data)
-    state.put(replace(action, state=command.outcome, settle_seq=seq))
+    settled = replace(
+        action,
+        state=command.outcome,
+        settle_seq=seq,
+        result_args=command.result_args or action.result_args,
+        handle=command.handle or action.handle,
+    )
+    state.put(settled)
+    if command.handle:
+        put_call_off(state, settled, command.canceller)
+    close_moot(state, settled)
     return verbs.Settled(command.op_id, seq, command.outcome, after_cut, replayed=False)
 
 

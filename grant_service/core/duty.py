@@ -1,0 +1,66 @@
+"""A duty: what a compensator is to do about an action, by a function of whoever integrated the tool.
+
+UNDO runs the action's compensation, CALL_OFF asks the outside world to stop what it has only accepted, and
+ASK asks what became of an action that nobody settled. A duty is its own authority: one function for one
+action, used once, until a time that was set when the action was prepared. No cancel ends it; `withdraw` does.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+#: After so many failures in a row the wait before the next attempt no longer doubles.
+_MOST_DOUBLINGS = 6
+
+
+class DutyKind(StrEnum):
+    """What is to be done."""
+
+    UNDO = "UNDO"
+    CALL_OFF = "CALL_OFF"
+    ASK = "ASK"
+
+
+class DutyState(StrEnum):
+    """Where a duty is in its life."""
+
+    OPEN = "OPEN"
+    #: Undone; called off, and the outside world said so; asked, and answered.
+    DONE = "DONE"
+    #: The outside world said that it will not be called off.
+    REFUSED = "REFUSED"
+    #: Tried as often, or as long, as it may be.
+    FAILED = "FAILED"
+    #: Somebody took the authority back.
+    WITHDRAWN = "WITHDRAWN"
+    #: There is nothing to do after all: the outcome is known, or nothing happened.
+    MOOT = "MOOT"
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """A duty as the store holds it. Times are milliseconds of the store's clock."""
+
+    run_id: str
+    op_id: str
+    kind: DutyKind
+    #: The function that carries it out.
+    name: str
+    state: DutyState
+    #: The entry that made it.
+    seq: int
+    #: The number of the action's permit: of a run's effects the last one is undone first.
+    fence: int
+    epoch: str
+    #: Not before, and not after.
+    due: int
+    until: int
+    attempts: int = 0
+    #: Who carries it out now, and until when nobody else may.
+    worker: str = ""
+    lease: str = ""
+    lease_until: int = 0
+
+
+def retry_after(attempts: int, retry_ms: int) -> int:
+    """Say how long to wait after so many failures: twice as long each time, up to a bound."""
+    return retry_ms << min(max(0, attempts - 1), _MOST_DOUBLINGS)

@@ -1,0 +1,317 @@
+"""Duties that outlive the run: undoing, calling off, asking; and resolving an outcome nobody knows."""
+
+from dataclasses import replace
+
+from grant_service.core import verbs
+from grant_service.core.action import Action, ActionState
+from grant_service.core.duty import Duty, DutyKind, DutyState, retry_after
+from grant_service.core.errors import ErrorReason, Refusal
+from grant_service.core.journal import Kind
+from grant_service.core.lifecycle.questions import clock_unsure, ended
+from grant_service.core.run import RunState
+from grant_service.core.scope import NOT_UNDOABLE
+from grant_service.core.store import State
+
+#: What never happened, so that there is nothing to undo.
+_NOTHING_HAPPENED = frozenset({ActionState.FAILED, ActionState.ABANDONED, ActionState.DENIED})
+_NOT_PERMITTED = frozenset({ActionState.PREPARED, ActionState.AWAITING_APPROVAL})
+
+#: Ends of a run that a person, or time, brought about while it was at work.
+_CUT_OFF = frozenset({ErrorReason.REVOKED, ErrorReason.RUN_DEADLINE, ErrorReason.STORE_EPOCH})
+
+#: What the journal says of a duty that was given up.
+_GIVEN_UP = {
+    DutyKind.UNDO: (Kind.UNDO_FAILED, ""),
+    DutyKind.CALL_OFF: (Kind.CALLED_OFF, "UNREACHABLE"),
+    DutyKind.ASK: (Kind.UNANSWERED, ""),
+}
+
+
+def put_ask(state: State, action: Action) -> None:
+    """Let somebody ask what became of a permitted action, if its tool can tell and nobody says so in time."""
+    if action.intent.probe:
+        state.put(_duty(state, action, DutyKind.ASK, action.intent.probe, action.fence, action.use_by))
+
+
+def put_call_off(state: State, action: Action, canceller: str) -> None:
+    """Let what the outside world has only accepted be called off, should the run be cancelled."""
+    state.put(_duty(state, action, DutyKind.CALL_OFF, canceller, action.settle_seq, state.now))
+
+
+def _duty(state: State, action: Action, kind: DutyKind, name: str, seq: int, due: int) -> Duty:
+    return Duty(
+        run_id=action.run_id,
+        op_id=action.intent.op_id,
+        kind=kind,
+        name=name,
+        state=DutyState.OPEN,
+        seq=seq,
+        fence=action.fence,
+        epoch=state.epoch,
+        due=due,
+        until=action.undo_until,
+    )
+
+
+def close_moot(state: State, action: Action) -> None:
+    """Close what there is no use in any more: asking, once one knows; all else, if nothing happened."""
+    moot: tuple[DutyKind, ...] = ()
+    if action.state is ActionState.SUCCEEDED:
+        moot = (DutyKind.ASK,)
+    elif action.state is ActionState.FAILED:
+        moot = (DutyKind.ASK, DutyKind.CALL_OFF, DutyKind.UNDO)
+    for kind in moot:
+        duty = state.duty(action.run_id, action.intent.op_id, kind)
+        if duty and duty.state is DutyState.OPEN:
+            state.put(replace(duty, state=DutyState.MOOT))
+
+
+def resolve(state: State, command: verbs.Resolve) -> verbs.Resolved | Refusal:
+    """Record what became of an action nobody settled. While its permit can be used, nobody can know."""
+    action = state.action(command.run_id, command.op_id)
+    if action is None:
+        return _unknown(command.run_id, command.op_id)
+    told = {"run": action.run_id, "op": command.op_id}
+    if action.state in (ActionState.SUCCEEDED, ActionState.FAILED):
+        if action.state is not command.outcome:
+            return Refusal(ErrorReason.ALREADY_SETTLED, told | {"state": action.state})
+        return verbs.Resolved(command.op_id, action.settle_seq, action.state, replayed=True)
+    if action.state is ActionState.PERMITTED and state.now < action.use_by:
+        return Refusal(ErrorReason.IN_FLIGHT, told | {"left_ms": str(action.use_by - state.now)})
+    if action.state not in (ActionState.PERMITTED, ActionState.UNKNOWN):
+        return Refusal(ErrorReason.NEVER_PERMITTED, told | {"state": action.state})
+    seq = _write_resolved(state, action, command.outcome, command.actor, command.evidence)
+    return verbs.Resolved(command.op_id, seq, command.outcome, replayed=False)
+
+
+def _write_resolved(state: State, action: Action, outcome: ActionState, actor: str, evidence: str) -> int:
+    data = {"op": action.intent.op_id, "outcome": outcome, "actor": actor, "evidence": evidence}
+    seq = state.append(action.run_id, Kind.RESOLVED, data)
+    resolved = replace(action, state=outcome, settle_seq=seq)
+    state.put(resolved)
+    close_moot(state, resolved)
+    return seq
+
+
+def undo(state: State, command: verbs.Undo) -> verbs.UndoAsked | Refusal:
+    """Ask for an effect to be undone, once its run has ended. One that was given up is tried afresh."""
+    if unsure := clock_unsure(state):
+        return unsure
+    action = state.action(command.run_id, command.op_id)
+    if action is None:
+        return _unknown(command.run_id, command.op_id)
+    told = {"run": action.run_id, "op": command.op_id}
+    if not _has_ended(state, action.run_id):
+        return Refusal(ErrorReason.RUN_ACTIVE, {"run": action.run_id})
+    duty = state.duty(action.run_id, command.op_id, DutyKind.UNDO)
+    if duty and (
+        duty.state is DutyState.DONE or (duty.state is DutyState.OPEN and duty.epoch == state.epoch)
+    ):
+        return verbs.UndoAsked(command.op_id, duty.seq, duty.state, replayed=True)
+    if rule := _why_not_undoable(state, action, duty):
+        return Refusal(ErrorReason.NOT_UNDOABLE, told | {"rule": rule})
+    data = {"op": command.op_id, "actor": command.actor, "note": command.note}
+    seq = state.append(action.run_id, Kind.UNDO_ASKED, data)
+    new = _duty(state, action, DutyKind.UNDO, action.intent.compensation, seq, state.now)
+    if duty:  # whoever holds it still does
+        new = replace(new, worker=duty.worker, lease=duty.lease, lease_until=duty.lease_until)
+    state.put(new)
+    return verbs.UndoAsked(command.op_id, seq, DutyState.OPEN, replayed=False)
+
+
+def _why_not_undoable(state: State, action: Action, duty: Duty | None) -> str:
+    if why := NOT_UNDOABLE.get(action.intent.reversibility, ""):
+        return why
+    if not action.intent.compensation:
+        return "no compensation is registered"
+    if action.state in _NOTHING_HAPPENED or action.state in _NOT_PERMITTED:
+        return "it did not happen"
+    if duty and duty.state is DutyState.WITHDRAWN:
+        return "the authority to undo it was taken back"
+    return "the time in which it could be undone is over" if state.now >= action.undo_until else ""
+
+
+def _has_ended(state: State, run_id: str) -> bool:
+    run = state.run(run_id)
+    return run is None or ended(state, run.path, run_id) is not None
+
+
+def withdraw(state: State, command: verbs.Withdraw) -> verbs.Withdrawn | Refusal:
+    """Take back the authority to undo an effect, whether anybody asked for that or not."""
+    action = state.action(command.run_id, command.op_id)
+    if action is None:
+        return _unknown(command.run_id, command.op_id)
+    told = {"run": action.run_id, "op": command.op_id}
+    duty = state.duty(action.run_id, command.op_id, DutyKind.UNDO)
+    if duty and duty.state is DutyState.WITHDRAWN:
+        return verbs.Withdrawn(command.op_id, duty.seq, duty.lease_until, replayed=True)
+    if duty and duty.state is DutyState.DONE:
+        return Refusal(ErrorReason.DUTY_OVER, told | {"duty": DutyKind.UNDO, "state": duty.state})
+    if not action.intent.compensation:
+        return Refusal(ErrorReason.NOT_UNDOABLE, told | {"rule": "no compensation is registered"})
+    data = {"op": command.op_id, "actor": command.actor, "note": command.note}
+    seq = state.append(action.run_id, Kind.UNDO_WITHDRAWN, data)
+    if duty is None:
+        duty = _duty(state, action, DutyKind.UNDO, action.intent.compensation, seq, state.now)
+    state.put(replace(duty, state=DutyState.WITHDRAWN, seq=seq))
+    return verbs.Withdrawn(command.op_id, seq, duty.lease_until, replayed=False)
+
+
+def claim(state: State, command: verbs.Claim) -> verbs.Claimed | Refusal:
+    """Give a duty to one compensator for the length of a lease. Each claim is an attempt."""
+    if unsure := clock_unsure(state):
+        return unsure
+    found = _found(state, command)
+    if isinstance(found, Refusal):
+        return found
+    action, duty = found
+    if refusal := _not_open(command, duty):
+        return refusal
+    if duty.lease_until > state.now:
+        if duty.lease != command.lease:
+            left = str(duty.lease_until - state.now)
+            return Refusal(ErrorReason.DUTY_TAKEN, _told(command) | {"worker": duty.worker, "left_ms": left})
+        return verbs.Claimed(duty, duty.lease_until - state.now, replayed=True)
+    over = "its time is over" if state.now >= duty.until else ""
+    if duty.attempts >= command.max_attempts:
+        over = "the last attempt was never heard of again"
+    if over:
+        _give_up(state, duty, over)
+        return Refusal(ErrorReason.DUTY_OVER, _told(command) | {"state": DutyState.FAILED})
+    if rule := _why_not_due(state, action, duty):
+        return Refusal(ErrorReason.DUTY_NOT_DUE, _told(command) | {"rule": rule})
+    attempts = duty.attempts + 1
+    data = {"op": duty.op_id, "duty": duty.kind, "worker": command.worker, "attempt": str(attempts)}
+    state.append(duty.run_id, Kind.CLAIMED, data)
+    claimed = replace(
+        duty,
+        attempts=attempts,
+        worker=command.worker,
+        lease=command.lease,
+        lease_until=state.now + command.lease_ms,
+    )
+    state.put(claimed)
+    return verbs.Claimed(claimed, command.lease_ms, replayed=False)
+
+
+def _why_not_due(state: State, action: Action, duty: Duty) -> str:
+    if state.now < duty.due:
+        return "it is not due yet"
+    if duty.kind is DutyKind.CALL_OFF:
+        return "" if _was_cut_off(state, duty.run_id) else "its run was not stopped"
+    if duty.kind is DutyKind.UNDO:
+        if duty.epoch != state.epoch:
+            return "the store may have lost facts since: ask for the undo again"
+        if action.state is not ActionState.SUCCEEDED:
+            return "its outcome is not known yet"
+        if state.last_undo(duty.run_id) != duty.op_id:
+            return "a later effect is undone first"
+    return ""
+
+
+def _was_cut_off(state: State, run_id: str) -> bool:
+    """Say whether somebody cancelled the run or one above it, or its time was over while it was at work."""
+    run = state.run(run_id)
+    if run is None:
+        return True
+    refusal = ended(state, run.path, run_id)
+    above = (state.run(link) for link in run.path)
+    cancelled = any(one is not None and one.state is RunState.CANCELLED for one in above)
+    return cancelled or (refusal is not None and refusal.reason in _CUT_OFF)
+
+
+def renew(state: State, command: verbs.Renew) -> verbs.Claimed | Refusal:
+    """Keep a duty that is still the caller's."""
+    found = _held(state, command)
+    if isinstance(found, Refusal):
+        return found
+    _, duty = found
+    if refusal := _not_open(command, duty):
+        return refusal
+    kept = replace(duty, lease_until=state.now + command.lease_ms)
+    state.put(kept)
+    return verbs.Claimed(kept, command.lease_ms, replayed=False)
+
+
+def complete(state: State, command: verbs.Complete) -> verbs.Completed | Refusal:
+    """Record that a duty is carried out. From whoever holds it that is information, and never refused."""
+    found = _held(state, command)
+    if isinstance(found, Refusal):
+        return found
+    action, duty = found
+    if duty.state in (DutyState.DONE, DutyState.REFUSED):
+        return verbs.Completed(duty.op_id, duty.seq, duty.state, replayed=True)
+    if duty.state is DutyState.MOOT:
+        return Refusal(ErrorReason.DUTY_OVER, _told(command) | {"state": duty.state})
+    refused = command.outcome == DutyState.REFUSED
+    if duty.kind is DutyKind.ASK:
+        seq = _write_resolved(state, action, ActionState(command.outcome), duty.worker, command.note)
+    else:
+        data = {"op": duty.op_id, "worker": duty.worker, "receipt": command.receipt, "note": command.note}
+        if duty.kind is DutyKind.CALL_OFF:
+            data["outcome"] = "REFUSED" if refused else "ACKNOWLEDGED"
+        kind = Kind.UNDONE if duty.kind is DutyKind.UNDO else Kind.CALLED_OFF
+        seq = state.append(duty.run_id, kind, data)
+    done = replace(duty, state=DutyState.REFUSED if refused else DutyState.DONE, seq=seq)
+    state.put(done)
+    return verbs.Completed(duty.op_id, seq, done.state, replayed=False)
+
+
+def fail(state: State, command: verbs.Fail) -> verbs.Failed | Refusal:
+    """Record that an attempt did not work; after the last one the duty stays visible as failed."""
+    found = _held(state, command)
+    if isinstance(found, Refusal):
+        return found
+    _, duty = found
+    if refusal := _not_open(command, duty):
+        return refusal
+    if command.final or duty.attempts >= command.max_attempts:
+        seq = _give_up(state, duty, command.note)
+        return verbs.Failed(duty.op_id, seq, DutyState.FAILED, 0)
+    due = state.now + retry_after(duty.attempts, command.retry_ms)
+    data = {"op": duty.op_id, "duty": duty.kind, "worker": duty.worker, "note": command.note}
+    seq = state.append(duty.run_id, Kind.TRIED, data | {"due": str(due)})
+    state.put(replace(duty, due=due, worker="", lease="", lease_until=0))
+    return verbs.Failed(duty.op_id, seq, DutyState.OPEN, due)
+
+
+def _give_up(state: State, duty: Duty, note: str) -> int:
+    """Write that a duty is not tried again. Its lease stays: whoever had it may yet say that it is done."""
+    kind, outcome = _GIVEN_UP[duty.kind]
+    data = {"op": duty.op_id, "worker": duty.worker, "note": note, "outcome": outcome}
+    seq = state.append(duty.run_id, kind, data)
+    state.put(replace(duty, state=DutyState.FAILED, seq=seq))
+    return seq
+
+
+_Command = verbs.Claim | verbs.Renew | verbs.Complete | verbs.Fail
+
+
+def _found(state: State, command: _Command) -> tuple[Action, Duty] | Refusal:
+    action = state.action(command.run_id, command.op_id)
+    duty = state.duty(command.run_id, command.op_id, command.kind)
+    if action is None or duty is None:
+        return Refusal(ErrorReason.DUTY_UNKNOWN, _told(command))
+    return action, duty
+
+
+def _held(state: State, command: verbs.Renew | verbs.Complete | verbs.Fail) -> tuple[Action, Duty] | Refusal:
+    """Find a duty that nobody else has claimed since."""
+    found = _found(state, command)
+    if not isinstance(found, Refusal) and found[1].lease != command.lease:
+        return Refusal(ErrorReason.LEASE_LOST, _told(command) | {"worker": found[1].worker})
+    return found
+
+
+def _not_open(command: _Command, duty: Duty) -> Refusal | None:
+    if duty.state is DutyState.OPEN:
+        return None
+    return Refusal(ErrorReason.DUTY_OVER, _told(command) | {"state": duty.state})
+
+
+def _told(command: _Command) -> dict[str, str]:
+    return {"run": command.run_id, "op": command.op_id, "duty": command.kind}
+
+
+def _unknown(run_id: str, op_id: str) -> Refusal:
+    return Refusal(ErrorReason.ACTION_UNKNOWN, {"run": run_id, "op": op_id})
