@@ -90,7 +90,7 @@ class Settings(BaseSettings):
     """The longest a permit may last."""
 
     undo_ttl: Seconds = 7 * 86_400
-    """How long an effect may be undone, called off or asked about, counted from its prepare; never longer than
+    """How long an effect may be undone, called off or asked about, from its prepare on; never longer than
     its run's records are kept."""
 
     undo_lease: Seconds = 30

@@ -39,12 +39,12 @@ class Intent:
     digest: str
     reversibility: Reversibility
     compensation: str = ""
-    #: What the compensation is called with, as a JSON object, and who can tell what became of the effect.
-    compensation_args: str = ""
-    probe: str = ""
     #: What it takes of budgets, and one line for whoever may have to agree.
     costs: Costs = ()
     summary: str = ""
+    #: What the compensation is called with, as a JSON object, and who can tell what became of the effect.
+    compensation_args: str = ""
+    probe: str = ""
 
 
 @dataclass(frozen=True, slots=True)
