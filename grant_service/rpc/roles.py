@@ -47,4 +47,5 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "JournalService.ListFences": _READERS,
     "JournalService.GetFence": _READERS,
     "JournalService.ListApprovals": _READERS,
+    "JournalService.ListEvidenceKeys": _READERS | _ISSUER,
 }
