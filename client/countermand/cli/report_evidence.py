@@ -118,10 +118,20 @@ def evidence(report: Report) -> Node:
 
 def _heads(report: Report) -> list[Node]:
     """The signed heads of the journal's chains, where the sidecar gives them."""
-    heads: list[dict[str, Any]] = [plain(one) for one in getattr(report, "heads", ())]
+    heads: list[Any] = list(getattr(report, "heads", ()))
     if not heads:
         return []
     header = ("Run", "Last entry", "Entries", "Hash of the journal's head", "Key", "Signed at", "Signature")
-    names = ("run_id", "last_seq", "entry_count", "hash", "key_id", "time", "signature")
-    rows = [[said(str(head.get(name) or "")) for name in names] for head in heads]
+    rows = [
+        [
+            said(one.run_id),
+            str(one.last_seq),
+            str(one.entry_count),
+            said(plain(one.hash)),
+            said(one.key_id),
+            moment(one.time),
+            said(plain(one.signature)),
+        ]
+        for one in heads
+    ]
     return [node("h3", "Signed heads of the journal"), table(header, rows, "Signed heads of the journal")]

@@ -11,7 +11,7 @@ from importlib import resources
 from countermand import Report, RunState
 from countermand.cli.html import Node, document, node, said
 from countermand.cli.report_evidence import evidence, fences, not_known, small_print
-from countermand.cli.report_page import fences_over
+from countermand.cli.report_page import fences_over, undo_summary
 from countermand.cli.report_sections import expected, moment, sections
 from countermand.cli.report_words import PARTS, WHY_STOPPED, counts
 from countermand.cli.version import installed_version
@@ -104,11 +104,21 @@ def _lead(report: Report) -> Node:
 
 def standing(report: Report) -> list[str]:
     """Say how it stands, a sentence each; a page is read later, so times are told, not lengths of time."""
+    return [*_as_of(report), *_now(report), *_gaps_ahead(report)]
+
+
+def _as_of(report: Report) -> list[str]:
+    """A report can be asked for as of an entry, where the sidecar can tell it so."""
+    entry = getattr(report, "at_seq", 0)
+    return [f"This is what was known at journal entry {entry}; more may be known now."] if entry else []
+
+
+def _now(report: Report) -> list[str]:
     if report.run.end is None:
         told = ["Nothing has stopped the agent: it may go on acting, and what is listed here may change."]
         if over := fences_over(report):
             told.append(f"{counted(len(over), 'block')} over it, listed below: what they name is refused.")
-        return told + _gaps_ahead(report)
+        return told
     if report.run.open_time is None:
         return ["Nothing was stopped: no such run was ever opened here, and none can be any more."]
     told = ["Since then, nothing new has been allowed, and nothing can be."]
@@ -125,7 +135,7 @@ def standing(report: Report) -> list[str]:
         told.append("Nothing is under way any more, and nothing is unknown.")
     elif not flying and not report.quiesced:
         told.append("Nothing is known to be under way, but it cannot be ruled out.")
-    return told + _gaps_ahead(report)
+    return told
 
 
 def _gaps_ahead(report: Report) -> list[str]:
@@ -144,11 +154,6 @@ def _glance(report: Report) -> Node:
         for name, part in PARTS.items()
         if number[name] or name in expected(report)
     ]
-    undo = {
-        "undoable": "can be undone",
-        "not_undoable": "cannot be undone",
-        "nothing_to_undo": "only read, nothing to undo",
-    }
-    told = [f"{number[name]} {words}" for name, words in undo.items() if number[name]]
-    line = node("p", f"Of what happened or may have: {', '.join(told)}.") if told else ""
+    undo = undo_summary(report)
+    line = node("p", f"{undo}.") if undo else ""
     return node("section", node("h2", "At a glance"), node("ul", *tiles, class_="counts"), line)

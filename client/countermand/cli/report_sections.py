@@ -123,7 +123,7 @@ def _late(attempts: Sequence[LateAttempt], report: Report) -> list[Node | str]:
         said(last.action) or "(not told)",
         said(last.resource),
         node("span", moment(first.time), " to ", moment(last.time)) if again else moment(last.time),
-        asked,
+        said(asked),
         WHY_LATE.get(last.reason, str(last.reason)),
         "it had been allowed: it may have happened" if permitted else "",
         said(last.run_id) if report.descendant_run_ids else "",
