@@ -126,14 +126,9 @@ class Sidecar:
         servicers: dict[str, object] = {
             "GrantService": GrantServicer(store, decode, partial(_mint, keyring)),
             "ActionService": ActionServicer(store, decode),
-<<<<<<< HEAD
-            "ControlService": ControlServicer(store, decode, counts, longest),
-            "JournalService": JournalServicer(store, reports, counts),
-            "UndoService": UndoServicer(store, decode),
-=======
             "ControlService": ControlServicer(store, decode, counts, signer, longest),
             "JournalService": JournalServicer(store, reports, counts, signer),
->>>>>>> evidence
+            "UndoService": UndoServicer(store, decode),
         }
         guard = Guard(role, slots, settings.decision_timeout, settings.operator_timeout)
         server = build_server(guard, servicers, self._health.servicer)
