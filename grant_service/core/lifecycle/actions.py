@@ -248,7 +248,7 @@ def settle(state: State, command: verbs.Settle) -> verbs.Settled | Refusal:
     action = found
     after_cut = ended(state, command.grant.path, action.run_id) is not None
     if action.state in OUTCOMES and action.state is command.outcome:
-        return verbs.Settled(command.op_id, action.settle_seq, action.state, after_cut, replayed=True)
+        return _settled(state, command, action, after_cut, replayed=True)
     if action.state in (ActionState.SUCCEEDED, ActionState.FAILED):
         refusal = Refusal(ErrorReason.ALREADY_SETTLED, {"state": action.state})
         return kept(state, call, refusal, action.intent)
@@ -257,8 +257,16 @@ def settle(state: State, command: verbs.Settle) -> verbs.Settled | Refusal:
         return kept(state, call, refusal, action.intent)
     data = {"op": command.op_id, "outcome": command.outcome, "receipt": command.receipt, "note": command.note}
     seq = state.append(action.run_id, Kind.SETTLED, data)
-    state.put(replace(action, state=command.outcome, settle_seq=seq))
-    return verbs.Settled(command.op_id, seq, command.outcome, after_cut, replayed=False)
+    settled = replace(action, state=command.outcome, settle_seq=seq)
+    state.put(settled)
+    return _settled(state, command, settled, after_cut, replayed=False)
+
+
+def _settled(
+    state: State, command: verbs.Settle, action: Action, after_cut: bool, *, replayed: bool
+) -> verbs.Settled:
+    remaining = left(state, authority_of(state, command.grant))
+    return verbs.Settled(command.op_id, action.settle_seq, action.state, after_cut, replayed, remaining)
 
 
 def abandon(state: State, command: verbs.Abandon) -> verbs.Abandoned | Refusal:
@@ -267,9 +275,9 @@ def abandon(state: State, command: verbs.Abandon) -> verbs.Abandoned | Refusal:
     found = own_action(state, call)
     if isinstance(found, Refusal):
         return kept(state, call, found, _intent(state, call, found))
-    action = found
+    action, by = found, authority_of(state, command.grant)
     if action.state is ActionState.ABANDONED:
-        return verbs.Abandoned(command.op_id, action.settle_seq, replayed=True)
+        return verbs.Abandoned(command.op_id, action.settle_seq, True, left(state, by))
     if action.state is ActionState.PERMITTED:
         return kept(state, call, Refusal(ErrorReason.ALREADY_PERMITTED), action.intent)
     if action.state in OUTCOMES:
@@ -278,9 +286,9 @@ def abandon(state: State, command: verbs.Abandon) -> verbs.Abandoned | Refusal:
     if action.state is ActionState.DENIED:
         return kept(state, call, _denied(action, _SAID_NO), action.intent)
     seq = state.append(action.run_id, Kind.ABANDONED, {"op": command.op_id, "note": command.note})
-    let_go(state, authority_of(state, command.grant), action)
+    let_go(state, by, action)
     state.put(replace(action, state=ActionState.ABANDONED, settle_seq=seq))
-    return verbs.Abandoned(command.op_id, seq, replayed=False)
+    return verbs.Abandoned(command.op_id, seq, False, left(state, by))
 
 
 def _intent(state: State, call: Call, refusal: Refusal) -> Intent | None:

@@ -106,8 +106,8 @@ def authority(state: View, call: Call, action: str, known: Action | None = None)
     return refusal
 
 
-def authority_of(state: View, ref: GrantRef) -> Authority:
-    """Find the records a token names, those that are gone left out."""
+def authority_of(state: View, ref: GrantRef | Grant) -> Authority:
+    """Find the records a token or a grant names, those that are gone left out."""
     grants = tuple(grant for link in ref.links if (grant := state.grant(link)))
     runs = tuple(run for link in ref.path if (run := state.run(link)))
     budgets = any(run.budgets for run in runs) or any(grant.budgets for grant in grants)

@@ -12,8 +12,8 @@ PATH[#PATH + 1], LINKS[#LINKS + 1] = RUN_ID, GRANT_ID
 local GRANTS_AT, RUNS_AT, REST = 6, 6 + #LINKS, 6 + #LINKS + #PATH
 local GRANT, RUN = KEYS[RUNS_AT - 1], KEYS[REST - 1]
 
--- What the call acts by, once it is cleared: the grants of its chain, and the runs and grants that set budgets.
-local GRANTS, OWNERS = {}, {}
+-- What the call acts by, once it is cleared: the grants of its chain. `OWNERS` has what of it sets budgets.
+local GRANTS = {}
 
 -- Refuse, and leave a line in the run's journal: an attempt is evidence too. `intent` is what it is about, if anything
 -- is; `first` is written before it, after all is read.
