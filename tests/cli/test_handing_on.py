@@ -139,6 +139,16 @@ def test_what_was_used_already_is_taken_whatever_is_left(boss: Shell) -> None:
     assert boss.json("report", "r-1")["run"]["end"]["reason"] == "BUDGET"
 
 
+def test_what_was_used_by_the_time_of_a_stop_is_in_the_journal(boss: Shell) -> None:
+    """Refused, with budget and amount."""
+    boss("cancel", "r-1", "--reason", "user_stop")
+    assert boss("spend", "tokens", "42", "--incurred", "--grant", "g-1").code == ExitCode.STOP_THE_RUN
+    line = boss("journal", "r-1").out.splitlines()[-1]
+    assert "REFUSED" in line
+    for told in ("verb=spend", "budget=tokens", "amount=42", "incurred=1", "reason=REVOKED"):
+        assert told in line
+
+
 def test_a_cost_is_held_and_given_back(boss: Shell) -> None:
     """Prepare tells what is left, and the report what is held."""
     told = boss.json("prepare", "a.b", "--op", "o-1", "--grant", "g-1", "--cost", "tokens=60")

@@ -473,6 +473,33 @@ async def test_giving_back_goes_on_after_the_end(play: Player) -> None:
     done(await play.perform(above, paid("2", 1)))
 
 
+@pytest.mark.parametrize("stop", ["cancel", "revoke", "expiry", "exhausted"])
+async def test_what_was_incurred_by_the_time_of_a_stop_is_on_record(play: Player, stop: str) -> None:
+    """It is refused and no budget counts it; the line of the refusal says how much of what it was."""
+    await play.open(budgets=USD)
+    grant = await play.issue(budgets=(Budget("eur", 1),))
+    match stop:
+        case "cancel":
+            await play.cancel()
+        case "revoke":
+            done(await play.revoke("run=run"))
+        case "expiry":
+            await play.rig.advance(HOUR)
+        case "exhausted":
+            refused(await play.spend(grant, 2, "more", budget="eur"), EXHAUSTED)
+    answer = await play.spend(grant, 7, incurred=True)
+    assert isinstance(answer, Refusal)
+    line = (await play.journal())[-1]
+    asked = {"op": "spent", "grant": "grant", "budget": "usd", "amount": "7", "incurred": "1"}
+    assert line.kind == "REFUSED"
+    assert line.data.items() >= asked.items() | {("verb", "spend"), ("reason", answer.reason)}
+    assert answer.details.get("budget") == ("eur" if stop == "exhausted" else None)
+    assert await play.budgets("run") == {"run.usd": (0, 0, 10)}
+    assert isinstance(await play.spend(grant, 3, "wished"), Refusal)
+    line = (await play.journal())[-1]
+    assert (line.data["amount"], "incurred" in line.data) == ("3", False)
+
+
 async def test_what_was_incurred_is_taken_whatever_is_left(play: Player) -> None:
     """It is a fact: it is told as spent, and a budget that cancels then ends what set it."""
     await play.open(budgets=(Budget("usd", 10), Budget("eur", 5, REFUSE)))

@@ -349,6 +349,7 @@ FOCUSED: dict[str, dict[str, Lua]] = {
     },
     "full": {
         "a full run takes more": {"if tonumber(run[1]) >= MAX_ACTIONS then": "if false then"},
+        "what a refused spending is for is not on record": {"ASKED[name] or details": "details"},
         "a run takes any number of spendings": {
             "if tonumber(run[1]) >= tonumber(MAX_SPENDINGS) then": "if false then"
         },
