@@ -569,6 +569,7 @@ def run_out(draw: st.DrawFn) -> list[Step]:
         _use("perform", grant, intent=wanted[2], use_ms=SECOND, max_actions=1000, wait_ms=SECOND),
         _use("commit", grant, op_id="m0", digest=digest(), use_ms=SECOND),
         _use("abandon", grant, op_id="m1", note=""),
+        _use("settle", grant, op_id="m2", outcome=draw(outcome), receipt="", note=""),
         spend,
         Move(draw(st.sampled_from([1, 499, 500, SECOND - 1, SECOND]))),
         _prepare(wanted[0], grant),

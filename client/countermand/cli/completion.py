@@ -80,7 +80,7 @@ def waiting_ops(ctx: typer.Context, incomplete: str) -> Offer:
 def _waiting(ctx: typer.Context) -> Sequence[PendingApproval]:
     try:
         with connect(_place(ctx), _PATIENCE) as client:
-            return client.auditor.approvals()
+            return client.auditor.approvals().approvals
     except Exception:
         return ()
 
