@@ -47,7 +47,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "undo": (*_ABOUT, "_path"),
     "withdraw": _ABOUT,
     "claim": (*_ABOUT, "_path", "_lease", "_give_up"),
-    "renew": (*_ABOUT, "_lease"),
+    "renew": (*_ABOUT, "_lease", "_give_up"),
     "complete": (*_ABOUT, "_resolve", "_lease"),
     "fail": (*_ABOUT, "_lease", "_give_up"),
     "prune": (),

@@ -19,10 +19,11 @@ if state == 'SUCCEEDED' or state == 'FAILED' then return refuse('ALREADY_SETTLED
 if state ~= 'PERMITTED' and state ~= 'UNKNOWN' then return refuse('NEVER_PERMITTED', action, { state = state }) end
 
 find_budgets(grant)
-local moot, goes = moot_by(OUTCOME, action), HANDLE ~= '' and records_go()
+local moot = moot_by(OUTCOME, action)
+local goes = HANDLE ~= '' and HANDLE ~= action.handle and records_go()
 local number = append(JOURNAL, 'SETTLED', 'op', OP, 'outcome', OUTCOME, 'receipt', RECEIPT, 'note', NOTE,
   'handle', HANDLE, 'canceller', CANCELLER)
-if goes then -- it may be called off, should the run be cancelled
+if goes then -- it may be called off, should the run be cancelled; the same job once
   put_duty('CALL_OFF', {
     state = OUTCOME == 'FAILED' and 'MOOT' or 'OPEN', name = CANCELLER, seq = number, fence = action.fence,
     due = text(NOW), ['until'] = action.undo_until,
