@@ -139,4 +139,5 @@ def _small_print(console: "Console", report: Report) -> None:
 def _as_known(report: Report) -> str:
     cut = f"stopped at entry {report.cut_seq}, " if report.cut_seq else ""
     last = f"last entry {report.last_seq}, epoch {report.store_epoch}"
-    return f"As known at {clock_time(report.time)}: {cut}{last}."
+    asked = f", when entry {report.at_seq} had just been written" if report.at_seq else ""
+    return f"As known at {clock_time(report.time)}{asked}: {cut}{last}."
