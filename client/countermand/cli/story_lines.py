@@ -27,7 +27,7 @@ def story_lines(told: Explanation) -> Iterator[str]:
         facts = [*(one.data[name] for name in _TOLD.get(one.kind, ()) if name in one.data), *_of(one, run)]
         note = f" “{one.data['note']}”" if "note" in one.data else ""
         words = " ".join([f"{_who(one, told)}:", *facts]) if facts else _who(one, told)
-        yield f"  {number}. entry {one.seq}  {when}  {one.kind:<10}  {words}{note}"
+        yield f"  {number}. entry {one.seq:<6} {when}  {one.kind:<10}  {words}{note}"
 
 
 def _of(one: Entry, run: str) -> list[str]:
