@@ -7,7 +7,7 @@ connection is let go of, and the caller hears that nothing is known.
 import asyncio
 import itertools
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -21,6 +21,10 @@ from grant_service.store.scripts import Script
 
 A = TypeVar("A")
 Word = str | int
+Path = tuple[str, ...]
+
+#: A run's path can change only by the run going away and being opened again; then we look again, this often.
+_PATH_TRIES = 4
 
 
 class Asker:
@@ -76,3 +80,15 @@ class Asker:
 
     def _nonce(self) -> str:
         return f"{next(self._nonces):012x}"
+
+
+async def along_path(
+    path: Path, attempt: Callable[[Path], Awaitable[A | Refusal | answers.OtherPath]]
+) -> A | Refusal:
+    """Ask with the path we know; the script tells when it is another one, having decided nothing."""
+    for _ in range(_PATH_TRIES):
+        answer = await attempt(path)
+        if not isinstance(answer, answers.OtherPath):
+            return answer
+        path = answer.path
+    raise StoreFailed(ErrorReason.STORE_UNAVAILABLE, cause="the run kept being opened again")
