@@ -27,7 +27,7 @@ from grant_service.rpc.roles import Role
 from grant_service.rpc.server import build_server
 from grant_service.rpc.undo import UndoServicer
 from grant_service.settings import Settings
-from grant_service.store.lockfile import LockFile
+from grant_service.store.lockfile import LockFile, Taken
 from grant_service.store.memory import MemoryStore
 from grant_service.store.sqlite import SqliteStore
 from grant_service.tokens.keys import Keyring, load_or_create
@@ -88,8 +88,7 @@ class Sidecar:
         """Open everything in order; what was opened is closed again if a later step fails."""
         tools = read_tools(settings)
         run = listener.prepare_directory(settings.home)
-        lock = LockFile(run / "lock")
-        lock.take()
+        lock = _locked(settings.home, run)
         try:
             keyring = load_or_create(settings.home / "keys")
             opened = store or await open_store(settings, clock)
@@ -166,6 +165,17 @@ class Sidecar:
         await self.store.close()
         self._lock.release()
         _log.info("stopped", calls_left=left)
+
+
+def _locked(home: Path, run: Path) -> LockFile:
+    lock = LockFile(run / "lock")
+    try:
+        lock.take()
+    except Taken as taken:
+        cause = f"home {home} is in use by another sidecar ({taken}), and a home has one"
+        remedy = "stop that one, or set COUNTERMAND_HOME to another directory"
+        raise listener.Unlistenable(cause, remedy) from taken
+    return lock
 
 
 def _mint(keyring: Keyring, issued: Issued | Delegated) -> SecretToken:

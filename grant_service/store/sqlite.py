@@ -26,7 +26,7 @@ from grant_service.core.store import Durability, Standing, State
 from grant_service.store import sqlite_state
 from grant_service.store.by_rules import ByRules
 from grant_service.store.headroom import Headroom
-from grant_service.store.lockfile import LockFile
+from grant_service.store.lockfile import LockFile, Taken
 
 C = TypeVar("C")
 A = TypeVar("A")
@@ -75,7 +75,12 @@ class SqliteStore(ByRules):
         """Open the store, or create it; refuse a directory that another process uses."""
         store = cls(path, clock)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        store._lock.take()
+        try:
+            store._lock.take()
+        except Taken as taken:
+            cause = f"{path.parent} is in use by another sidecar ({taken}), and a file has one writer"
+            remedy = "stop that one, or set COUNTERMAND_HOME to another directory"
+            raise StoreFailed(ErrorReason.STORE_UNFIT, cause=cause, remedy=remedy) from taken
         try:
             await store._in(store._writer, store._connect)
         except BaseException:

@@ -15,7 +15,8 @@ from grant_service.core.store import Durability
 from grant_service.store.dial import Dial
 from grant_service.store.keys import LIVES, Keys, Life
 from grant_service.store.link import Link
-from grant_service.store.redis import TOMBSTONE_KEEP_MS, RedisStore
+from grant_service.store.redis import RedisStore
+from grant_service.store.redis_control import TOMBSTONE_KEEP_MS
 from grant_service.store.scripts import scripts
 from tests.redis.support import HOUR, Desk, leaks, story
 from tests.support.redis_server import RedisServer
