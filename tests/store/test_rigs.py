@@ -10,15 +10,15 @@ from tests.store.rigs import MemoryRig
 @pytest.mark.parametrize(
     "damage",
     [
-        ("PERSIST", "cm2:{p0}:grant:grant"),
-        ("PERSIST", "cm2:{p0}:run:run"),
-        ("PERSIST", "cm2:{p0}:journal:run"),
-        ("PEXPIRE", "cm2:{p0}:action:run:op", 60_000),
-        ("SET", "cm2:{p0}:cache:x", "1"),
+        ("PERSIST", "cm3:{p0}:grant:grant"),
+        ("PERSIST", "cm3:{p0}:run:run"),
+        ("PERSIST", "cm3:{p0}:journal:run"),
+        ("PEXPIRE", "cm3:{p0}:action:run:op", 60_000),
+        ("SET", "cm3:{p0}:cache:x", "1"),
         ("SET", "elsewhere", "1"),
-        ("ZREM", "cm2:{p0}:runs", "run"),
-        ("ZADD", "cm2:{p0}:runs", 7, "nobody"),
-        ("HSET", "cm2:{p0}:meta", "more", "1"),
+        ("ZREM", "cm3:{p0}:runs", "run"),
+        ("ZADD", "cm3:{p0}:runs", 7, "nobody"),
+        ("HSET", "cm3:{p0}:meta", "more", "1"),
     ],
 )
 async def test_a_key_that_lives_too_long_fails_the_test_that_left_it(damage: tuple[str, ...]) -> None:
