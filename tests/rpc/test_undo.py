@@ -262,18 +262,25 @@ async def test_a_hostile_name_is_refused_and_not_repeated(sidecar: Served, text:
     assert sidecar.store.state.seq == before
 
 
-async def test_texts_of_a_compensator_are_cleaned_and_never_keep_what_is_done_from_being_known(
-    sidecar: Served,
-) -> None:
-    """A vendor's answer may be anything; it is shown in reports, so it is one short plain line."""
-    await undone_run(sidecar, "o-1")
-    hostile = "\x1b[31m" + "x\n" * 400
-    duty = await claim(sidecar, hostile)
-    await sidecar.compensator("CompleteDuty", **held(duty, receipt=hostile, note=hostile))
-    undo = (await reported(sidecar, "o-1")).undo
-    for text in (undo.worker, undo.receipt, undo.note):
-        assert text.isprintable()
-        assert len(text) <= 300 + len("compensator:")
+async def test_texts_about_an_undo_are_cleaned_and_never_keep_it_from_being_known(sidecar: Served) -> None:
+    """A vendor's answer may be anything; it is shown in reports, so it is one plain line without tokens."""
+    token = await sidecar.grant("r-1")
+    for op_id in ("o-1", "o-2"):
+        await happened(sidecar, token, op_id)
+    await sidecar.cancel()
+    for hostile in ("\x1b[31m" + "x\n" * 400, token):
+        told = {"actor": hostile, "note": hostile}
+        await sidecar.operator("UndoRun", run_id="r-1", **told)
+        duty = await claim(sidecar, hostile)
+        await sidecar.compensator("FailDuty", **held(duty, note=hostile))
+        sidecar.clock.advance(2)
+        duty = await claim(sidecar, hostile)
+        await sidecar.compensator("CompleteDuty", **held(duty, receipt=hostile, note=hostile))
+        undo = (await reported(sidecar, duty.op_id)).undo
+        for text in (undo.asked_by, undo.worker, undo.receipt, undo.note):
+            assert text.isprintable()
+            assert 0 < len(text) <= 300 + len("compensator:")
+    assert token not in repr(await sidecar.journal())
 
 
 @pytest.mark.parametrize(
