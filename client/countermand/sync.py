@@ -53,7 +53,13 @@ from countermand._errors import (
     Unavailable,
 )
 from countermand._models.actions import Abandoned, Intent, Permit, Prepared, Settled, Spent
-from countermand._models.approvals import ActionApproved, ActionDenied, Approval, PendingApproval
+from countermand._models.approvals import (
+    ActionApproved,
+    ActionDenied,
+    Approval,
+    ApprovalPage,
+    PendingApproval,
+)
 from countermand._models.budgets import Budget, BudgetStanding
 from countermand._models.fences import (
     Explanation,
@@ -66,7 +72,17 @@ from countermand._models.fences import (
     HitRun,
     Selector,
 )
-from countermand._models.reports import Cancelled, Entry, EntryPage, LateAttempt, Report, ReportedAction, Undo
+from countermand._models.reports import (
+    Cancelled,
+    Entry,
+    EntryPage,
+    EvidenceKey,
+    LateAttempt,
+    Report,
+    ReportedAction,
+    SignedHead,
+    Undo,
+)
 from countermand._models.runs import ChildRun, Delegated, End, Finished, Grant, Issued, Opened, Run, RunPage
 from countermand._scope import Scope
 from countermand._secret import SecretToken
@@ -130,11 +146,14 @@ __all__ = [
     "Cancelled",
     "Entry",
     "EntryPage",
+    "EvidenceKey",
+    "SignedHead",
     "LateAttempt",
     "Report",
     "ReportedAction",
     "Undo",
     "Explanation",
+    "ApprovalPage",
     "PendingApproval",
     "ActionApproved",
     "ActionDenied",
