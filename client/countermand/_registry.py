@@ -36,7 +36,7 @@ class Registry:
         return self._register(DutyKind.CALL_OFF, name)
 
     def probe(self, name: str) -> Callable[[F], F]:
-        """Register what finds out what became of an effect. It answers a `Finding`, or None if it cannot tell.
+        """Register what finds out what became of an effect: it answers a `Finding`, or None for no idea.
 
         FAILED is a finding only if the effect certainly did not happen and will not happen any more.
         """

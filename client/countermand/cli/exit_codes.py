@@ -19,6 +19,8 @@ class ExitCode(IntEnum):
     NOTHING_HIT = 8
     WAITS_FOR_A_PERSON = 9
     NOT_CONFIRMED = 10
+    NOT_UNDONE = 11
+    UNDO_PENDING = 12
     INTERRUPTED = 130
 
     @property
@@ -36,9 +38,11 @@ _MEANINGS = {
     ExitCode.TRY_AGAIN: "no answer; do not act, ask again with the same op id",
     ExitCode.NOT_QUIET: "stopped, but something may still land, or the report is unread",
     ExitCode.NEVER_OPENED: "cancel: no such run was ever opened, so nothing was stopped",
-    ExitCode.NOTHING_HIT: "revoke, freeze: nothing is there that matches; a freeze still blocks what comes",
+    ExitCode.NOTHING_HIT: "revoke, freeze, undo: nothing there matches; a freeze still blocks what comes",
     ExitCode.WAITS_FOR_A_PERSON: "a person has to agree first; do not act, ask again with the same op id",
     ExitCode.NOT_CONFIRMED: "it was not confirmed, so nothing was done",
+    ExitCode.NOT_UNDONE: "undo, compensate: something was given up or cannot be undone; a person has to look",
+    ExitCode.UNDO_PENDING: "undo, compensate: something is still to be undone",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
 }
 

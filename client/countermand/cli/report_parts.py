@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from countermand import ActionState, ErrorReason, LateAttempt, Report, ReportedAction, Reversibility
+from countermand import ActionState, ErrorReason, LateAttempt, Report, ReportedAction
+from countermand.cli.report_undo import call_off_cell, resolved_cell, undo_cell
 from countermand.cli.rows import print_rows
 from countermand.cli.words import clock_time, left
 
@@ -18,14 +19,19 @@ def print_parts(console: "Console", report: Report) -> None:
 
 
 def _done(console: "Console", report: Report) -> None:
-    header = ["what", "where", "confirmed at", "receipt", "undo", "note", "run", "op"]
+    header = [
+        *("what", "where", "confirmed at", "receipt", "undo", "called off", "resolved by"),
+        *("note", "run", "op"),
+    ]
     rows = [
         [
             one.action,
             one.resource,
             _settled(one, report),
             one.receipt,
-            _undo(one),
+            undo_cell(one, report.time),
+            call_off_cell(one),
+            resolved_cell(one),
             one.note,
             *_names(one, report),
         ]
@@ -48,7 +54,7 @@ def _in_flight(console: "Console", report: Report) -> None:
             one.resource,
             clock_time(one.use_by_time, report.time),
             left(one.use_by_time, report.time),
-            _undo(one),
+            undo_cell(one, report.time),
             *_names(one, report),
         ]
         for one in report.in_flight
@@ -60,14 +66,15 @@ def _in_flight(console: "Console", report: Report) -> None:
 
 
 def _unknown(console: "Console", report: Report) -> None:
-    header = ["what", "where", "told to go at", "receipt", "undo", "note", "run", "op"]
+    header = ["what", "where", "told to go at", "receipt", "undo", "called off", "note", "run", "op"]
     rows = [
         [
             one.action,
             one.resource,
             clock_time(one.permit_time, report.time),
             one.receipt,
-            _undo(one),
+            undo_cell(one, report.time),
+            call_off_cell(one),
             one.note,
             *_names(one, report),
         ]
@@ -77,12 +84,16 @@ def _unknown(console: "Console", report: Report) -> None:
 
 
 def _not_done(console: "Console", report: Report) -> None:
-    header = ["what", "where", "how", "note", "run", "op"]
+    header = ["what", "where", "how", "resolved by", "note", "run", "op"]
     rows = [
-        [one.action, one.resource, _HOW_NOT.get(one.state, str(one.state)), one.note, *_names(one, report)]
+        [one.action, one.resource, _how_not(one), resolved_cell(one), one.note, *_names(one, report)]
         for one in report.not_done
     ]
     _part(console, "Not done", "for another reason than the stop", header, rows, "")
+
+
+def _how_not(one: ReportedAction) -> str:
+    return "failed" if one.resolved_by else _HOW_NOT.get(one.state, str(one.state))
 
 
 _HOW_NOT = {
@@ -188,11 +199,3 @@ def _intended(one: ReportedAction, report: Report) -> list[str]:
 def _settled(one: ReportedAction, report: Report) -> str:
     told = clock_time(one.settle_time, report.time)
     return f"{told}, after the stop" if one.settled_after_cut else told
-
-
-def _undo(one: ReportedAction) -> str:
-    undo = one.undo
-    if undo.undoable:
-        trace = ", a trace remains" if undo.reversibility is Reversibility.COMPENSABLE else ""
-        return f"yes: {undo.how}{trace}"
-    return f"no: {undo.why_not}" if undo.why_not else "no"
