@@ -18,6 +18,7 @@ from grant_service.rpc.control import ControlServicer
 from grant_service.rpc.decode import Decoder, NewId
 from grant_service.rpc.grant import GrantServicer
 from grant_service.rpc.guard import Guard, Slots
+from grant_service.rpc.heads import HeadSigner
 from grant_service.rpc.health import Health
 from grant_service.rpc.journal import JournalServicer
 from grant_service.rpc.line import Line
@@ -121,11 +122,12 @@ class Sidecar:
             Line(longest, _REPORTS_AT_ONCE, most // 4),
             Line(longest, _COUNTS_AT_ONCE, most // 4),
         )
+        signer = HeadSigner(keyring)
         servicers: dict[str, object] = {
             "GrantService": GrantServicer(store, decode, partial(_mint, keyring)),
             "ActionService": ActionServicer(store, decode),
-            "ControlService": ControlServicer(store, decode, counts, longest),
-            "JournalService": JournalServicer(store, reports, counts),
+            "ControlService": ControlServicer(store, decode, counts, signer, longest),
+            "JournalService": JournalServicer(store, reports, counts, signer),
             "UndoService": UndoServicer(store, decode),
         }
         guard = Guard(role, slots, settings.decision_timeout, settings.operator_timeout)

@@ -71,7 +71,17 @@ from countermand._models.fences import (
     HitRun,
     Selector,
 )
-from countermand._models.reports import Cancelled, Entry, EntryPage, LateAttempt, Report, ReportedAction, Undo
+from countermand._models.reports import (
+    Cancelled,
+    Entry,
+    EntryPage,
+    EvidenceKey,
+    LateAttempt,
+    Report,
+    ReportedAction,
+    SignedHead,
+    Undo,
+)
 from countermand._models.runs import ChildRun, Delegated, End, Finished, Grant, Issued, Opened, Run, RunPage
 from countermand._scope import Scope
 from countermand._secret import SecretToken
@@ -129,6 +139,8 @@ __all__ = [
     "Cancelled",
     "Entry",
     "EntryPage",
+    "EvidenceKey",
+    "SignedHead",
     "LateAttempt",
     "Report",
     "ReportedAction",

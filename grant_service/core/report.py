@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from grant_service.core.action import OUTCOMES, ActionState
 from grant_service.core.duty import DutyKind, DutyState
 from grant_service.core.errors import AFTER_THE_STOP, ErrorReason
+from grant_service.core.evidence import Head
 from grant_service.core.fence import Fence, grant_mark
 from grant_service.core.journal import ABOUT_DUTIES, Entry, Kind
 from grant_service.core.run import End, Run
@@ -154,6 +155,10 @@ class Report:
     #: Fences that stand, or stood, over a run of this report.
     fences: tuple[Fence, ...] = ()
     small_print: tuple[str, ...] = field(default=SMALL_PRINT)
+    #: The heads of the journals it was told from, its own run's first.
+    heads: tuple[Head, ...] = ()
+    #: The entry as of which it is told, or 0.
+    at_seq: int = 0
 
     def in_state(self, *states: ActionState) -> list[ReportedAction]:
         """Pick the actions that are in one of these states."""

@@ -16,6 +16,7 @@ from grant_service.core.sweep import Hit
 from grant_service.core.verbs import Cancelled, Fenced, UndoAsked
 from grant_service.rpc import encode, limits
 from grant_service.rpc.decode import Decoder
+from grant_service.rpc.heads import HeadSigner
 from grant_service.rpc.journal import report_message
 from grant_service.rpc.line import Line, patience
 
@@ -25,8 +26,11 @@ _log = structlog.get_logger()
 class ControlServicer:
     """Stops runs, sets and lifts fences, agrees to actions and refuses them."""
 
-    def __init__(self, store: Store, decode: Decoder, counts: Line, timeout: float) -> None:
+    def __init__(
+        self, store: Store, decode: Decoder, counts: Line, signer: HeadSigner, timeout: float
+    ) -> None:
         self._store, self._decode, self._counts, self._timeout = store, decode, counts, timeout
+        self._signer = signer
 
     async def CancelRun(self, request: pb.CancelRunRequest) -> pb.CancelRunResponse:
         """Stop first, then compile the report: nothing accepted before the cut can be missing from it."""
@@ -35,7 +39,8 @@ class ControlServicer:
         seconds = patience(self._timeout)
         try:
             async with asyncio.timeout(seconds):
-                report = await report_message(granted(await compile_report(self._store, cancelled.run_id)))
+                report = granted(await compile_report(self._store, cancelled.run_id))
+                message = await report_message(report, self._signer)
         except Refused as unread:
             raise _stopped_but(unread, cancelled) from unread
         except TimeoutError as late:
@@ -43,7 +48,7 @@ class ControlServicer:
             raise _stopped_but(Refused(ErrorReason.STORE_UNAVAILABLE, cause=cause), cancelled) from late
         except Exception as defect:
             raise _stopped_but(Refused(ErrorReason.INTERNAL), cancelled) from defect
-        return pb.CancelRunResponse(report=report, replayed=cancelled.replayed, known=cancelled.known)
+        return pb.CancelRunResponse(report=message, replayed=cancelled.replayed, known=cancelled.known)
 
     async def RevokeGrants(self, request: pb.RevokeGrantsRequest) -> pb.RevokeGrantsResponse:
         """Fence first, then count what it stands over: a grant issued meanwhile cannot slip through."""

@@ -198,15 +198,18 @@ def _selector(told: Selector) -> journal_pb.Selector:
 def explanation(told: Why) -> journal_pb.ExplainRefusalResponse:
     """Write which rule refuses, and since when; or what is to be said where none does."""
     refusal, over, now = told.refusal, told.fence, told.now
+    story = [entry(one) for one in told.story]
     if refusal is None:
         noted = fence(over, now) if over else None
-        return journal_pb.ExplainRefusalResponse(text=told.remark or "nothing refuses it", fence=noted)
+        text = told.remark or "nothing refuses it"
+        return journal_pb.ExplainRefusalResponse(text=text, fence=noted, story=story)
     return journal_pb.ExplainRefusalResponse(
         reason=errors_pb2.ErrorReason.Value(f"ERROR_REASON_{refusal.reason}"),
         since_time=moment(int(refusal.details.get("ended_time", 0))),
         text=explain(refusal),
         details=refusal.details,
         fence=fence(over, now) if over else None,
+        story=story,
     )
 
 
@@ -280,6 +283,7 @@ def report(told: core.Report) -> journal_pb.Report:
         late_attempt_count=told.late_attempt_count,
         small_print=told.small_print,
         fences=[fence(one, told.time) for one in told.fences],
+        at_seq=told.at_seq,
     )
     for part, states in core.PARTS.items():
         getattr(message, part).extend(_reported(action) for action in told.in_state(*states))

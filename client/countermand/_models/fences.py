@@ -3,8 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from countermand._words import ErrorReason, FenceKind, FenceState, StopReason
+
+if TYPE_CHECKING:
+    from countermand._models.reports import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,3 +127,5 @@ class Explanation:
     details: Mapping[str, str]
     #: The fence that refuses, if one does.
     fence: Fence | None
+    #: Of an action: its journal entries, and those that ended what it acted by, in order.
+    story: "tuple[Entry, ...]" = ()

@@ -1,8 +1,9 @@
 """Between the contract's messages and our values. Nothing here decides anything."""
 
 from countermand._wire.actions import approval, intent_message, pending_approval
+from countermand._wire.entries import entry
 from countermand._wire.fences import explanation, fence, hit, selector_message
-from countermand._wire.reports import entry, report
+from countermand._wire.reports import evidence_key, report
 from countermand._wire.runs import budget_messages, child_message, grant, run, scope_messages
 from countermand._wire.words import ENUMS, every, number, time, word
 
@@ -13,6 +14,7 @@ __all__ = [
     "child_message",
     "entry",
     "every",
+    "evidence_key",
     "explanation",
     "fence",
     "grant",

@@ -34,7 +34,7 @@ _MEANINGS = {
     ExitCode.STOP_THE_RUN: "refused, the authority is over or too narrow; do not act, stop",
     ExitCode.FIX_THE_CALL: "refused, the call is wrong; do not act, do not repeat it",
     ExitCode.TRY_AGAIN: "no answer; do not act, ask again with the same op id",
-    ExitCode.NOT_QUIET: "stopped, but something may still land, or the report is unread",
+    ExitCode.NOT_QUIET: "stopped, but something may still land, or the report is unread or unwritten",
     ExitCode.NEVER_OPENED: "cancel: no such run was ever opened, so nothing was stopped",
     ExitCode.NOTHING_HIT: "revoke, freeze: nothing is there that matches; a freeze still blocks what comes",
     ExitCode.WAITS_FOR_A_PERSON: "a person has to agree first; do not act, ask again with the same op id",
