@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from grant_service.archive.files import ArchiveFiles, Block
 from grant_service.core.journal import Entry
@@ -10,7 +10,12 @@ from grant_service.core.run import Run
 from grant_service.core.store import Store
 
 
-class WithArchive:
+def reading(store: Store, files: ArchiveFiles) -> Store:
+    """Put the archive behind a store."""
+    return cast(Store, _WithArchive(store, files))
+
+
+class _WithArchive:
     """Reads runs and journals from the store, or from the archive; all else is the store's."""
 
     def __init__(self, store: Store, files: ArchiveFiles) -> None:

@@ -59,7 +59,12 @@ def canonical(entry: Entry) -> bytes:
 
 def signed_bytes(head: Head, time: int, epoch: str, key_id: str) -> bytes:
     """Write what a key signs of a head: all that is told of it but the signature."""
-    told = {
+    return _HEAD + _canonical(head_fields(head, time, epoch, key_id))
+
+
+def head_fields(head: Head, time: int, epoch: str, key_id: str) -> dict[str, str | int]:
+    """Tell all there is to tell of a head but the signature, as JSON has it."""
+    return {
         "entry_count": head.entry_count,
         "hash": head.hash.hex(),
         "key_id": key_id,
@@ -70,7 +75,6 @@ def signed_bytes(head: Head, time: int, epoch: str, key_id: str) -> bytes:
         "stride": head.stride,
         "time": time,
     }
-    return _HEAD + _canonical(told)
 
 
 def _canonical(value: Mapping[str, object]) -> bytes:

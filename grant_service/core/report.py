@@ -333,7 +333,10 @@ def _as_of(
     if action.state is ActionState.PERMITTED and now >= action.use_by:
         return replace(action, state=ActionState.UNKNOWN)
     if action.state is ActionState.SUCCEEDED and action.undo:
-        return replace(action, state=_UNDO_STATES.get(action.undo.state, action.state))
+        undo = action.undo
+        if undo.state is DutyState.OPEN and now >= action.undo_until:
+            undo = replace(undo, state=DutyState.FAILED, note=undo.note or "its time is over")
+        return replace(action, undo=undo, state=_UNDO_STATES.get(undo.state, action.state))
     if action.state not in _LAPSED:
         return action
     if may_lack:

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from grant_service.archive.archiver import Archiver
 from grant_service.archive.files import ArchiveFiles
-from grant_service.archive.reading import WithArchive
+from grant_service.archive.reading import reading
 from grant_service.core.compile import compile_report
 from grant_service.core.errors import ErrorReason
 from grant_service.core.evidence import head_of
@@ -16,7 +16,7 @@ from grant_service.core.grant import GrantRef
 from grant_service.core.journal import Entry
 from grant_service.core.report import Report
 from grant_service.core.scope import Reversibility
-from grant_service.core.store import Standing, Store
+from grant_service.core.store import Standing
 from grant_service.core.verbs import Perform, Release
 from tests.store.player import DAY, HOUR, SECOND, Player, done, intent, refused
 from tests.store.rigs import Rig
@@ -36,7 +36,7 @@ class Archive:
     def __init__(self, rig: Rig, directory: Path) -> None:
         self.rig, self.play, self.files = rig, Player(rig), ArchiveFiles(directory)
         self.archiver = Archiver(rig.store, self.files, head, AFTER, 0)
-        self.reading = cast(Store, WithArchive(rig.store, self.files))
+        self.reading = reading(rig.store, self.files)
 
     async def report(self, run: str = "run") -> Report:
         """Tell a run's report."""
