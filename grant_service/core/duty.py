@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 #: After so many failures in a row the wait before the next attempt no longer doubles.
-_MOST_DOUBLINGS = 6
+MOST_DOUBLINGS = 6
 
 
 class DutyKind(StrEnum):
@@ -63,4 +63,4 @@ class Duty:
 
 def retry_after(attempts: int, retry_ms: int) -> int:
     """Say how long to wait after so many failures: twice as long each time, up to a bound."""
-    return retry_ms << min(max(0, attempts - 1), _MOST_DOUBLINGS)
+    return retry_ms << min(max(0, attempts - 1), MOST_DOUBLINGS)

@@ -436,6 +436,15 @@ def test_what_is_not_seen_is_shown_by_its_number() -> None:
     )
 
 
+def test_no_attribute_can_be_left() -> None:
+    """A quote in it stays in it, of either kind; a text of its own is no element."""
+    read = Page.of(str(node("p", "<b>", title=HOSTILE["quotes"], lang="'\"><b>")))
+    assert read.faults == ()
+    [one] = read.all()
+    assert one.attributes == {"title": HOSTILE["quotes"], "lang": "'\"><b>"}
+    assert one.text == "<b>"
+
+
 def test_a_style_sheet_cannot_be_left() -> None:
     """There nothing is escaped, so what could end it is refused."""
     with pytest.raises(ValueError, match="end tag"):
