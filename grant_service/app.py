@@ -14,6 +14,7 @@ from grant_service.archive.files import ArchiveFiles
 from grant_service.archive.reading import reading
 from grant_service.core.clock import Clock, system_clock
 from grant_service.core.store import Store
+from grant_service.core.tools import Tools
 from grant_service.core.verbs import Delegated, Issued
 from grant_service.rpc import listener
 from grant_service.rpc.action import ActionServicer
@@ -36,6 +37,7 @@ from grant_service.tokens.keys import Keyring, load_or_create
 from grant_service.tokens.mint import mint
 from grant_service.tokens.secret import SecretToken
 from grant_service.tokens.verify import Verifier
+from grant_service.tools_file import read_tools
 
 _log = structlog.get_logger()
 _OPERATORS = (Role.OPERATOR, Role.AUDITOR)
@@ -88,6 +90,7 @@ class Sidecar:
         new_id: NewId = random_id,
     ) -> "Sidecar":
         """Open everything in order; what was opened is closed again if a later step fails."""
+        tools = read_tools(settings)
         run = listener.prepare_directory(settings.home)
         lock = LockFile(run / "lock")
         lock.take()
@@ -99,13 +102,13 @@ class Sidecar:
             raise
         sidecar = cls(settings, opened, lock, {})
         try:
-            await sidecar._listen(keyring, run, new_id)
+            await sidecar._listen(keyring, run, new_id, tools)
         except BaseException:
             await sidecar.stop()
             raise
         return sidecar
 
-    async def _listen(self, keyring: Keyring, run: Path, new_id: NewId) -> None:
+    async def _listen(self, keyring: Keyring, run: Path, new_id: NewId, tools: Tools) -> None:
         await self._health.look()
         self._at_work.append(asyncio.create_task(self._health.watch(), name="health"))
         if directory := self.settings.archive_path:
@@ -114,7 +117,7 @@ class Sidecar:
             self._at_work.append(asyncio.create_task(archiver.work(), name="archive"))
         verifier = Verifier(keyring, self.settings.token_cache)
         for offset, role in enumerate(Role):
-            decode = Decoder(self.settings, role, verifier.verify, new_id)
+            decode = Decoder(self.settings, role, verifier.verify, new_id, tools)
             self._listening[role] = await self._serve(role, decode, keyring, run, offset)
 
     def _archiver(self, files: ArchiveFiles, signer: HeadSigner) -> Archiver:
@@ -142,7 +145,7 @@ class Sidecar:
             "ActionService": ActionServicer(store, decode),
             "ControlService": ControlServicer(told_from, decode, counts, signer, longest),
             "JournalService": JournalServicer(told_from, reports, counts, signer),
-            "UndoService": UndoServicer(store, decode),
+            "UndoService": UndoServicer(store, decode, settings.decision_timeout),
         }
         guard = Guard(role, slots, settings.decision_timeout, settings.operator_timeout)
         server = build_server(guard, servicers, self._health.servicer)

@@ -60,6 +60,10 @@ class Duty:
     lease: str = ""
     lease_until: int = 0
 
+    def is_free(self, now: int) -> bool:
+        """Say whether somebody may claim it now, as far as it alone can tell."""
+        return self.due <= now and self.lease_until <= now
+
 
 def retry_after(attempts: int, retry_ms: int) -> int:
     """Say how long to wait after so many failures: twice as long each time, up to a bound."""

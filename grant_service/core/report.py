@@ -60,14 +60,15 @@ class ReportedAction:
     undo: "Undoing | None" = None
     call_off: "CallingOff | None" = None
 
-    @property
-    def why_not_undoable(self) -> str:
+    def why_not_undoable(self, now: int) -> str:
         """Say why nothing can be undone, or '' if a compensation is registered and may still be used."""
         if why := NOT_UNDOABLE.get(self.reversibility, ""):
             return why
         if not self.compensation:
             return "no compensation is registered"
-        return self.undo.why_over if self.undo else ""
+        if self.undo and self.undo.why_over:
+            return self.undo.why_over
+        return "the time in which it could be undone is over" if now >= self.undo_until else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,10 +334,10 @@ def _as_of(
     if action.state is ActionState.PERMITTED and now >= action.use_by:
         return replace(action, state=ActionState.UNKNOWN)
     if action.state is ActionState.SUCCEEDED and action.undo:
-        undo = action.undo
-        if undo.state is DutyState.OPEN and now >= action.undo_until:
-            undo = replace(undo, state=DutyState.FAILED, note=undo.note or "its time is over")
-        return replace(action, undo=undo, state=_UNDO_STATES.get(undo.state, action.state))
+        undo = action.undo.state
+        if undo is DutyState.OPEN and now >= action.undo_until:
+            undo = DutyState.FAILED  # whoever claims it hears that; perhaps nobody does
+        return replace(action, state=_UNDO_STATES.get(undo, action.state))
     if action.state not in _LAPSED:
         return action
     if may_lack:

@@ -17,7 +17,7 @@ PAIRS = [(role, method) for method in METHODS for role in Role]
 def test_every_rpc_of_the_contract_is_in_the_role_table_and_nothing_else_is() -> None:
     """A new RPC without a row would be denied to all; a row without an RPC is a mistake."""
     assert ALLOWED.keys() == {rpc_name(method) for method in METHODS}
-    assert len(SERVICES) == 4
+    assert len(SERVICES) == 5
     assert all(ALLOWED.values())
 
 
@@ -35,9 +35,19 @@ def test_whoever_is_given_a_signed_head_may_ask_for_the_keys() -> None:
 
 
 def test_only_an_operator_says_what_stands_over_others() -> None:
-    """Fences and approvals are for people: neither a tool nor the owner of a run sets, lifts or gives one."""
-    verbs = ("RevokeGrants", "FreezeGrants", "LiftFence", "ApproveAction", "DenyAction")
+    """Fences, approvals and undos are for people: neither a tool nor the owner of a run asks for one."""
+    verbs = (
+        *("RevokeGrants", "FreezeGrants", "LiftFence", "ApproveAction", "DenyAction"),
+        *("ResolveAction", "UndoRun", "WithdrawUndo"),
+    )
     assert all(ALLOWED[rpc_name(verb)] == {Role.OPERATOR} for verb in verbs)
+
+
+def test_a_compensator_carries_out_and_asks_for_nothing() -> None:
+    """Who is to undo decides neither that nor when, and nobody else can be handed a duty."""
+    its_own = {rpc for rpc in ALLOWED if rpc.startswith("UndoService.")}
+    assert {rpc for rpc, roles in ALLOWED.items() if Role.COMPENSATOR in roles} == its_own
+    assert all(ALLOWED[rpc] == {Role.COMPENSATOR} for rpc in its_own)
 
 
 def test_an_auditor_changes_nothing() -> None:
@@ -109,12 +119,10 @@ def test_a_later_verb_is_not_served_only_because_nobody_wrote_it() -> None:
     from grant_service.rpc.control import ControlServicer
     from grant_service.rpc.grant import GrantServicer
     from grant_service.rpc.journal import JournalServicer
+    from grant_service.rpc.undo import UndoServicer
 
-    written = {
-        name
-        for one in (ActionServicer, ControlServicer, GrantServicer, JournalServicer)
-        for name in vars(one)
-    }
+    servicers = (ActionServicer, ControlServicer, GrantServicer, JournalServicer, UndoServicer)
+    written = {name for one in servicers for name in vars(one)}
     assert METHODS.keys() - written == LATER
 
 

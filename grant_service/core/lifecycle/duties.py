@@ -10,7 +10,7 @@ from grant_service.core.journal import Kind
 from grant_service.core.lifecycle.questions import clock_unsure, ended
 from grant_service.core.run import RunState
 from grant_service.core.scope import NOT_UNDOABLE
-from grant_service.core.store import State
+from grant_service.core.store import State, View
 
 #: What never happened, so that there is nothing to undo.
 _NOTHING_HAPPENED = frozenset({ActionState.FAILED, ActionState.ABANDONED, ActionState.DENIED})
@@ -198,7 +198,7 @@ def _why_not_due(state: State, action: Action, duty: Duty) -> str:
     if state.now < duty.due:
         return "it is not due yet"
     if duty.kind is DutyKind.CALL_OFF:
-        return "" if _was_cut_off(state, duty.run_id) else "its run was not stopped"
+        return "" if was_cut_off(state, duty.run_id) else "its run was not stopped"
     if duty.kind is DutyKind.UNDO:
         if duty.epoch != state.epoch:
             return "the store may have lost facts since: ask for the undo again"
@@ -209,7 +209,7 @@ def _why_not_due(state: State, action: Action, duty: Duty) -> str:
     return ""
 
 
-def _was_cut_off(state: State, run_id: str) -> bool:
+def was_cut_off(state: View, run_id: str) -> bool:
     """Say whether somebody cancelled the run or one above it, or its time was over while it was at work."""
     run = state.run(run_id)
     if run is None:
@@ -241,8 +241,9 @@ def complete(state: State, command: verbs.Complete) -> verbs.Completed | Refusal
     action, duty = found
     if duty.state in (DutyState.DONE, DutyState.REFUSED):
         return verbs.Completed(duty.op_id, duty.seq, duty.state, replayed=True)
-    if duty.state is DutyState.MOOT:
-        return Refusal(ErrorReason.DUTY_OVER, _told(command) | {"state": duty.state})
+    known = duty.kind is DutyKind.ASK and action.state in (ActionState.SUCCEEDED, ActionState.FAILED)
+    if known or duty.state is DutyState.MOOT:  # somebody else may know the outcome since asking was given up
+        return Refusal(ErrorReason.DUTY_OVER, _told(command) | {"state": DutyState.MOOT})
     refused = command.outcome == DutyState.REFUSED
     if duty.kind is DutyKind.ASK:
         seq = _write_resolved(state, action, ActionState(command.outcome), duty.worker, command.note)
