@@ -269,9 +269,9 @@ def _moved(action: ReportedAction, entry: Entry, end: End | None) -> ReportedAct
     if entry.kind is Kind.RESOLVED:
         who, how = entry.data.get("actor", ""), entry.data.get("evidence", "")
         return replace(known, resolved_by=who, evidence=how)
-    call_off = action.call_off
-    if "canceller" in entry.data:
-        call_off = CallingOff(entry.data["canceller"], entry.data.get("handle", ""))
+    call_off, handle = action.call_off, entry.data.get("handle", "")
+    if handle and handle != (call_off.handle if call_off else ""):
+        call_off = CallingOff(entry.data.get("canceller", ""), handle)
     return replace(
         known,
         receipt=entry.data.get("receipt", action.receipt),

@@ -279,7 +279,7 @@ def settle(state: State, command: verbs.Settle) -> verbs.Settled | Refusal:
         handle=command.handle or action.handle,
     )
     state.put(settled)
-    if command.handle:
+    if command.handle and command.handle != action.handle:  # the same job is called off once
         put_call_off(state, settled, command.canceller)
     close_moot(state, settled)
     return verbs.Settled(command.op_id, seq, command.outcome, after_cut, replayed=False)
