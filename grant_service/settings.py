@@ -97,8 +97,8 @@ class Settings(BaseSettings):
     """The longest a permit may last."""
 
     archive: Literal["auto", "on", "off"] = "auto"
-    """Whether runs that are over move from the store into files, of which reports are then told. `auto` is on for
-    the embedded store, and off for a Redis, where every sidecar would have files of its own."""
+    """Whether runs that are over move from the store into files, of which reports are still told. `auto` is on
+    for the embedded store, and off for a Redis, where every sidecar would have files of its own."""
 
     archive_directory: Path | None = None
     """Where the archive is; `archive` below the home if not set. Several sidecars may share one."""

@@ -29,14 +29,14 @@ def ended_long_ago(end: End | None, now: int, after_ms: int) -> bool:
 
 def is_needed(actions: Iterable[ReportedAction], now: int) -> bool:
     """Say whether somebody may still undo an effect, call it off, or say what became of it."""
-    return any(now < one.undo_until and _may_matter(one) for one in actions)
+    return any(now < one.undo_until and _may_matter(one, now) for one in actions)
 
 
-def _may_matter(action: ReportedAction) -> bool:
+def _may_matter(action: ReportedAction, now: int) -> bool:
     if action.state not in _UNFINISHED:
         return False
     waits = action.call_off is not None and not action.call_off.outcome
-    return action.state is not ActionState.SUCCEEDED or waits or not action.why_not_undoable
+    return action.state is not ActionState.SUCCEEDED or waits or not action.why_not_undoable(now)
 
 
 def release_of(run_id: str, entries: Iterable[Entry]) -> Release:

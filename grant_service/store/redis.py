@@ -29,6 +29,7 @@ from grant_service.store.keys import PREFIX, Keys
 from grant_service.store.link import Link
 from grant_service.store.redis_duties import RedisDuties
 from grant_service.store.redis_reads import RedisReads
+from grant_service.store.redis_release import RedisRelease
 from grant_service.store.scripts import scripts
 
 A = TypeVar("A")
@@ -56,7 +57,7 @@ class _Asking:
     args: Sequence[Word]
 
 
-class RedisStore(RedisReads, RedisDuties):
+class RedisStore(RedisReads, RedisDuties, RedisRelease):
     """Decides by the scripts. Cancels and reads have their own link: no queue of decisions delays them."""
 
     def __init__(
