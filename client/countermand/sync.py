@@ -53,7 +53,13 @@ from countermand._errors import (
     Unavailable,
 )
 from countermand._models.actions import Abandoned, Intent, Permit, Prepared, Settled, Spent
-from countermand._models.approvals import ActionApproved, ActionDenied, Approval, PendingApproval
+from countermand._models.approvals import (
+    ActionApproved,
+    ActionDenied,
+    Approval,
+    ApprovalPage,
+    PendingApproval,
+)
 from countermand._models.budgets import Budget, BudgetStanding
 from countermand._models.fences import (
     Explanation,
@@ -147,6 +153,7 @@ __all__ = [
     "ReportedAction",
     "Undo",
     "Explanation",
+    "ApprovalPage",
     "PendingApproval",
     "ActionApproved",
     "ActionDenied",

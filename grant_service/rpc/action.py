@@ -52,6 +52,7 @@ class ActionServicer:
             state=encode.action_state(settled.state),
             after_cut=settled.after_cut,
             replayed=settled.replayed,
+            remaining=settled.remaining,
         )
 
     async def _with_canceller(self, command: Settle) -> Settle:
@@ -67,7 +68,12 @@ class ActionServicer:
     async def AbandonAction(self, request: pb.AbandonActionRequest) -> pb.AbandonActionResponse:
         """Give up a prepared action."""
         abandoned = granted(await self._store.abandon(self._decode.abandon(request)))
-        return pb.AbandonActionResponse(op_id=abandoned.op_id, seq=abandoned.seq, replayed=abandoned.replayed)
+        return pb.AbandonActionResponse(
+            op_id=abandoned.op_id,
+            seq=abandoned.seq,
+            replayed=abandoned.replayed,
+            remaining=abandoned.remaining,
+        )
 
     async def SpendBudget(self, request: pb.SpendBudgetRequest) -> pb.SpendBudgetResponse:
         """Take from a budget for what is no action."""

@@ -100,16 +100,16 @@ def opened(replayed: bool, rest: list[str]) -> verbs.Opened:
 
 def issued(replayed: bool, rest: list[str]) -> verbs.Issued:
     """Read the answer of issue."""
-    subject, *grant = rest
-    return verbs.Issued(grant_from(fields(grant)), subject, replayed)
+    subject, left, *grant = rest
+    return verbs.Issued(grant_from(fields(grant)), subject, replayed, _remaining(left))
 
 
 def delegated(replayed: bool, rest: list[str]) -> verbs.Delegated:
     """Read the answer of delegate."""
-    subject, size, *words = rest
+    subject, left, size, *words = rest
     child, grant = words[: int(size)], words[int(size) :]
     run = run_from(fields(child)) if child else None
-    return verbs.Delegated(grant_from(fields(grant)), subject, run, replayed)
+    return verbs.Delegated(grant_from(fields(grant)), subject, run, replayed, _remaining(left))
 
 
 def prepared(op_id: str, replayed: bool, rest: list[str]) -> verbs.Prepared:
@@ -142,14 +142,15 @@ def released(_: bool, rest: list[str]) -> bool:
 
 def settled(op_id: str, replayed: bool, rest: list[str]) -> verbs.Settled:
     """Read the answer of settle."""
-    seq, state, after_cut = rest
-    return verbs.Settled(op_id, int(seq), ActionState(state), _flag(after_cut), replayed)
+    seq, state, after_cut, left = rest
+    stands = (ActionState(state), _flag(after_cut))
+    return verbs.Settled(op_id, int(seq), *stands, replayed, _remaining(left))
 
 
 def abandoned(op_id: str, replayed: bool, rest: list[str]) -> verbs.Abandoned:
     """Read the answer of abandon."""
-    (seq,) = rest
-    return verbs.Abandoned(op_id, int(seq), replayed)
+    seq, left = rest
+    return verbs.Abandoned(op_id, int(seq), replayed, _remaining(left))
 
 
 def cancelled(run_id: str, replayed: bool, rest: list[str]) -> verbs.Cancelled:

@@ -17,7 +17,7 @@ from grant_service.core.journal import MAX_REFUSALS_KEPT
 from grant_service.core.run import MAX_DEPTH
 
 #: What the verbs of a tool need.
-_CLEARED = ("_pattern", "_fence", "_tool", "_owners")
+_CLEARED = ("_pattern", "_fence", "_owners", "_tool")
 
 #: What prepare and perform need.
 _PREPARED = (*_CLEARED, "_action", "_open_action", "_scope", "_cancel", "_exhaust", "_prepare")
@@ -28,12 +28,12 @@ _ABOUT = ("_about", "_duty", "_duties")
 #: What each script needs beside the rules, in order.
 PARTS: dict[str, tuple[str, ...]] = {
     "open": ("_run", "_budget", "_open"),
-    "issue": ("_pattern", "_fence", "_frozen", "_budget", "_grant"),
+    "issue": ("_pattern", "_fence", "_frozen", "_owners", "_budget", "_grant"),
     "delegate": (*_CLEARED, "_frozen", "_budget", "_narrow", "_grant", "_run", "_open"),
     "prepare": _PREPARED,
     "commit": (*_CLEARED, "_action", "_open_action", "_duty", "_permit"),
     "perform": (*_PREPARED, "_duty", "_permit"),
-    "settle": ("_tool", "_action", "_own_action", "_duty", "_duties"),
+    "settle": ("_owners", "_tool", "_action", "_own_action", "_duty", "_duties"),
     "abandon": (*_CLEARED, "_action", "_own_action"),
     "spend": (*_CLEARED, "_cancel", "_exhaust"),
     "cancel": ("_run", "_cancel"),
@@ -47,7 +47,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "undo": (*_ABOUT, "_path"),
     "withdraw": _ABOUT,
     "claim": (*_ABOUT, "_path", "_lease", "_give_up"),
-    "renew": (*_ABOUT, "_lease"),
+    "renew": (*_ABOUT, "_lease", "_give_up"),
     "complete": (*_ABOUT, "_resolve", "_lease"),
     "fail": (*_ABOUT, "_lease", "_give_up"),
     "prune": (),

@@ -26,7 +26,7 @@ OWN = ["Action", "ActiveRun", "Client", "Commit", "CurrentGrant", "Performance"]
 OWN += ["action", "connect", "current_grant", "delegate", "delegate_run", "perform", "spend"]
 SHARED = [
     *("Abandoned", "ActionApproved", "ActionDenied", "ActionState", "AlreadyPermitted"),
-    *("AlreadySettled", "Approval", "ApprovalTimedOut", "AskOperator", "AuthorityEnded"),
+    *("AlreadySettled", "Approval", "ApprovalPage", "ApprovalTimedOut", "AskOperator", "AuthorityEnded"),
     *("AwaitingApproval", "Budget", "BudgetExhausted", "BudgetStanding", "Cancelled", "ChildRun"),
     *("Conflict", "CountermandError", "Delegated", "Denied", "DigestMismatch", "Durability", "End"),
     *("Entry", "EntryPage", "ErrorReason", "Exhausted", "Exhaustion", "Expired", "Explanation"),

@@ -569,6 +569,7 @@ def run_out(draw: st.DrawFn) -> list[Step]:
         _use("perform", grant, intent=wanted[2], use_ms=SECOND, max_actions=1000, wait_ms=SECOND),
         _use("commit", grant, op_id="m0", digest=digest(), use_ms=SECOND),
         _use("abandon", grant, op_id="m1", note=""),
+        _use("settle", grant, op_id="m2", outcome=draw(outcome), receipt="", note=""),
         spend,
         Move(draw(st.sampled_from([1, 499, 500, SECOND - 1, SECOND]))),
         _prepare(wanted[0], grant),
@@ -613,9 +614,10 @@ def cut(draw: st.DrawFn) -> list[Step]:
 @st.composite
 def duty(draw: st.DrawFn) -> list[Step]:
     """Effects of one run are to be undone, called off or asked about, by compensators who work or do not."""
-    name, kind = draw(st.integers(1, 4)), draw(st.sampled_from(DutyKind))
+    name, kind = draw(st.integers(1, 30)), draw(st.sampled_from(DutyKind))
     run, grant = f"u{name}", f"ug{name}"
-    of, ops = st.tuples(st.just(run), st.sampled_from(["e1", "e1", "e2"])), ("e1", "e2")
+    ops = draw(st.sampled_from([("e1",), ("e1", "e2"), ("e1", "e2")]))
+    of = st.tuples(st.just(run), st.sampled_from(["e1", "e1", "e2"]))
     probe = "email.ask" if kind is DutyKind.ASK else ""
     lasts = draw(st.sampled_from([HOUR, HOUR, HOUR, 5 * SECOND]))
     settled = st.sampled_from(
@@ -626,13 +628,13 @@ def duty(draw: st.DrawFn) -> list[Step]:
             "open",
             (
                 verbs.Open(
-                    run, draw(st.sampled_from([60 * SECOND, DAY])), DAY, draw(st.sampled_from(["", "a"]))
+                    run, draw(st.sampled_from([60 * SECOND, DAY])), DAY, draw(st.sampled_from(["", "", "a"]))
                 ),
             ),
         ),
         Tell("issue", (verbs.Issue(grant, run, "tool", (Scope("*"),), HOUR),)),
     ]
-    for op in ops[: draw(st.sampled_from([1, 2, 2]))]:
+    for op in ops:
         wanted = Intent(op, "email.send", "", digest(), Reversibility.REVERSIBLE, "email.recall", probe=probe)
         more = {"max_actions": 1000, "wait_ms": SECOND, "undo_ms": lasts}
         steps.append(_use("perform", grant, intent=wanted, use_ms=SECOND, **more))

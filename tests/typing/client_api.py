@@ -48,7 +48,7 @@ async def a_person_who_is_asked(cm: countermand.Client, args: dict[str, object])
                 assert_type(act.approval, countermand.Approval | None)
                 assert_type(act.remaining["usd"], int)
                 assert_type(act.args, Mapping[str, object])
-    [asked] = await cm.operator.approvals()
+    [asked] = (await cm.operator.approvals()).approvals
     assert_type(asked, countermand.PendingApproval)
     agreed = await cm.operator.approve(
         asked.run_id, asked.op_id, digest=asked.digest, amendment={"amount": 1}

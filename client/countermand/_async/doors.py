@@ -118,7 +118,12 @@ class Issuer(Stopper, Delegator):
             sealed=sealed,
         )
         told = (await self._call(rpcs.ISSUE_GRANT, request, timeout)).message
-        return Issued(wire.grant(told.grant), SecretToken(told.grant_token), told.replayed)
+        return Issued(
+            grant=wire.grant(told.grant),
+            token=SecretToken(told.grant_token),
+            replayed=told.replayed,
+            remaining=dict(told.remaining),
+        )
 
     async def finish(self, run_id: str, *, note: str = "", timeout: float | None = None) -> Finished:
         """End a run that did its work."""

@@ -77,7 +77,8 @@ class HitRun:
 class Hit:
     """What a fence stands over at one moment."""
 
-    #: Active runs, live grants, and actions that are prepared or whose permit may still be used.
+    #: Runs with live grants and those, ended ones too, of which something may still land; live grants;
+    #: actions that are prepared, and those whose permit may still be used.
     run_count: int
     grant_count: int
     prepared_count: int

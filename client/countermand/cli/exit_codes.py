@@ -19,6 +19,7 @@ class ExitCode(IntEnum):
     NOTHING_HIT = 8
     WAITS_FOR_A_PERSON = 9
     NOT_CONFIRMED = 10
+    DOES_NOT_HOLD = 11
     INTERRUPTED = 130
 
     @property
@@ -39,6 +40,7 @@ _MEANINGS = {
     ExitCode.NOTHING_HIT: "revoke, freeze: nothing is there that matches; a freeze still blocks what comes",
     ExitCode.WAITS_FOR_A_PERSON: "a person has to agree first; do not act, ask again with the same op id",
     ExitCode.NOT_CONFIRMED: "it was not confirmed, so nothing was done",
+    ExitCode.DOES_NOT_HOLD: "journal: it is not what was signed, or contradicts itself",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
 }
 

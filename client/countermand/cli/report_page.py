@@ -156,4 +156,5 @@ def _as_known(report: Report) -> str:
     cut = f"stopped at entry {report.cut_seq}" if report.cut_seq else "not stopped by an entry"
     quiet = "quiesced" if report.quiesced else "not quiesced"
     last = f"last entry {report.last_seq}, store epoch {report.store_epoch}"
-    return f"As known at {clock_time(report.time)} {zone(report.time)}: {cut}, {quiet}, {last}."
+    asked = f", when entry {report.at_seq} had just been written" if report.at_seq else ""
+    return f"As known at {clock_time(report.time)} {zone(report.time)}{asked}: {cut}, {quiet}, {last}."

@@ -102,14 +102,20 @@ def report(
     call: Call,
     run: options.RunId,
     handout: Handout,
+    at: Annotated[
+        int,
+        typer.Option(min=0, metavar="SEQ", help="What was known when this entry had just been written."),
+    ] = 0,
     wait: Wait = None,
     exit_code: TellByCode = False,
 ) -> None:
     """Tell what became of every action of a run and of the runs below it."""
     handout.check(call.output)
     patience = waiting.patience(wait)
+    if at and wait is not None:
+        raise typer.BadParameter("--at tells of the past, where there is nothing to --wait for")
     with call.connect() as client:
-        told = client.auditor.report(run)
+        told = client.auditor.report(run, at_seq=at)
         if told.run.end is None and patience:
             say(f"Run {run} is active, so there is nothing to wait for.")
         else:

@@ -837,7 +837,7 @@ class Hit(google.protobuf.message.Message):
     COMPLETE_FIELD_NUMBER: builtins.int
     TIME_FIELD_NUMBER: builtins.int
     run_count: builtins.int
-    """How many active runs."""
+    """How many runs: those with live grants, and those, ended ones too, of which something may still land."""
     grant_count: builtins.int
     """How many live grants."""
     prepared_count: builtins.int

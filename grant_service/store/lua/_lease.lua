@@ -20,7 +20,9 @@ end
 -- The same of a duty that nobody else has claimed since.
 local function held_duty()
   local action, duty = find_duty()
-  if action and duty.lease ~= LEASE then return nil, refuse_duty('LEASE_LOST', { worker = duty.worker }) end
+  if action and duty.lease ~= LEASE then
+    return nil, refuse_duty('LEASE_LOST', { worker = duty.worker ~= '' and duty.worker or nil })
+  end
   return action, duty
 end
 

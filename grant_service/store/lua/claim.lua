@@ -6,22 +6,22 @@
 local WORKER, LEASE_MS, MAX_ATTEMPTS = ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
 local CUT_OFF = { REVOKED = true, RUN_DEADLINE = true, STORE_EPOCH = true }
 
--- Say whether somebody cancelled the run or one above it, or its time was over while it was at work.
+-- Say whether somebody cancelled the run or one above it, or its time was over while it was at work; or nil, and the path
+-- to ask again with.
 local function was_cut_off()
+  local there, other_path = find_run()
+  if other_path then return nil, other_path end
+  if not there then return true end
   for i = 1, #PATH do
     if redis.call('HGET', KEYS[RUNS_AT + i - 1], 'state') == 'CANCELLED' then return true end
   end
   return CUT_OFF[ended(PATH, RUNS_AT, RUN_ID) or ''] or false
 end
 
--- Why an open duty that nobody holds cannot be claimed yet; or nil, and perhaps the path to ask again with.
+-- Why a duty cannot be claimed yet.
 local function why_not_due(action, duty)
   if NOW < tonumber(duty.due) then return 'it is not due yet' end
-  if KIND == 'CALL_OFF' then
-    local there, other_path = find_run()
-    if other_path then return nil, other_path end
-    if there and not was_cut_off() then return 'its run was not stopped' end
-  elseif KIND == 'UNDO' then
+  if KIND == 'UNDO' then
     if duty.epoch ~= EPOCH then return 'the store may have lost facts since: ask for the undo again' end
     if action.state ~= 'SUCCEEDED' then return 'its outcome is not known yet' end
     local last = redis.call('ZREVRANGEBYSCORE', LISTS.UNDO, '+inf', '-inf', 'LIMIT', '0', '1')
@@ -40,20 +40,22 @@ if ms_left > 0 then
   if duty.lease ~= LEASE then return refuse_duty('DUTY_TAKEN', { worker = duty.worker, left_ms = text(ms_left) }) end
   return answer('CLAIMED', '1', text(ms_left), unpack(flatten(duty)))
 end
-local over = NOW >= tonumber(duty['until']) and 'its time is over'
-if tonumber(duty.attempts) >= MAX_ATTEMPTS then over = 'the last attempt was never heard of again' end
-if over then
-  give_up(duty, over)
-  return refuse_duty('DUTY_OVER', { state = 'FAILED' })
+if KIND == 'CALL_OFF' then
+  local stopped, other_path = was_cut_off()
+  if other_path then return other_path end
+  if not stopped then return refuse_duty('DUTY_NOT_DUE', { rule = 'its run was not stopped' }) end
 end
-local rule, other_path = why_not_due(action, duty)
-if other_path then return other_path end
+local attempts = tonumber(duty.attempts)
+if attempts >= MAX_ATTEMPTS then return over(duty, 'the last attempt was never heard of again') end
+refusal = too_late(duty)
+if refusal then return refusal end
+local rule = why_not_due(action, duty)
 if rule then return refuse_duty('DUTY_NOT_DUE', { rule = rule }) end
 
 local claim = {
-  attempts = text(tonumber(duty.attempts) + 1), worker = WORKER, lease = LEASE, lease_until = text(NOW + LEASE_MS),
+  attempts = text(attempts + 1), worker = WORKER, lease = LEASE, lease_until = lease_end(duty, LEASE_MS),
 }
 append(JOURNAL, 'CLAIMED', 'op', OP, 'duty', KIND, 'worker', WORKER, 'attempt', claim.attempts)
 redis.call('HSET', DUTIES[KIND], unpack(flatten(claim)))
 for name, value in pairs(claim) do duty[name] = value end
-return answer('CLAIMED', '0', text(LEASE_MS), unpack(flatten(duty)))
+return answer('CLAIMED', '0', text(tonumber(duty.lease_until) - NOW), unpack(flatten(duty)))
