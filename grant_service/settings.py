@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     """The longest a permit may last."""
 
     archive: Literal["auto", "on", "off"] = "auto"
-    """Whether runs that are over move from the store into files; reports are then told from those. `auto` is on
+    """Whether runs that are over move from the store into files; reports are told from those. `auto` is on
     for the embedded store, and off for a Redis, where every sidecar would have files of its own."""
 
     archive_directory: Path | None = None

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from grant_service.core.errors import ErrorReason, StoreFailed
+from grant_service.core.evidence import chain, head_of
 from grant_service.core.journal import Entry, Kind
 from grant_service.core.run import Run
 from grant_service.store.records import run_fields, run_from
@@ -105,7 +106,7 @@ class ArchiveFiles:
                 if told.get("countermand") == _FORMAT:
                     time = int(told["time"])
                 elif "record" in told:
-                    places.append((told["run_id"], name, start, len(line)))
+                    places.append((told["run"], name, start, len(line)))
                 elif places:
                     run_id, _, first, size = places.pop()
                     places.append((run_id, name, first, size + len(line)))
@@ -141,8 +142,8 @@ class ArchiveFiles:
             block = Block(run, entries, last["head"])
         except (KeyError, ValueError, TypeError) as error:
             raise _damaged(name, f"the block of run {run_id} is not one") from error
-        if run.run_id != run_id or len(entries) != block.head["entry_count"]:
-            raise _damaged(name, f"the block of run {run_id} is not whole")
+        if run.run_id != run_id or head_of(run_id, entries).hash.hex() != block.head["hash"]:
+            raise _damaged(name, f"the journal of run {run_id} is not the one that was archived")
         return block
 
     def remove_older(self, than: int) -> list[str]:
@@ -168,18 +169,16 @@ def _texts(blocks: Iterable[Block], time: int) -> Iterator[tuple[str, bytes]]:
     yield "", _line({"countermand": _FORMAT, "time": time})
     for block in blocks:
         run = block.run
-        first = {"countermand": "journal/1", "run_id": run.run_id, "record": run_fields(run)}
-        lines = [
-            _line(first),
-            *(_line(_entry_told(one)) for one in block.entries),
-            _line({"head": block.head}),
-        ]
+        first = {"countermand": "journal/1", "run": run.run_id, "tree": False, "time": time}
+        lines = [_line(first | {"record": run_fields(run)})]
+        lines += [_line(_entry_told(*one)) for one in chain(run.run_id, block.entries)]
+        lines.append(_line({"head": block.head}))
         yield run.run_id, b"".join(lines)
 
 
-def _entry_told(entry: Entry) -> dict[str, Any]:
-    told = {"seq": entry.seq, "time": entry.time, "run": entry.run_id}
-    return told | {"kind": entry.kind.value, "data": dict(entry.data)}
+def _entry_told(entry: Entry, link: bytes) -> dict[str, Any]:
+    told = {"seq": entry.seq, "time": entry.time, "run": entry.run_id, "kind": entry.kind.value}
+    return told | {"data": dict(entry.data), "hash": link.hex()}
 
 
 def _entry(told: dict[str, Any]) -> Entry:

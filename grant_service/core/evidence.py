@@ -7,7 +7,7 @@ else holds. docs/evidence.md has the format for those who verify; they share no 
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from grant_service.core.journal import Entry
@@ -37,10 +37,9 @@ class Head:
 
 def head_of(run_id: str, entries: Iterable[Entry]) -> Head:
     """Fold a run's entries, in order, into the head of its chain."""
-    link = hashlib.sha256(_JOURNAL + run_id.encode()).digest()
+    link = _first(run_id)
     marks, count, last_seq = bytearray(), 0, 0
-    for entry in entries:
-        link = hashlib.sha256(link + canonical(entry)).digest()
+    for entry, link in chain(run_id, entries):
         marks += link[:MARK_BYTES]
         count, last_seq = count + 1, entry.seq
     stride = 1
@@ -49,6 +48,18 @@ def head_of(run_id: str, entries: Iterable[Entry]) -> Head:
     starts = range((stride - 1) * MARK_BYTES, len(marks), stride * MARK_BYTES)
     kept = b"".join(marks[start : start + MARK_BYTES] for start in starts)
     return Head(run_id, last_seq, count, link, kept, stride)
+
+
+def chain(run_id: str, entries: Iterable[Entry]) -> Iterator[tuple[Entry, bytes]]:
+    """Go through a run's entries, in order, with the chained hash of each."""
+    link = _first(run_id)
+    for entry in entries:
+        link = hashlib.sha256(link + canonical(entry)).digest()
+        yield entry, link
+
+
+def _first(run_id: str) -> bytes:
+    return hashlib.sha256(_JOURNAL + run_id.encode()).digest()
 
 
 def canonical(entry: Entry) -> bytes:

@@ -7,6 +7,7 @@ import pytest
 
 from grant_service.archive.files import ArchiveFiles, Block
 from grant_service.core.errors import ErrorReason, StoreFailed
+from grant_service.core.evidence import head_of
 from grant_service.core.journal import Entry, Kind
 from grant_service.core.run import Run, RunState
 
@@ -17,7 +18,7 @@ def block(run_id: str, count: int = 3, note: str = "") -> Block:
     entries = tuple(
         Entry(seq, 1000 + seq, run_id, Kind.OPENED, {"note": note}) for seq in range(1, count + 1)
     )
-    return Block(run, entries, {"run_id": run_id, "entry_count": count})
+    return Block(run, entries, {"run_id": run_id, "hash": head_of(run_id, entries).hash.hex()})
 
 
 @pytest.fixture
@@ -115,10 +116,12 @@ def test_a_block_that_was_cut_after_it_was_indexed_is_not_believed(
     """The index does not hide what became of the file since."""
     files.write([block("a", 5)], 5)
     path = only_file(tmp_path)
-    lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join([*lines[:2], *lines[3:]]))
-    with pytest.raises(StoreFailed):
-        files.read("a")
+    whole = path.read_bytes()
+    lines = whole.splitlines(keepends=True)
+    for changed in (b"".join([*lines[:2], *lines[3:]]), whole.replace(b"1002", b"1003"), whole[:100]):
+        path.write_bytes(changed)
+        with pytest.raises(StoreFailed):
+            files.read("a")
 
 
 def test_nobody_else_can_read_it(files: ArchiveFiles, tmp_path: Path) -> None:
@@ -143,5 +146,5 @@ def test_every_line_is_json(files: ArchiveFiles, tmp_path: Path) -> None:
     files.write([block("a")], 5)
     told = [json.loads(line) for line in only_file(tmp_path).read_text().splitlines()]
     assert told[0] == {"countermand": "archive/1", "time": 5}
-    assert told[1]["run_id"] == "a"
+    assert told[1]["run"] == "a"
     assert set(told[-1]) == {"sha256"}
