@@ -29,6 +29,7 @@ from grant_service.store.link import Link
 from grant_service.store.redis_control import RedisControl
 from grant_service.store.redis_duties import RedisDuties
 from grant_service.store.redis_reads import RedisReads
+from grant_service.store.redis_release import RedisRelease
 from grant_service.store.scripts import scripts
 
 A = TypeVar("A")
@@ -53,7 +54,7 @@ class _Asking:
     args: Sequence[Word]
 
 
-class RedisStore(RedisReads, RedisControl, RedisDuties):
+class RedisStore(RedisReads, RedisControl, RedisDuties, RedisRelease):
     """Decides by the scripts. Cancels and reads have their own link: no queue of decisions delays them."""
 
     def __init__(

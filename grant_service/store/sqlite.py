@@ -178,6 +178,10 @@ class SqliteStore(ByRules):
         """Read opened runs, the youngest first."""
         return await self._reading(lambda read: sqlite_state.read_run_ids(read, before_seq, limit))
 
+    async def oldest_run_ids(self, after_seq: int, limit: int) -> list[tuple[int, str]]:
+        """Read opened runs, the oldest first."""
+        return await self._reading(lambda read: sqlite_state.read_oldest_run_ids(read, after_seq, limit))
+
     async def recent_run_ids(self, before_seq: int, limit: int, now: int) -> list[tuple[int, str]]:
         """Read runs that nobody ended, or not long ago, the youngest first."""
         return await self._reading(
