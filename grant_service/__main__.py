@@ -16,6 +16,7 @@ from grant_service.log import configure
 from grant_service.rpc.listener import Unlistenable
 from grant_service.settings import Settings, variable
 from grant_service.tokens.private_dir import KeysUnfit
+from grant_service.tools_file import ToolsUnfit
 from grant_service.welcome import welcome
 
 #: Far above what the slots need, so that connections nobody uses do not keep anybody out.
@@ -58,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
         uvloop.run(serve(settings))
     except Refused as refused:
         return _cannot_start(explain(refused.refusal))
-    except (Unlistenable, KeysUnfit, OSError) as error:
+    except (Unlistenable, KeysUnfit, ToolsUnfit, OSError) as error:
         return _cannot_start(str(error))
     return 0
 

@@ -11,6 +11,7 @@ import structlog
 
 from grant_service.core.clock import Clock, system_clock
 from grant_service.core.store import Store
+from grant_service.core.tools import Tools
 from grant_service.core.verbs import Delegated, Issued
 from grant_service.rpc import listener
 from grant_service.rpc.action import ActionServicer
@@ -18,6 +19,7 @@ from grant_service.rpc.control import ControlServicer
 from grant_service.rpc.decode import Decoder, NewId
 from grant_service.rpc.grant import GrantServicer
 from grant_service.rpc.guard import Guard, Slots
+from grant_service.rpc.heads import HeadSigner
 from grant_service.rpc.health import Health
 from grant_service.rpc.journal import JournalServicer
 from grant_service.rpc.line import Line
@@ -32,6 +34,7 @@ from grant_service.tokens.keys import Keyring, load_or_create
 from grant_service.tokens.mint import mint
 from grant_service.tokens.secret import SecretToken
 from grant_service.tokens.verify import Verifier
+from grant_service.tools_file import read_tools
 
 _log = structlog.get_logger()
 _OPERATORS = (Role.OPERATOR, Role.AUDITOR)
@@ -83,6 +86,7 @@ class Sidecar:
         new_id: NewId = random_id,
     ) -> "Sidecar":
         """Open everything in order; what was opened is closed again if a later step fails."""
+        tools = read_tools(settings)
         run = listener.prepare_directory(settings.home)
         lock = LockFile(run / "lock")
         lock.take()
@@ -94,18 +98,18 @@ class Sidecar:
             raise
         sidecar = cls(settings, opened, lock, {})
         try:
-            await sidecar._listen(keyring, run, new_id)
+            await sidecar._listen(keyring, run, new_id, tools)
         except BaseException:
             await sidecar.stop()
             raise
         return sidecar
 
-    async def _listen(self, keyring: Keyring, run: Path, new_id: NewId) -> None:
+    async def _listen(self, keyring: Keyring, run: Path, new_id: NewId, tools: Tools) -> None:
         await self._health.look()
         self._watching = asyncio.create_task(self._health.watch(), name="health")
         verifier = Verifier(keyring, self.settings.token_cache)
         for offset, role in enumerate(Role):
-            decode = Decoder(self.settings, role, verifier.verify, new_id)
+            decode = Decoder(self.settings, role, verifier.verify, new_id, tools)
             self._listening[role] = await self._serve(role, decode, keyring, run, offset)
 
     async def _serve(
@@ -121,12 +125,13 @@ class Sidecar:
             Line(longest, _REPORTS_AT_ONCE, most // 4),
             Line(longest, _COUNTS_AT_ONCE, most // 4),
         )
+        signer = HeadSigner(keyring)
         servicers: dict[str, object] = {
             "GrantService": GrantServicer(store, decode, partial(_mint, keyring)),
             "ActionService": ActionServicer(store, decode),
-            "ControlService": ControlServicer(store, decode, counts, longest),
-            "JournalService": JournalServicer(store, reports, counts),
-            "UndoService": UndoServicer(store, decode),
+            "ControlService": ControlServicer(store, decode, counts, signer, longest),
+            "JournalService": JournalServicer(store, reports, counts, signer),
+            "UndoService": UndoServicer(store, decode, settings.decision_timeout),
         }
         guard = Guard(role, slots, settings.decision_timeout, settings.operator_timeout)
         server = build_server(guard, servicers, self._health.servicer)

@@ -51,6 +51,13 @@ class Settings(BaseSettings):
     """The weakest durability a Redis may have. Below SYNCED a power cut can forget a revocation; every
     report then says so."""
 
+    tools: str = ""
+    """The TOML file in which tools are registered: how reversible each is, and what undoes it. Read at start.
+    What a call leaves unset is filled in from there, and what it says otherwise refused."""
+
+    tools_only: bool = False
+    """Refuse actions that are not in the tools file."""
+
     insecure_dev_tcp: str = ""
     """Listen on loopback TCP too, such as `127.0.0.1:7420`: issuer there, tool, operator, auditor and
     compensator on the next four ports. Anybody on this machine can then do anything. For development only."""
@@ -118,7 +125,8 @@ class Settings(BaseSettings):
     """How long a cancel or a read may take, whoever asks. Longer, because a report may be long."""
 
     max_calls: Annotated[int, Field(gt=0)] = 512
-    """How many calls the issuer's and the tool's listener each have under way; more are refused at once."""
+    """How many calls the issuer's, the tool's and the compensator's listener each have under way; more are
+    refused at once."""
 
     max_operator_calls: Annotated[int, Field(gt=0)] = 64
     """The same for the operator's and the auditor's: own slots, so that no flood starves a cancel."""

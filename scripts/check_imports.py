@@ -60,13 +60,24 @@ RULES = [
         forbidden=(
             "redis",
             "jwt",
-            "cryptography",
             "pydantic",
             "pydantic_settings",
             "structlog",
             "grpc_health",
         ),
         why="tools install the client beside other libraries: it needs grpcio and protobuf only",
+    ),
+    Rule(
+        where="client/countermand",
+        unless=("client/countermand/evidence.py",),
+        forbidden=("cryptography",),
+        why="only the verifier of evidence needs it, by the extra `verify`",
+    ),
+    Rule(
+        where="client/countermand",
+        forbidden=("cryptography",),
+        also_inside_functions=False,
+        why="it must import without the extra `verify`: import cryptography in the function that needs it",
     ),
     Rule(
         where="client/countermand",

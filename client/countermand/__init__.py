@@ -67,7 +67,13 @@ from countermand._errors import (
     Unavailable,
 )
 from countermand._models.actions import Abandoned, Intent, Permit, Prepared, Settled, Spent
-from countermand._models.approvals import ActionApproved, ActionDenied, Approval, PendingApproval
+from countermand._models.approvals import (
+    ActionApproved,
+    ActionDenied,
+    Approval,
+    ApprovalPage,
+    PendingApproval,
+)
 from countermand._models.budgets import Budget, BudgetStanding
 from countermand._models.duties import (
     ActionResolved,
@@ -97,9 +103,11 @@ from countermand._models.reports import (
     Cancelled,
     Entry,
     EntryPage,
+    EvidenceKey,
     LateAttempt,
     Report,
     ReportedAction,
+    SignedHead,
     Undo,
 )
 from countermand._models.runs import ChildRun, Delegated, End, Finished, Grant, Issued, Opened, Run, RunPage
@@ -177,6 +185,8 @@ __all__ = [
     "Cancelled",
     "Entry",
     "EntryPage",
+    "EvidenceKey",
+    "SignedHead",
     "LateAttempt",
     "Report",
     "ReportedAction",
@@ -189,6 +199,7 @@ __all__ = [
     "DutyCompleted",
     "DutyFailed",
     "Explanation",
+    "ApprovalPage",
     "PendingApproval",
     "ActionApproved",
     "ActionDenied",

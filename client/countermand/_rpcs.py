@@ -68,6 +68,9 @@ GET_FENCE = Rpc("JournalService", "GetFence", journal.GetFenceRequest, journal.G
 LIST_APPROVALS = Rpc(
     "JournalService", "ListApprovals", journal.ListApprovalsRequest, journal.ListApprovalsResponse
 )
+LIST_EVIDENCE_KEYS = Rpc(
+    "JournalService", "ListEvidenceKeys", journal.ListEvidenceKeysRequest, journal.ListEvidenceKeysResponse
+)
 
 
 class Sealed(Generic[Q]):

@@ -2,19 +2,35 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
+from grant_service.core.as_of import AsOf, Source
 from grant_service.core.errors import ErrorReason, Refusal
+from grant_service.core.evidence import Head, head_of
 from grant_service.core.fence import Fence
 from grant_service.core.journal import MAX_REFUSALS_KEPT, Entry
 from grant_service.core.report import Report, RunStory, tell
 from grant_service.core.run import Run, end_of, may_lack_entries
-from grant_service.core.store import Standing, Store
+from grant_service.core.store import Standing
 
 _PAGE = 1000
+#: From how many entries on a story is told in a thread.
+_LONG = 200
 
 
-async def compile_report(store: Store, run_id: str) -> Report | Refusal:
-    """Report on a run and everything below it, as the store stands now.
+async def compile_report(store: Source, run_id: str, at_seq: int = 0) -> Report | Refusal:
+    """Report on a run and everything below it, as the store stands now, or as it stood at an entry."""
+    if not at_seq:
+        return await _compile(store, run_id)
+    view = await AsOf.of(store, run_id, at_seq)
+    if isinstance(view, Refusal):
+        return view
+    report = await _compile(view, run_id)
+    return report if isinstance(report, Refusal) else replace(report, at_seq=at_seq)
+
+
+async def _compile(store: Source, run_id: str) -> Report | Refusal:
+    """Compile it.
 
     The time is taken before the journal is read: a permit that lapses in between is told as still in flight,
     never the other way round. After a cancel nothing that is read here can grow an accepted commit, so the
@@ -28,15 +44,18 @@ async def compile_report(store: Store, run_id: str) -> Report | Refusal:
     await _known(store, run.ancestors, runs)
     fences = await store.fences()
     stories: dict[str, RunStory] = {}
+    heads: list[Head] = []
     level = [run_id]
     while level:
         for one in level:
-            stories[one] = await _story(store, one, runs, standing, fences)
+            stories[one], head = await _story(store, one, runs, standing, fences)
+            heads.append(head)
         level = [child for one in level for child in stories[one].children]
         await _known(store, level, runs)
     told = [(runs[one], story) for one, story in stories.items()]
     over = {one.seq: one for run_told in told for one in _over(*run_told, fences, standing.now)}
-    return _report(run, runs, stories, standing, tuple(over[seq] for seq in sorted(over)))
+    report = _report(run, runs, stories, standing, tuple(over[seq] for seq in sorted(over)))
+    return replace(report, heads=tuple(heads))
 
 
 def _naming(run: Run | None, fences: Sequence[Fence]) -> list[Fence]:
@@ -52,15 +71,15 @@ def _over(run: Run | None, story: RunStory, fences: Sequence[Fence], now: int) -
     return [one for one in named if one.seq > run.open_seq or one.blocks(now)]
 
 
-async def _known(store: Store, ids: Iterable[str], runs: dict[str, Run | None]) -> dict[str, Run | None]:
+async def _known(store: Source, ids: Iterable[str], runs: dict[str, Run | None]) -> dict[str, Run | None]:
     new = [run_id for run_id in ids if run_id not in runs]
     runs.update(zip(new, await store.runs(new) if new else [], strict=True))
     return runs
 
 
 async def _story(
-    store: Store, run_id: str, runs: dict[str, Run | None], standing: Standing, fences: Sequence[Fence]
-) -> RunStory:
+    store: Source, run_id: str, runs: dict[str, Run | None], standing: Standing, fences: Sequence[Fence]
+) -> tuple[RunStory, Head]:
     entries: list[Entry] = []
     while True:
         page = await store.journal(run_id, entries[-1].seq if entries else 0, _PAGE)
@@ -70,9 +89,13 @@ async def _story(
     ids, path = _path(run_id, runs)
     end = end_of(path, ids, standing.epoch, standing.now)
     naming = _naming(runs[run_id], fences)
-    facts = (entries, end, standing.now, may_lack_entries(path, standing.epoch), naming)
+    lack = may_lack_entries(path, standing.epoch)
+
+    def told() -> tuple[RunStory, Head]:
+        return tell(entries, end, standing.now, lack, naming), head_of(run_id, entries)
+
     # A long story is told in a thread: decisions go on meanwhile.
-    return await asyncio.to_thread(tell, *facts) if len(entries) >= _PAGE else tell(*facts)
+    return await asyncio.to_thread(told) if len(entries) >= _LONG else told()
 
 
 def _path(run_id: str, runs: dict[str, Run | None]) -> tuple[tuple[str, ...], list[Run | None]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 #: After so many failures in a row the wait before the next attempt no longer doubles.
-_MOST_DOUBLINGS = 6
+MOST_DOUBLINGS = 6
 
 
 class DutyKind(StrEnum):
@@ -60,7 +60,11 @@ class Duty:
     lease: str = ""
     lease_until: int = 0
 
+    def is_free(self, now: int) -> bool:
+        """Say whether somebody may claim it now, as far as it alone can tell."""
+        return self.due <= now and self.lease_until <= now
+
 
 def retry_after(attempts: int, retry_ms: int) -> int:
     """Say how long to wait after so many failures: twice as long each time, up to a bound."""
-    return retry_ms << min(max(0, attempts - 1), _MOST_DOUBLINGS)
+    return retry_ms << min(max(0, attempts - 1), MOST_DOUBLINGS)

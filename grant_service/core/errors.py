@@ -158,7 +158,7 @@ _EXPLANATIONS = {
     ErrorReason.DUTY_TAKEN: "{worker} is at the {duty} of action {op} of run {run} for another {left_ms} ms; claim another",
     ErrorReason.DUTY_OVER: "the {duty} of action {op} of run {run} is over ({state}); do nothing more about it",
     ErrorReason.LEASE_LOST: "the {duty} of action {op} of run {run} is no longer yours: stop; whoever has it now finishes it",
-    ErrorReason.TOOL_MISMATCH: "{action} is registered with other {field} than the call says ({rule}); correct the tool",
+    ErrorReason.TOOL_MISMATCH: "{action} is called otherwise than it is registered: its {field} {rule}; correct the call, or the tools file",
     ErrorReason.REVOKED: "run {run} was cancelled{cause}: do not act; see 'countermand report {run}'",
     ErrorReason.RUN_FINISHED: "run {run} has finished{cause}: do not act; open a new run for new work",
     ErrorReason.RUN_DEADLINE: "run {run} is past its deadline{cause}: do not act; open a new run for new work",

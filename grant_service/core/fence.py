@@ -106,6 +106,11 @@ def marks_of(run_id: str, subject: str, agent: str, tenant: str, labels: Mapping
     return own + [f"label={name}={value}" for name, value in sorted(labels.items())]
 
 
+def run_mark(run_id: str) -> str:
+    """Write a run's own mark; the runs below it have it, too."""
+    return f"run={run_id}"
+
+
 def grant_mark(grant_id: str) -> str:
     """Write a grant's mark."""
     return f"grant={grant_id}"

@@ -64,3 +64,13 @@ class Grant:
     end_time: int = 0
     end_seq: int = 0
     end_budget: str = ""
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The runs it draws from: the root first, its own last."""
+        return (*self.ancestors, self.run_id)
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """The grants it draws from: the first one first, itself last."""
+        return (*self.chain, self.grant_id)

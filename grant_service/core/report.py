@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from grant_service.core.action import OUTCOMES, ActionState
 from grant_service.core.duty import DutyKind, DutyState
 from grant_service.core.errors import AFTER_THE_STOP, ErrorReason
+from grant_service.core.evidence import Head
 from grant_service.core.fence import Fence, grant_mark
 from grant_service.core.journal import ABOUT_DUTIES, Entry, Kind
 from grant_service.core.run import End, Run
@@ -59,14 +60,15 @@ class ReportedAction:
     undo: "Undoing | None" = None
     call_off: "CallingOff | None" = None
 
-    @property
-    def why_not_undoable(self) -> str:
+    def why_not_undoable(self, now: int) -> str:
         """Say why nothing can be undone, or '' if a compensation is registered and may still be used."""
         if why := NOT_UNDOABLE.get(self.reversibility, ""):
             return why
         if not self.compensation:
             return "no compensation is registered"
-        return self.undo.why_over if self.undo else ""
+        if self.undo and self.undo.why_over:
+            return self.undo.why_over
+        return "the time in which it could be undone is over" if now >= self.undo_until else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +156,10 @@ class Report:
     #: Fences that stand, or stood, over a run of this report.
     fences: tuple[Fence, ...] = ()
     small_print: tuple[str, ...] = field(default=SMALL_PRINT)
+    #: The heads of the journals it was told from, its own run's first.
+    heads: tuple[Head, ...] = ()
+    #: The entry as of which it is told, or 0.
+    at_seq: int = 0
 
     def in_state(self, *states: ActionState) -> list[ReportedAction]:
         """Pick the actions that are in one of these states."""
@@ -263,9 +269,9 @@ def _moved(action: ReportedAction, entry: Entry, end: End | None) -> ReportedAct
     if entry.kind is Kind.RESOLVED:
         who, how = entry.data.get("actor", ""), entry.data.get("evidence", "")
         return replace(known, resolved_by=who, evidence=how)
-    call_off = action.call_off
-    if "canceller" in entry.data:
-        call_off = CallingOff(entry.data["canceller"], entry.data.get("handle", ""))
+    call_off, handle = action.call_off, entry.data.get("handle", "")
+    if handle and handle != (call_off.handle if call_off else ""):
+        call_off = CallingOff(entry.data.get("canceller", ""), handle)
     return replace(
         known,
         receipt=entry.data.get("receipt", action.receipt),
@@ -328,7 +334,10 @@ def _as_of(
     if action.state is ActionState.PERMITTED and now >= action.use_by:
         return replace(action, state=ActionState.UNKNOWN)
     if action.state is ActionState.SUCCEEDED and action.undo:
-        return replace(action, state=_UNDO_STATES.get(action.undo.state, action.state))
+        undo = action.undo.state
+        if undo is DutyState.OPEN and now >= action.undo_until:
+            undo = DutyState.FAILED  # whoever claims it hears that; perhaps nobody does
+        return replace(action, state=_UNDO_STATES.get(undo, action.state))
     if action.state not in _LAPSED:
         return action
     if may_lack:

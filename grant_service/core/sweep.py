@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from grant_service.core.errors import StoreFailed
-from grant_service.core.fence import Selector, grant_mark
+from grant_service.core.fence import Selector, grant_mark, run_mark
 from grant_service.core.journal import Entry, Kind
 from grant_service.core.run import RECENT_MS, End, Run, end_of
 from grant_service.core.scope import action_matches, actions_meet
@@ -113,6 +113,7 @@ class Sweep:
         """Look at every run that may act, or land something. May be broken off; what was counted stays."""
         standing = await self._store.standing()
         self.hit.time, before = standing.now, 0
+        await self._find_grants()
         while True:
             rows = await self._store.recent_run_ids(before, _RUNS, standing.now)
             await self._look_at([run_id for _, run_id in rows], standing)
@@ -120,6 +121,15 @@ class Sweep:
                 break
             before = rows[-1][0]
         self.hit.complete = True
+
+    async def _find_grants(self) -> None:
+        """Look for a grant in its own run and the runs below alone: what is delegated from it is there, too.
+
+        One whose record is lost may still be named in any journal.
+        """
+        names = [mark.partition("=")[2] for mark in self._grant_marks]
+        found = await self._store.grants(names) if names else []
+        self._run_marks += [run_mark(one.run_id) for one in found if one]
 
     async def _look_at(self, ids: Sequence[str], standing: Standing) -> None:
         found = [run for run in await self._store.runs(ids) if run]

@@ -55,6 +55,8 @@ class Issued:
     grant: Grant
     subject: str
     replayed: bool
+    #: What is left in each budget that applies to the grant.
+    remaining: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ class Delegated:
     subject: str
     run: Run | None
     replayed: bool
+    #: What is left in each budget that applies to the grant.
+    remaining: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +190,8 @@ class Settled:
     state: ActionState
     after_cut: bool
     replayed: bool
+    #: What is left in each budget that applied, as far as it is on record.
+    remaining: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +211,8 @@ class Abandoned:
     op_id: str
     seq: int
     replayed: bool
+    #: What is left in each budget that applied, as far as it is on record.
+    remaining: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,13 @@ from grant_service.core.action import Action
 from grant_service.core.errors import ErrorReason, Refusal, Refused
 from grant_service.core.fence import Fence, grant_mark
 from grant_service.core.grant import Grant, GrantRef
+from grant_service.core.journal import Entry
 from grant_service.core.lifecycle import questions
 from grant_service.core.lifecycle.actions import refusal_now
 from grant_service.core.run import Run
 from grant_service.core.scope import action_covers, actions_meet
 from grant_service.core.store import Store
+from grant_service.core.story import story_of
 
 T = TypeVar("T")
 
@@ -28,6 +30,8 @@ class Why:
     fence: Fence | None
     now: int
     remark: str = ""
+    #: Of an action: its entries, and those that ended what it acted by.
+    story: tuple[Entry, ...] = ()
 
 
 @dataclass
@@ -75,7 +79,11 @@ async def why(store: Store, run_id: str, grant_id: str, op_id: str) -> Why:
     refusal = _refusal(state, run_id, grant, action)
     named = refusal.details.get("fence") if refusal else None
     fence = next((one for one in state.fences if one.fence_id == named), None)
-    if refusal or action:
+    if action:
+        path = [state.runs[one] for one in state.runs[run_id].path if one in state.runs]
+        story = await story_of(store, action, path, state.fences)
+        return Why(refusal, fence, standing.now, story=story)
+    if refusal:
         return Why(refusal, fence, standing.now)
     noted = _over_part(state, grant) if grant else _over_some(state, state.runs[run_id])
     return Why(None, noted[0], standing.now, noted[1]) if noted else Why(None, None, standing.now)

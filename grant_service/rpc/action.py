@@ -1,8 +1,11 @@
 """ActionService: what a tool may ask. The hot path of the product."""
 
+from dataclasses import replace
+
 from countermand.v1 import action_service_pb2 as pb
 from grant_service.core.errors import granted
 from grant_service.core.store import Store
+from grant_service.core.verbs import Settle
 from grant_service.rpc import encode
 from grant_service.rpc.decode import Decoder
 
@@ -39,19 +42,38 @@ class ActionServicer:
 
     async def SettleAction(self, request: pb.SettleActionRequest) -> pb.SettleActionResponse:
         """Record what became of a permitted action."""
-        settled = granted(await self._store.settle(self._decode.settle(request)))
+        command = self._decode.settle(request)
+        if command.handle and self._decode.tools.registered:
+            command = await self._with_canceller(command)
+        settled = granted(await self._store.settle(command))
         return pb.SettleActionResponse(
             op_id=settled.op_id,
             seq=settled.seq,
             state=encode.action_state(settled.state),
             after_cut=settled.after_cut,
             replayed=settled.replayed,
+            remaining=settled.remaining,
         )
+
+    async def _with_canceller(self, command: Settle) -> Settle:
+        """Have what was begun called off only by the canceller that is registered for its action."""
+        grant = command.grant
+        (action,) = await self._store.actions([(grant.run_id, command.op_id)])
+        if action is None or action.grant_id != grant.grant_id:
+            # The store refuses that. Without the handle, in case the action is being put on record just now.
+            return replace(command, handle="", canceller="")
+        canceller = self._decode.canceller_of(action.intent.action, command.canceller)
+        return replace(command, canceller=canceller)
 
     async def AbandonAction(self, request: pb.AbandonActionRequest) -> pb.AbandonActionResponse:
         """Give up a prepared action."""
         abandoned = granted(await self._store.abandon(self._decode.abandon(request)))
-        return pb.AbandonActionResponse(op_id=abandoned.op_id, seq=abandoned.seq, replayed=abandoned.replayed)
+        return pb.AbandonActionResponse(
+            op_id=abandoned.op_id,
+            seq=abandoned.seq,
+            replayed=abandoned.replayed,
+            remaining=abandoned.remaining,
+        )
 
     async def SpendBudget(self, request: pb.SpendBudgetRequest) -> pb.SpendBudgetResponse:
         """Take from a budget for what is no action."""

@@ -1,7 +1,7 @@
 """ControlService: what an operator may ask."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import structlog
@@ -13,20 +13,30 @@ from grant_service.core.errors import ErrorReason, Refusal, Refused, granted
 from grant_service.core.report import PARTS, Report, ReportedAction
 from grant_service.core.store import Store
 from grant_service.core.sweep import Hit
-from grant_service.core.verbs import Cancelled, Fenced, UndoAsked
+from grant_service.core.verbs import Cancelled, Fenced, Undo, UndoAsked
 from grant_service.rpc import encode, limits
 from grant_service.rpc.decode import Decoder
+from grant_service.rpc.heads import HeadSigner
 from grant_service.rpc.journal import report_message
 from grant_service.rpc.line import Line, patience
 
 _log = structlog.get_logger()
 
+#: How many undos are asked for in one turn: an operator's cancel comes in between.
+_UNDOS_AT_ONCE = 256
+
+#: What the store said to asking for an undo; None if it was not asked.
+Answer = UndoAsked | Refusal | None
+
 
 class ControlServicer:
     """Stops runs, sets and lifts fences, agrees to actions and refuses them."""
 
-    def __init__(self, store: Store, decode: Decoder, counts: Line, timeout: float) -> None:
+    def __init__(
+        self, store: Store, decode: Decoder, counts: Line, signer: HeadSigner, timeout: float
+    ) -> None:
         self._store, self._decode, self._counts, self._timeout = store, decode, counts, timeout
+        self._signer = signer
 
     async def CancelRun(self, request: pb.CancelRunRequest) -> pb.CancelRunResponse:
         """Stop first, then compile the report: nothing accepted before the cut can be missing from it."""
@@ -35,7 +45,8 @@ class ControlServicer:
         seconds = patience(self._timeout)
         try:
             async with asyncio.timeout(seconds):
-                report = await report_message(granted(await compile_report(self._store, cancelled.run_id)))
+                report = granted(await compile_report(self._store, cancelled.run_id))
+                message = await report_message(report, self._signer)
         except Refused as unread:
             raise _stopped_but(unread, cancelled) from unread
         except TimeoutError as late:
@@ -43,7 +54,7 @@ class ControlServicer:
             raise _stopped_but(Refused(ErrorReason.STORE_UNAVAILABLE, cause=cause), cancelled) from late
         except Exception as defect:
             raise _stopped_but(Refused(ErrorReason.INTERNAL), cancelled) from defect
-        return pb.CancelRunResponse(report=report, replayed=cancelled.replayed, known=cancelled.known)
+        return pb.CancelRunResponse(report=message, replayed=cancelled.replayed, known=cancelled.known)
 
     async def RevokeGrants(self, request: pb.RevokeGrantsRequest) -> pb.RevokeGrantsResponse:
         """Fence first, then count what it stands over: a grant issued meanwhile cannot slip through."""
@@ -111,15 +122,27 @@ class ControlServicer:
     async def UndoRun(self, request: pb.UndoRunRequest) -> pb.UndoRunResponse:
         """Ask for what can be undone, each effect a decision of its own; say why the others cannot."""
         run_id = limits.identifier("run_id", request.run_id)
-        report = granted(await compile_report(self._store, run_id))
-        effects = _effects(report, request.op_ids)
+        named = [limits.identifier("op_ids", op_id) for op_id in request.op_ids]
+        async with asyncio.timeout(patience(self._timeout)):
+            report = granted(await compile_report(self._store, run_id))
+        effects = _effects(report, named)
         asked: list[Answer] = [None] * len(effects)
         if not request.validate_only:
-            told = (self._decode.undo(request, one.run_id, one.op_id) for one in effects)
-            asked = list(await asyncio.gather(*map(self._store.undo, told)))
-        steps = [encode.undo_step(*step) for step in zip(effects, asked, strict=True)]
-        _raise_if_all_refused(report, asked)
-        return pb.UndoRunResponse(op_ids=[one.op_id for one in steps if not one.why_not], steps=steps)
+            asked = await self._ask(self._decode.undo(request, one.run_id, one.op_id) for one in effects)
+            _raise_if_all_refused(report, asked)
+        steps = [encode.undo_step(*step, report.time) for step in zip(effects, asked, strict=True)]
+        due = [one.op_id for one in steps if not one.why_not and one.state != action_pb.ACTION_STATE_UNDONE]
+        return pb.UndoRunResponse(op_ids=due, steps=steps)
+
+    async def _ask(self, told: Iterable[Undo]) -> list[Answer]:
+        """Ask for undos in the order told, while the caller waits; repeated, the call goes on from there."""
+        left, asked = list(told), list[Answer]()
+        while left:
+            if not patience(self._timeout):
+                raise Refused(ErrorReason.TIMED_OUT)
+            asked += await asyncio.gather(*map(self._store.undo, left[:_UNDOS_AT_ONCE]))
+            del left[:_UNDOS_AT_ONCE]
+        return asked
 
     async def WithdrawUndo(self, request: pb.WithdrawUndoRequest) -> pb.WithdrawUndoResponse:
         """Take back authority to undo."""
@@ -129,9 +152,6 @@ class ControlServicer:
         return pb.WithdrawUndoResponse(
             seqs=[one.seq for one in withdrawn], busy_until_time=encode.moment(busy_until)
         )
-
-
-Answer = UndoAsked | Refusal | None
 
 
 def _effects(report: Report, op_ids: Sequence[str]) -> list[ReportedAction]:

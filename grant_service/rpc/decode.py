@@ -1,7 +1,7 @@
 """Requests as commands: what a message says, checked, in the words of the core."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from google.protobuf.message import Message
 
@@ -12,7 +12,9 @@ from countermand.v1 import undo_service_pb2 as undo_pb
 from grant_service.core import budget, verbs
 from grant_service.core.action import ActionState
 from grant_service.core.duty import Duty, DutyKind, DutyState
+from grant_service.core.errors import granted
 from grant_service.core.grant import GrantRef
+from grant_service.core.tools import Tools
 from grant_service.rpc import limits, parts
 from grant_service.rpc.limits import invalid
 from grant_service.rpc.roles import Role
@@ -74,6 +76,7 @@ class Decoder:
     role: Role
     verify: Verify
     new_id: NewId
+    tools: Tools = field(default_factory=Tools)
 
     def open(self, request: grant_pb.OpenRunRequest) -> verbs.Open:
         """Decode OpenRun."""
@@ -248,7 +251,7 @@ class Decoder:
         return verbs.Prepare(
             grant=self.verify(request.grant_token),
             peer=self.role.value,
-            intent=parts.intent(request.intent),
+            intent=parts.intent(request.intent, self.tools),
             ttl_ms=limits.milliseconds("ttl", request, settings.prepare_ttl, settings.prepare_ttl_max),
             max_actions=settings.max_actions,
             wait_ms=limits.milliseconds("ttl", request, settings.approval_wait, longest),
@@ -270,7 +273,7 @@ class Decoder:
         return verbs.Perform(
             grant=self.verify(request.grant_token),
             peer=self.role.value,
-            intent=parts.intent(request.intent),
+            intent=parts.intent(request.intent, self.tools),
             use_ms=self._use_within(request),
             max_actions=self.settings.max_actions,
             wait_ms=round(self.settings.approval_wait * 1000),
@@ -292,11 +295,13 @@ class Decoder:
         )
 
     def settle(self, request: action_pb.SettleActionRequest) -> verbs.Settle:
-        """Decode SettleAction."""
+        """Decode SettleAction. Where tools are registered, `canceller_of` names the canceller."""
         if request.outcome not in _OUTCOMES:
             raise invalid("outcome", "must be SUCCEEDED, FAILED or UNKNOWN")
-        if bool(request.handle) != bool(request.canceller):
+        if request.canceller and not request.handle:
             raise invalid("canceller", "must come with a handle, and only with one")
+        if request.handle and not self.tools.registered:
+            _required(request.canceller)
         args = request.compensation_args
         return verbs.Settle(
             grant=self.verify(request.grant_token),
@@ -309,6 +314,10 @@ class Decoder:
             handle=limits.text("handle", request.handle, limits.MAX_NOTE),
             canceller=limits.optional_identifier("canceller", request.canceller),
         )
+
+    def canceller_of(self, action: str, said: str) -> str:
+        """Name who can call off what the action has begun."""
+        return _required(granted(self.tools.canceller(action, said)))
 
     def abandon(self, request: action_pb.AbandonActionRequest) -> verbs.Abandon:
         """Decode AbandonAction."""
@@ -375,6 +384,12 @@ class Decoder:
     def _lease(self, request: Message) -> int:
         settings = self.settings
         return limits.milliseconds("lease", request, settings.undo_lease, settings.undo_lease_max)
+
+
+def _required(canceller: str) -> str:
+    if not canceller:
+        raise invalid("canceller", "must come with a handle, and only with one")
+    return canceller
 
 
 def _held(

@@ -14,10 +14,12 @@ from grant_service.core import report as core
 from grant_service.core import verbs
 from grant_service.core.action import Action, ActionState, Approval
 from grant_service.core.budget import Budget
+from grant_service.core.duty import DutyState
 from grant_service.core.errors import Refusal, explain
 from grant_service.core.fence import Fence, FenceKind, Selector
 from grant_service.core.grant import Grant
 from grant_service.core.journal import Entry
+from grant_service.core.report import PARTS
 from grant_service.core.run import End, Run, RunState
 from grant_service.core.scope import Reversibility
 from grant_service.core.store import Durability
@@ -198,15 +200,18 @@ def _selector(told: Selector) -> journal_pb.Selector:
 def explanation(told: Why) -> journal_pb.ExplainRefusalResponse:
     """Write which rule refuses, and since when; or what is to be said where none does."""
     refusal, over, now = told.refusal, told.fence, told.now
+    story = [entry(one) for one in told.story]
     if refusal is None:
         noted = fence(over, now) if over else None
-        return journal_pb.ExplainRefusalResponse(text=told.remark or "nothing refuses it", fence=noted)
+        text = told.remark or "nothing refuses it"
+        return journal_pb.ExplainRefusalResponse(text=text, fence=noted, story=story)
     return journal_pb.ExplainRefusalResponse(
         reason=errors_pb2.ErrorReason.Value(f"ERROR_REASON_{refusal.reason}"),
         since_time=moment(int(refusal.details.get("ended_time", 0))),
         text=explain(refusal),
         details=refusal.details,
         fence=fence(over, now) if over else None,
+        story=story,
     )
 
 
@@ -280,13 +285,14 @@ def report(told: core.Report) -> journal_pb.Report:
         late_attempt_count=told.late_attempt_count,
         small_print=told.small_print,
         fences=[fence(one, told.time) for one in told.fences],
+        at_seq=told.at_seq,
     )
     for part, states in core.PARTS.items():
-        getattr(message, part).extend(_reported(action) for action in told.in_state(*states))
+        getattr(message, part).extend(_reported(action, told.time) for action in told.in_state(*states))
     return message
 
 
-def _reported(told: core.ReportedAction) -> journal_pb.ReportedAction:
+def _reported(told: core.ReportedAction, now: int) -> journal_pb.ReportedAction:
     return journal_pb.ReportedAction(
         op_id=told.op_id,
         run_id=told.run_id,
@@ -301,18 +307,18 @@ def _reported(told: core.ReportedAction) -> journal_pb.ReportedAction:
         settle_time=moment(told.settle_time),
         fence=told.fence,
         settled_after_cut=told.settled_after_cut,
-        undo=_undo(told),
+        undo=_undo(told, now),
         resolved_by=told.resolved_by,
         evidence=told.evidence,
         call_off=_call_off(told.call_off),
     )
 
 
-def _undo(told: core.ReportedAction) -> journal_pb.Undo | None:
+def _undo(told: core.ReportedAction, now: int) -> journal_pb.Undo | None:
     """Say how an effect can be undone; what certainly never got a permit has none."""
     if not told.fence and told.state is not ActionState.UNKNOWN:
         return None
-    why_not = told.why_not_undoable
+    why_not = told.why_not_undoable(now)
     return journal_pb.Undo(
         undoable=not why_not,
         how="" if why_not else told.compensation,
@@ -351,11 +357,15 @@ def _call_off(told: core.CallingOff | None) -> journal_pb.CallOff | None:
     )
 
 
-def undo_step(told: core.ReportedAction, asked: verbs.UndoAsked | Refusal | None) -> control_pb.UndoStep:
+def undo_step(
+    told: core.ReportedAction, asked: verbs.UndoAsked | Refusal | None, now: int
+) -> control_pb.UndoStep:
     """Write what is done about one effect; `asked` is None for a dry run."""
-    why_not = told.why_not_undoable
+    why_not, state = told.why_not_undoable(now), told.state
     if isinstance(asked, Refusal):
         why_not = asked.details.get("rule", "") or explain(asked)
+    elif asked and state in PARTS["done"]:
+        why_not, state = "", _ASKED.get(asked.state, state)
     step = control_pb.UndoStep(
         run_id=told.run_id,
         op_id=told.op_id,
@@ -363,11 +373,15 @@ def undo_step(told: core.ReportedAction, asked: verbs.UndoAsked | Refusal | None
         resource=told.resource,
         how="" if why_not else told.compensation,
         why_not=why_not,
-        state=action_state(told.state),
+        state=action_state(state),
     )
     if isinstance(asked, verbs.UndoAsked):
         step.seq, step.replayed = asked.seq, asked.replayed
     return step
+
+
+#: Where an effect that happened is once its undo was asked for.
+_ASKED = {DutyState.OPEN: ActionState.UNDO_PENDING, DutyState.DONE: ActionState.UNDONE}
 
 
 def _late_attempt(told: core.LateAttempt) -> journal_pb.LateAttempt:

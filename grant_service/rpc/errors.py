@@ -85,6 +85,7 @@ ALARMS = frozenset(
         ErrorReason.OP_ID_CONFLICT,
         ErrorReason.DIGEST_MISMATCH,
         ErrorReason.NEVER_PERMITTED,
+        ErrorReason.TOOL_MISMATCH,
         ErrorReason.WRONG_AUDIENCE,
         ErrorReason.TOKEN_UNTRUSTED,
         ErrorReason.TOKEN_MALFORMED,

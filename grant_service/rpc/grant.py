@@ -35,6 +35,7 @@ class GrantServicer:
             grant=encode.grant(issued.grant, await self._now(issued.grant, issued.grant.issue_time)),
             grant_token=self._mint(issued).reveal(),
             replayed=issued.replayed,
+            remaining=issued.remaining,
         )
 
     async def DelegateGrant(self, request: pb.DelegateGrantRequest) -> pb.DelegateGrantResponse:
@@ -45,6 +46,7 @@ class GrantServicer:
             grant=encode.grant(delegated.grant, now),
             grant_token=self._mint(delegated).reveal(),
             replayed=delegated.replayed,
+            remaining=delegated.remaining,
             run=await self._child(delegated.run, delegated.replayed, now) if delegated.run else None,
         )
 

@@ -13,6 +13,7 @@ from grant_service.core.run import RunState
 from grant_service.core.store import Store
 from grant_service.core.why import why
 from grant_service.rpc import encode, limits
+from grant_service.rpc.heads import HeadSigner
 from grant_service.rpc.limits import invalid
 from grant_service.rpc.line import Line
 from grant_service.tokens.claims import MAX_LIFE_MS
@@ -29,17 +30,18 @@ _DEFAULT_PAGE = 100
 
 
 class JournalServicer:
-    """Reads reports, runs, entries, fences and what waits for a person."""
+    """Reads reports, runs, entries, fences, keys and what waits for a person."""
 
-    def __init__(self, store: Store, reports: Line, counts: Line) -> None:
-        self._store, self._reports, self._counts = store, reports, counts
+    def __init__(self, store: Store, reports: Line, counts: Line, signer: HeadSigner) -> None:
+        self._store, self._reports, self._counts, self._signer = store, reports, counts, signer
 
     async def GetReport(self, request: pb.GetReportRequest) -> pb.GetReportResponse:
         """Tell what became of every action of a run."""
         run_id = limits.identifier("run_id", request.run_id)
+        at_seq = limits.sequence("at_seq", request.at_seq)
         async with self._reports.place() as seconds, asyncio.timeout(seconds):
-            report = granted(await compile_report(self._store, run_id))
-            return pb.GetReportResponse(report=await report_message(report))
+            report = granted(await compile_report(self._store, run_id, at_seq))
+            return pb.GetReportResponse(report=await report_message(report, self._signer))
 
     async def GetRun(self, request: pb.GetRunRequest) -> pb.GetRunResponse:
         """Tell how a run stands."""
@@ -109,11 +111,22 @@ class JournalServicer:
         approvals = [encode.pending_approval(*one) for one in pending]
         return pb.ListApprovalsResponse(approvals=approvals, more=more)
 
+    async def ListEvidenceKeys(self, _: pb.ListEvidenceKeysRequest) -> pb.ListEvidenceKeysResponse:
+        """List the public keys by which signed heads are verified."""
+        return pb.ListEvidenceKeysResponse(keys=self._signer.keys())
 
-async def report_message(report: Report) -> pb.Report:
-    """Write a report, unless it is larger than an answer may be; a long one in a thread."""
-    long = len(report.actions) + len(report.late_attempts) >= _LONG
-    message = await asyncio.to_thread(encode.report, report) if long else encode.report(report)
+
+async def report_message(report: Report, signer: HeadSigner) -> pb.Report:
+    """Write a report and sign its heads, a long one in a thread; refuse one larger than an answer may be."""
+
+    def written() -> pb.Report:
+        message = encode.report(report)
+        message.heads.extend(signer.heads(report))
+        return message
+
+    # A signature takes about as long as twenty actions.
+    long = len(report.actions) + len(report.late_attempts) + 20 * len(report.heads) >= _LONG
+    message = await asyncio.to_thread(written) if long else written()
     size = message.ByteSize()
     if size > MAX_REPORT_BYTES:
         told = {"run": report.run.run_id, "size": str(size), "limit": str(MAX_REPORT_BYTES)}

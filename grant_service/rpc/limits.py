@@ -31,12 +31,17 @@ def invalid(field: str, rule: str) -> Refused:
     return Refused(ErrorReason.INVALID_REQUEST, field=field, rule=rule)
 
 
+def id_fault(value: str) -> str | None:
+    """Say why this is no id, and no name of a function, or None if it is one."""
+    if not _ID.fullmatch(value):
+        return "must have 1 to 64 letters, digits, '.', '_' or '-', and begin with a letter or digit"
+    return None
+
+
 def identifier(field: str, value: str) -> str:
     """Take an id."""
-    if not _ID.fullmatch(value):
-        raise invalid(
-            field, "must have 1 to 64 letters, digits, '.', '_' or '-', and begin with a letter or digit"
-        )
+    if fault := id_fault(value):
+        raise invalid(field, fault)
     return value
 
 

@@ -9,9 +9,11 @@ from countermand.v1 import journal_service_pb2 as journal_pb
 from grant_service.core import budget, scope
 from grant_service.core.action import Intent
 from grant_service.core.budget import Budget, Exhaustion
+from grant_service.core.errors import granted
 from grant_service.core.fence import Selector, grant_mark, marks_of, selector_of
 from grant_service.core.run import StopReason
 from grant_service.core.scope import Reversibility, Scope
+from grant_service.core.tools import Tool, Tools
 from grant_service.rpc import limits
 from grant_service.rpc.limits import invalid
 
@@ -107,34 +109,46 @@ def selector(told: journal_pb.Selector) -> Selector:
     return selector_of(marks, told.action)
 
 
-def intent(told: action_pb.Intent) -> Intent:
-    """Take what a tool intends."""
+def intent(told: action_pb.Intent, tools: Tools) -> Intent:
+    """Take what a tool intends, with what is registered about it."""
     for name, fault in (
         ("action", scope.action_fault(told.action)),
         ("resource", scope.resource_fault(told.resource)),
     ):
         if fault:
             raise invalid(f"intent.{name}", fault)
+    tool = granted(tools.filled(_tool(told)))
     return Intent(
         op_id=limits.identifier("intent.op_id", told.op_id),
         action=told.action,
         resource=told.resource,
         digest=limits.digest("intent.digest", told.digest),
-        reversibility=reversibility("intent.reversibility", told.reversibility),
-        compensation=limits.optional_identifier("intent.compensation", told.compensation),
-        compensation_args=_args(told),
-        probe=limits.optional_identifier("intent.probe", told.probe),
+        reversibility=tool.reversibility or Reversibility.IRREVERSIBLE,
+        compensation=tool.compensation,
+        compensation_args=_args(told.compensation_args, tool.compensation),
+        probe=tool.probe,
         costs=_costs(told.costs),
         summary=limits.text("intent.summary", told.summary, limits.MAX_NOTE),
     )
 
 
-def _args(told: action_pb.Intent) -> str:
-    if not told.compensation_args:
+def _tool(told: action_pb.Intent) -> Tool:
+    """Take what a call says of its tool."""
+    declared = told.reversibility != action_pb.REVERSIBILITY_UNSPECIFIED
+    return Tool(
+        action=told.action,
+        reversibility=reversibility("intent.reversibility", told.reversibility) if declared else None,
+        compensation=limits.optional_identifier("intent.compensation", told.compensation),
+        probe=limits.optional_identifier("intent.probe", told.probe),
+    )
+
+
+def _args(args: str, compensation: str) -> str:
+    if not args:
         return ""
-    if not told.compensation:
+    if not compensation:
         raise invalid("intent.compensation_args", "must come with a compensation")
-    return limits.json_object("intent.compensation_args", told.compensation_args)
+    return limits.json_object("intent.compensation_args", args)
 
 
 def _costs(told: Mapping[str, int]) -> budget.Costs:

@@ -50,6 +50,7 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "JournalService.ListFences": _READERS,
     "JournalService.GetFence": _READERS,
     "JournalService.ListApprovals": _READERS,
+    "JournalService.ListEvidenceKeys": _READERS | _ISSUER,
     "UndoService.ClaimDuty": _COMPENSATOR,
     "UndoService.RenewDuty": _COMPENSATOR,
     "UndoService.CompleteDuty": _COMPENSATOR,

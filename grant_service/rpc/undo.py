@@ -6,15 +6,18 @@ from collections.abc import AsyncIterator, Iterable
 from countermand.v1 import undo_service_pb2 as pb
 from grant_service.core.action import Action
 from grant_service.core.duty import Duty, DutyKind
-from grant_service.core.errors import ErrorReason, Refusal, granted
-from grant_service.core.run import RunState
-from grant_service.core.store import Store
+from grant_service.core.errors import ErrorReason, Refusal, Refused, granted
+from grant_service.core.lifecycle.duties import was_cut_off
+from grant_service.core.store import Standing, Store
 from grant_service.core.verbs import Claimed
+from grant_service.core.why import Snapshot
 from grant_service.rpc import encode
 from grant_service.rpc.decode import ClaimAsked, Decoder
+from grant_service.rpc.line import patience
 
-#: How many open duties of a kind are looked through for one claim.
-_MOST_LOOKED_AT = 1000
+#: How many open duties of a kind are looked through at first, and at the most: most that could be called off
+#: belong to runs that go on.
+_FIRST_LOOK, _LAST_LOOK = 256, 65_536
 
 #: Why a claim was refused that another compensator, or time, was quicker to: the next duty is tried.
 _MISSED = frozenset({ErrorReason.DUTY_NOT_DUE, ErrorReason.DUTY_TAKEN, ErrorReason.DUTY_OVER})
@@ -23,13 +26,15 @@ _MISSED = frozenset({ErrorReason.DUTY_NOT_DUE, ErrorReason.DUTY_TAKEN, ErrorReas
 class UndoServicer:
     """Hands out duties and takes in what became of them."""
 
-    def __init__(self, store: Store, decode: Decoder) -> None:
-        self._store, self._decode = store, decode
+    def __init__(self, store: Store, decode: Decoder, timeout: float) -> None:
+        self._store, self._decode, self._timeout = store, decode, timeout
 
     async def ClaimDuty(self, request: pb.ClaimDutyRequest) -> pb.ClaimDutyResponse:
-        """Give out the first duty that the store lets the caller have."""
+        """Give out the first duty that the store lets the caller have, if the caller still waits for one."""
         asked = self._decode.claim(request)
         async for duty in self._candidates(asked):
+            if not patience(self._timeout):
+                raise Refused(ErrorReason.TIMED_OUT)
             claimed = await self._store.claim(asked.of(duty))
             if isinstance(claimed, Refusal) and claimed.reason in _MISSED:
                 continue
@@ -41,27 +46,36 @@ class UndoServicer:
         for kind, names in asked.names.items():
             if not names:
                 continue
-            duties = await self._store.open_duties(kind, _MOST_LOOKED_AT)
-            wanted = [one for one in duties if one.name in names]
-            now = (await self._store.standing()).now if wanted else 0
-            free = [one for one in wanted if one.due <= now and one.lease_until <= now]
-            for duty in await self._of_stopped_runs(free) if kind is DutyKind.CALL_OFF else free:
-                yield duty
+            async for duties in self._looks(kind):
+                standing = await self._store.standing()
+                free = [one for one in duties if one.name in names and one.is_free(standing.now)]
+                if kind is DutyKind.CALL_OFF:
+                    free = await self._of_stopped_runs(free, standing)
+                for duty in free:
+                    yield duty
 
-    async def _of_stopped_runs(self, duties: list[Duty]) -> list[Duty]:
-        """Leave out what belongs to runs that go on: most of what can be called off does."""
-        ids = list(dict.fromkeys(one.run_id for one in duties))
-        runs = dict(zip(ids, await self._store.runs(ids), strict=True))
-        links = list(dict.fromkeys(link for run in runs.values() if run for link in run.ancestors))
-        runs |= dict(zip(links, await self._store.runs(links), strict=True))
-        now = (await self._store.standing()).now
+    async def _looks(self, kind: DutyKind) -> AsyncIterator[list[Duty]]:
+        """Look at more and more open duties of a kind, each once, until there are no more."""
+        seen, limit = 0, _FIRST_LOOK
+        while limit <= _LAST_LOOK:
+            duties = await self._store.open_duties(kind, limit)
+            if duties[seen:]:
+                yield duties[seen:]
+            if len(duties) < limit:
+                return
+            seen, limit = limit, limit * 4
 
-        def may_be_stopped(link: str) -> bool:
-            run = runs.get(link)
-            return run is None or run.state is RunState.CANCELLED or now >= run.deadline
+    async def _of_stopped_runs(self, duties: list[Duty], standing: Standing) -> list[Duty]:
+        """Leave out what belongs to runs that go on or have finished: most of what can be called off does."""
+        seen = Snapshot(standing.epoch, standing.now)
+        await self._read({one.run_id for one in duties}, seen)
+        await self._read({link for run in seen.runs.values() for link in run.ancestors}, seen)
+        return [one for one in duties if was_cut_off(seen, one.run_id)]
 
-        stopped = {one for one, run in runs.items() if any(map(may_be_stopped, run.path if run else [one]))}
-        return [one for one in duties if one.run_id in stopped]
+    async def _read(self, ids: set[str], seen: Snapshot) -> None:
+        new = sorted(ids - seen.runs.keys())
+        found = await self._store.runs(new) if new else []
+        seen.runs.update({run.run_id: run for run in found if run})
 
     async def _duty(self, claimed: Claimed) -> pb.Duty:
         duty = claimed.duty

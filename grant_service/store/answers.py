@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from grant_service.core import verbs
 from grant_service.core.action import Action, ActionState
+from grant_service.core.duty import Duty, DutyKind, DutyState
 from grant_service.core.errors import ErrorReason, Refusal, StoreFailed
 from grant_service.core.fence import Fence
 from grant_service.core.grant import Grant
@@ -20,6 +21,7 @@ from grant_service.core.store import Durability, Standing
 from grant_service.store.records import (
     action_from,
     approval_from,
+    duty_from,
     fence_from,
     grant_from,
     path_from,
@@ -46,6 +48,14 @@ _WORDS = {
     "lift": "LIFTED",
     "approve": "APPROVED",
     "deny": "DENIED",
+    "resolve": "RESOLVED",
+    "undo": "UNDO_ASKED",
+    "withdraw": "WITHDRAWN",
+    "claim": "CLAIMED",
+    "renew": "RENEWED",
+    "complete": "COMPLETED",
+    "fail": "FAILED",
+    "prune": "PRUNED",
     "standing": "STANDING",
     "standing_when_full": "STANDING",
 }
@@ -89,24 +99,25 @@ def opened(replayed: bool, rest: list[str]) -> verbs.Opened:
 
 def issued(replayed: bool, rest: list[str]) -> verbs.Issued:
     """Read the answer of issue."""
-    subject, *grant = rest
-    return verbs.Issued(grant_from(fields(grant)), subject, replayed)
+    subject, left, *grant = rest
+    return verbs.Issued(grant_from(fields(grant)), subject, replayed, _remaining(left))
 
 
 def delegated(replayed: bool, rest: list[str]) -> verbs.Delegated:
     """Read the answer of delegate."""
-    subject, size, *words = rest
+    subject, left, size, *words = rest
     child, grant = words[: int(size)], words[int(size) :]
     run = run_from(fields(child)) if child else None
-    return verbs.Delegated(grant_from(fields(grant)), subject, run, replayed)
+    return verbs.Delegated(grant_from(fields(grant)), subject, run, replayed, _remaining(left))
 
 
 def prepared(op_id: str, replayed: bool, rest: list[str]) -> verbs.Prepared:
     """Read the answer of prepare."""
-    seq, expire_time, state, left, *said = rest
+    seq, expire_time, undo_until, state, left, *said = rest
     approval = approval_from(fields(said)) if said else None
     when = (int(seq), int(expire_time))
-    return verbs.Prepared(op_id, *when, replayed, ActionState(state), approval, _remaining(left))
+    left_of = _remaining(left)
+    return verbs.Prepared(op_id, *when, replayed, ActionState(state), approval, left_of, int(undo_until))
 
 
 def permitted(op_id: str, replayed: bool, rest: list[str]) -> verbs.Permitted:
@@ -124,14 +135,15 @@ def spent(op_id: str, replayed: bool, rest: list[str]) -> verbs.Spent:
 
 def settled(op_id: str, replayed: bool, rest: list[str]) -> verbs.Settled:
     """Read the answer of settle."""
-    seq, state, after_cut = rest
-    return verbs.Settled(op_id, int(seq), ActionState(state), _flag(after_cut), replayed)
+    seq, state, after_cut, left = rest
+    stands = (ActionState(state), _flag(after_cut))
+    return verbs.Settled(op_id, int(seq), *stands, replayed, _remaining(left))
 
 
 def abandoned(op_id: str, replayed: bool, rest: list[str]) -> verbs.Abandoned:
     """Read the answer of abandon."""
-    (seq,) = rest
-    return verbs.Abandoned(op_id, int(seq), replayed)
+    seq, left = rest
+    return verbs.Abandoned(op_id, int(seq), replayed, _remaining(left))
 
 
 def cancelled(run_id: str, replayed: bool, rest: list[str]) -> verbs.Cancelled:
@@ -167,6 +179,51 @@ def denied(op_id: str, replayed: bool, rest: list[str]) -> verbs.Denied:
     return verbs.Denied(op_id, int(seq), replayed)
 
 
+def resolved(op_id: str, replayed: bool, rest: list[str]) -> verbs.Resolved:
+    """Read the answer of resolve."""
+    seq, state = rest
+    return verbs.Resolved(op_id, int(seq), ActionState(state), replayed)
+
+
+def undo_asked(op_id: str, replayed: bool, rest: list[str]) -> verbs.UndoAsked:
+    """Read the answer of undo."""
+    seq, state = rest
+    return verbs.UndoAsked(op_id, int(seq), DutyState(state), replayed)
+
+
+def withdrawn(op_id: str, replayed: bool, rest: list[str]) -> verbs.Withdrawn:
+    """Read the answer of withdraw."""
+    seq, lease_until = map(int, rest)
+    return verbs.Withdrawn(op_id, seq, lease_until, replayed)
+
+
+def claimed(which: tuple[str, str, DutyKind], replayed: bool, rest: list[str]) -> verbs.Claimed:
+    """Read the answer of claim and renew."""
+    left_ms, *flat = rest
+    found = duty(*which, flat)
+    if found is None:
+        raise ValueError("the answer has no duty")
+    return verbs.Claimed(found, int(left_ms), replayed)
+
+
+def completed(op_id: str, replayed: bool, rest: list[str]) -> verbs.Completed:
+    """Read the answer of complete."""
+    seq, state = rest
+    return verbs.Completed(op_id, int(seq), DutyState(state), replayed)
+
+
+def failed(op_id: str, _: bool, rest: list[str]) -> verbs.Failed:
+    """Read the answer of fail."""
+    seq, state, due = rest
+    return verbs.Failed(op_id, int(seq), DutyState(state), int(due))
+
+
+def pruned(_: bool, rest: list[str]) -> None:
+    """Read the answer of prune, which is no more than that it was done."""
+    if rest:
+        raise ValueError("the answer says more than was agreed")
+
+
 def standing(durability: Callable[[], Durability], trouble: str, _: bool, rest: list[str]) -> Standing:
     """Read the answer of standing."""
     epoch, now, seq = rest
@@ -189,6 +246,12 @@ def action(run_id: str, op_id: str, flat: list[str]) -> Action | None:
     """Read an action's hash."""
     found = action_from(fields(flat)) if flat else None
     return _of(found, found and (found.run_id, found.intent.op_id), (run_id, op_id))
+
+
+def duty(run_id: str, op_id: str, kind: DutyKind, flat: list[str]) -> Duty | None:
+    """Read a duty's hash."""
+    found = duty_from(fields(flat)) if flat else None
+    return _of(found, found and (found.run_id, found.op_id, found.kind), (run_id, op_id, kind))
 
 
 def _of(record: A | None, named: object, asked: object) -> A | None:

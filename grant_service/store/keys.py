@@ -7,11 +7,12 @@ The scripts set the expiry; they never make a name.
 from collections.abc import Sequence
 from enum import StrEnum
 
+from grant_service.core.duty import DutyKind
 from grant_service.core.fence import FENCES
 
 #: Begins every key. Its number goes up with the records: a sidecar that knows other ones, and so not every
 #: rule, finds nothing here, and refuses.
-PREFIX = "cm2"
+PREFIX = "cm3"
 
 
 class Life(StrEnum):
@@ -30,6 +31,9 @@ LIVES = {
     "runs": Life.PERMANENT,  # sorted set open_seq -> run id; reading it prunes runs that are gone
     "active": Life.PERMANENT,  # the same, of runs that nobody ended, or not long ago
     "awaiting": Life.PERMANENT,  # sorted set prepare_seq -> run/op of what waits for a person; pruned too
+    "undoing": Life.PERMANENT,  # sorted set seq -> run id of runs that undos were asked for; pruned too
+    "calling_off": Life.PERMANENT,  # sorted set due -> run/op of what can be called off; pruned too
+    "asking": Life.PERMANENT,  # the same, of what can be asked about
     "fences": Life.PERMANENT,  # hash id -> a fence: records.fence_fields as JSON
     "standing": Life.PERMANENT,  # sorted set kill_until -> id of a fence that commits look for
     "anchors": Life.PERMANENT,  # hash anchor -> ids of the standing fences under it, comma-separated
@@ -38,6 +42,8 @@ LIVES = {
     "grant": Life.RUN,  # hash, as in records.grant_fields
     "action": Life.RUN,  # hash, as in records.action_fields
     "spending": Life.RUN,  # hash, as in records.spending_fields
+    "undo": Life.RUN,  # sorted set number of the permit -> op of a run's open undos
+    "duty": Life.RUN,  # hash, as in records.duty_fields
 }
 
 
@@ -50,6 +56,9 @@ class Keys:
         self.runs = f"{self.stem}runs"
         self.active = f"{self.stem}active"
         self.awaiting = f"{self.stem}awaiting"
+        self.undoing = f"{self.stem}undoing"
+        self.calling_off = f"{self.stem}calling_off"
+        self.asking = f"{self.stem}asking"
         self.fences = f"{self.stem}fences"
         self.standing = f"{self.stem}standing"
         self.anchors = f"{self.stem}anchors"
@@ -85,6 +94,19 @@ class Keys:
     def spending(self, run_id: str, op_id: str) -> str:
         """Name a spending of a run."""
         return f"{self.stem}spending:{run_id}:{op_id}"
+
+    def undo(self, run_id: str) -> str:
+        """Name the list of a run's open undos."""
+        return f"{self.stem}undo:{run_id}"
+
+    def duty(self, run_id: str, op_id: str, kind: DutyKind) -> str:
+        """Name a duty of an action."""
+        return f"{self.stem}duty:{run_id}:{op_id}:{kind}"
+
+    def duties(self, run_id: str, op_id: str) -> list[str]:
+        """Name the lists on which an action's duties may be, and the duties."""
+        lists = [self.undo(run_id), self.calling_off, self.asking]
+        return [*lists, *(self.duty(run_id, op_id, kind) for kind in DutyKind)]
 
     def life(self, key: str) -> Life:
         """Tell how long a key lives; a key that is not named here is an error."""

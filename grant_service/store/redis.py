@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from grant_service.core import verbs
 from grant_service.core.budget import budgets_text, costs_text
+from grant_service.core.duty import DutyKind
 from grant_service.core.errors import ErrorReason, Refusal, StoreFailed, explain
 from grant_service.core.fence import FENCES
 from grant_service.core.grant import GrantRef
@@ -21,21 +22,19 @@ from grant_service.core.scope import scopes_text
 from grant_service.core.store import Durability, Standing
 from grant_service.store import answers
 from grant_service.store.asking import Asker, Word
+from grant_service.store.by_scripts import Path
 from grant_service.store.dial import Dial
 from grant_service.store.faults import store_failed
 from grant_service.store.keys import PREFIX, Keys
 from grant_service.store.link import Link
+from grant_service.store.redis_duties import RedisDuties
 from grant_service.store.redis_reads import RedisReads
 from grant_service.store.scripts import scripts
 
 A = TypeVar("A")
-Path = tuple[str, ...]
 
 #: How long the journal of a run that was cancelled before anybody opened it stays: 30 days. Its record stays.
 TOMBSTONE_KEEP_MS = 30 * 24 * 3600 * 1000
-
-#: A run's path can change only by the run going away and being opened again; then we look again, this often.
-_PATH_TRIES = 4
 
 
 class ToolCommand(Protocol):
@@ -57,7 +56,7 @@ class _Asking:
     args: Sequence[Word]
 
 
-class RedisStore(RedisReads):
+class RedisStore(RedisReads, RedisDuties):
     """Decides by the scripts. Cancels and reads have their own link: no queue of decisions delays them."""
 
     def __init__(
@@ -72,8 +71,7 @@ class RedisStore(RedisReads):
     ) -> None:
         """Use the links given; `host` is the text of another `_host.lua`, for tests to set time and epoch."""
         self._links = [link, control] if control else [link]
-        super().__init__(Asker(control or link), Keys(prefix, partition))
-        self._decisions, self._scripts = Asker(link), scripts(host)
+        super().__init__(Asker(link), Asker(control or link), Keys(prefix, partition), scripts(host))
         self._durability = durability
 
     @classmethod
@@ -114,7 +112,7 @@ class RedisStore(RedisReads):
                 answers.opened,
             )
 
-        return await _along_path((parent or command.run_id,), attempt)
+        return await self._along_path((parent or command.run_id,), attempt)
 
     async def issue(self, command: verbs.Issue) -> verbs.Issued | Refusal:
         """Issue a grant."""
@@ -128,7 +126,7 @@ class RedisStore(RedisReads):
                 self._scripts["issue"], [*fixed, *keys.path(path)], args, answers.issued
             )
 
-        return await _along_path((run_id,), attempt)
+        return await self._along_path((run_id,), attempt)
 
     async def delegate(self, command: verbs.Delegate) -> verbs.Delegated | Refusal:
         """Hand on part of a grant."""
@@ -148,17 +146,20 @@ class RedisStore(RedisReads):
 
     async def commit(self, command: verbs.Commit) -> verbs.Permitted | Refusal:
         """Decide whether a prepared action may happen."""
-        asking = self._action(command, (), (command.digest, command.use_ms))
+        asking = self._action(command, self._ask(command.op_id, command), (command.digest, command.use_ms))
         return await self._act("commit", command, asking, partial(answers.permitted, asking.op_id))
 
     async def perform(self, command: verbs.Perform) -> verbs.Permitted | Refusal:
         """Prepare and commit in one step."""
-        asking = self._intent(command, command.use_ms)
+        asking = self._intent(command, command.use_ms, self._ask(command.intent.op_id, command))
         return await self._act("perform", command, asking, partial(answers.permitted, asking.op_id))
 
     async def settle(self, command: verbs.Settle) -> verbs.Settled | Refusal:
         """Record an outcome."""
-        asking = self._action(command, (), (command.outcome.value, command.receipt, command.note))
+        keys, op_id = self._keys, command.op_id
+        told = (command.outcome.value, command.receipt, command.note)
+        more = (command.result_args, command.handle, command.canceller)
+        asking = self._action(command, keys.duties(command.grant.run_id, op_id), (*told, *more))
         return await self._act("settle", command, asking, partial(answers.settled, asking.op_id))
 
     async def abandon(self, command: verbs.Abandon) -> verbs.Abandoned | Refusal:
@@ -228,7 +229,7 @@ class RedisStore(RedisReads):
                 partial(answers.approved, op_id),
             )
 
-        return await _along_path((run_id,), attempt)
+        return await self._along_path((run_id,), attempt)
 
     async def deny(self, command: verbs.Deny) -> verbs.Denied | Refusal:
         """Refuse an action."""
@@ -264,20 +265,29 @@ class RedisStore(RedisReads):
         record = self._keys.action(command.grant.run_id, command.op_id)
         return _Asking(command.op_id, record, more, args)
 
-    def _intent(self, command: verbs.Prepare | verbs.Perform, own_ms: int) -> "_Asking":
+    def _ask(self, op_id: str, command: verbs.Commit | verbs.Perform) -> Sequence[str]:
+        """Name what a permit may write beside its action: that somebody may ask what became of it."""
+        return (self._keys.asking, self._keys.duty(command.grant.run_id, op_id, DutyKind.ASK))
+
+    def _intent(
+        self, command: verbs.Prepare | verbs.Perform, own_ms: int, own_keys: Sequence[str] = ()
+    ) -> "_Asking":
         """Ask to put an action on record."""
         keys, ref, intent = self._keys, command.grant, command.intent
-        more = (*keys.journals(ref.ancestors), keys.awaiting)
+        more = (*keys.journals(ref.ancestors), keys.awaiting, *own_keys)
         args: Sequence[Word] = (
             intent.digest,
             intent.action,
             intent.resource,
             intent.reversibility.value,
             intent.compensation,
+            intent.compensation_args,
+            intent.probe,
             costs_text(intent.costs),
             intent.summary,
             command.max_actions,
             command.wait_ms,
+            command.undo_ms,
             own_ms,
         )
         return _Asking(intent.op_id, keys.action(ref.run_id, intent.op_id), more, args)
@@ -295,32 +305,6 @@ class RedisStore(RedisReads):
         names += [*keys.chain(ref.links), *keys.path(ref.path), *asking.more_keys]
         who = (verb, ref.grant_id, ref.run_id, ",".join(ref.ancestors), ",".join(ref.chain))
         return await self._decide(verb, names, (*who, command.peer, asking.op_id, *asking.args), make)
-
-    async def _decide(
-        self,
-        verb: str,
-        keys: Sequence[str],
-        args: Sequence[Word],
-        make: Callable[[bool, list[str]], A],
-        asker: Asker | None = None,
-    ) -> A | Refusal:
-        """Decide a verb whose path is known, or that has none."""
-        answer = await (asker or self._decisions).decide(self._scripts[verb], keys, args, make)
-        if isinstance(answer, answers.OtherPath):
-            raise StoreFailed(ErrorReason.INTERNAL, cause="a script asked for another path")
-        return answer
-
-
-async def _along_path(
-    path: Path, attempt: Callable[[Path], Awaitable[A | Refusal | answers.OtherPath]]
-) -> A | Refusal:
-    """Ask with the path we know; the script tells when it is another one, having decided nothing."""
-    for _ in range(_PATH_TRIES):
-        answer = await attempt(path)
-        if not isinstance(answer, answers.OtherPath):
-            return answer
-        path = answer.path
-    raise StoreFailed(ErrorReason.STORE_UNAVAILABLE, cause="the run kept being opened again")
 
 
 def _opening(command: verbs.Open) -> tuple[str, ...]:

@@ -3,26 +3,27 @@
 from collections.abc import Callable, Sequence
 
 from grant_service.core.action import Action, ActionState
+from grant_service.core.duty import Duty, DutyKind, DutyState
 from grant_service.core.fence import Fence
 from grant_service.core.grant import Grant
 from grant_service.core.journal import Entry
 from grant_service.core.run import RECENT_MS, Run
 from grant_service.store import answers
-from grant_service.store.asking import Asker, Word
-from grant_service.store.keys import Keys
+from grant_service.store.asking import Word
+from grant_service.store.by_scripts import ByScripts
 
 #: How many runs of the list are looked at beside those asked for.
 _SAMPLE = 50
+
+#: Which duty: its run, its action and its kind.
+_Which = tuple[str, str, DutyKind]
 
 #: Says of a record's state, and when it ended, whether it stays on a list.
 Stays = Callable[[str, str | None], bool]
 
 
-class RedisReads:
+class RedisReads(ByScripts):
     """Reads over the link on which no decision waits."""
-
-    def __init__(self, control: Asker, keys: Keys) -> None:
-        self._control, self._keys = control, keys
 
     async def runs(self, ids: Sequence[str]) -> list[Run | None]:
         """Read runs by id."""
@@ -85,6 +86,56 @@ class RedisReads:
             return state == ActionState.AWAITING_APPROVAL
 
         return [_action(name) for _, name in await self._kept(key, rows, records, "prepare_seq", waits)]
+
+    async def open_duties(self, kind: DutyKind, limit: int) -> list[Duty]:
+        """Read open duties of a kind; take the others off the lists."""
+        if kind is DutyKind.UNDO:
+            return await self._next_undos(limit)
+        key = self._keys.calling_off if kind is DutyKind.CALL_OFF else self._keys.asking
+        while True:
+            rows = await self._listed("ZRANGEBYSCORE", key, "-inf", "+inf", "WITHSCORES", "LIMIT", 0, limit)
+            if len(rows) == limit > 0:  # those due at the same time are listed in an order of their own
+                rows = await self._listed("ZRANGEBYSCORE", key, "-inf", rows[-1][0], "WITHSCORES")
+            found = await self._open([(key, name, (*_action(name), kind)) for _, name in rows])
+            if None not in found:
+                return sorted(filter(None, found), key=lambda one: (one.due, one.run_id, one.op_id))[:limit]
+
+    async def _next_undos(self, limit: int) -> list[Duty]:
+        """Read the undo that is next in each run; take runs that have none off the list."""
+        keys = self._keys
+        rows = await self._listed("ZRANGEBYSCORE", keys.undoing, "-inf", "+inf", "WITHSCORES")
+        runs, found = sorted((run_id, seq) for seq, run_id in rows), list[Duty]()
+        while asked := runs[: limit - len(found)]:
+            words = ("+inf", "-inf", "LIMIT", 0, 1)
+            last = await self._control.read(
+                *(("ZREVRANGEBYSCORE", keys.undo(run_id), *words) for run_id, _ in asked)
+            )
+            # By number: of a run that an undo is asked for in the meantime it is another one.
+            ended = [seq for (_, seq), ops in zip(asked, last, strict=True) if not ops]
+            await self._control.read(*(("ZREMRANGEBYSCORE", keys.undoing, seq, seq) for seq in ended))
+            going_on = [(run, op) for run, ops in zip(asked, last, strict=True) for op in ops]
+            undos = await self._open(
+                [(keys.undo(run_id), op, (run_id, op, DutyKind.UNDO)) for (run_id, _), op in going_on]
+            )
+            found += filter(None, undos)
+            again = [run for (run, _), undo in zip(going_on, undos, strict=True) if undo is None]
+            runs = again + runs[len(asked) :]
+        return found
+
+    async def _open(self, rows: Sequence[tuple[str, str, _Which]]) -> list[Duty | None]:
+        """Read the duties that are on a list under a name; take those that are not open off it."""
+        replies = await self._control.read(*(("HGETALL", self._keys.duty(*which)) for *_, which in rows))
+        with self._control.distrusting():
+            duties = [answers.duty(*which, reply) for (*_, which), reply in zip(rows, replies, strict=True)]
+        found = [duty if duty and duty.state is DutyState.OPEN else None for duty in duties]
+        gone: dict[str, list[tuple[str, str]]] = {}
+        for (key, name, which), duty in zip(rows, found, strict=True):
+            if duty is None:
+                gone.setdefault(key, []).append((name, self._keys.duty(*which)))
+        for key, some in gone.items():
+            keys = [self._keys.meta, key, *(record for _, record in some)]
+            await self._decide("prune", keys, [name for name, _ in some], answers.pruned, self._control)
+        return found
 
     async def _listed(self, command: str, key: str, *words: Word) -> list[tuple[int, str]]:
         (flat,) = await self._control.read((command, key, *words))

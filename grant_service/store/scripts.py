@@ -11,22 +11,29 @@ from functools import cache
 from importlib import resources
 
 from grant_service.core.clock import CLOCK_TOLERANCE_MS
+from grant_service.core.duty import MOST_DOUBLINGS
 from grant_service.core.grant import MAX_CHAIN
 from grant_service.core.journal import MAX_REFUSALS_KEPT
 from grant_service.core.run import MAX_DEPTH
 
 #: What the verbs of a tool need.
-_CLEARED = ("_pattern", "_fence", "_tool", "_owners")
+_CLEARED = ("_pattern", "_fence", "_owners", "_tool")
+
+#: What prepare and perform need.
+_PREPARED = (*_CLEARED, "_action", "_open_action", "_scope", "_cancel", "_exhaust", "_prepare")
+
+#: What the verbs about an action's duties need.
+_ABOUT = ("_about", "_duty", "_duties")
 
 #: What each script needs beside the rules, in order.
 PARTS: dict[str, tuple[str, ...]] = {
     "open": ("_run", "_budget", "_open"),
-    "issue": ("_pattern", "_fence", "_frozen", "_budget", "_grant"),
+    "issue": ("_pattern", "_fence", "_frozen", "_owners", "_budget", "_grant"),
     "delegate": (*_CLEARED, "_frozen", "_budget", "_narrow", "_grant", "_run", "_open"),
-    "prepare": (*_CLEARED, "_action", "_open_action", "_scope", "_cancel", "_exhaust", "_prepare"),
-    "commit": (*_CLEARED, "_action", "_open_action", "_permit"),
-    "perform": (*_CLEARED, "_action", "_open_action", "_scope", "_cancel", "_exhaust", "_prepare", "_permit"),
-    "settle": ("_tool", "_action", "_own_action"),
+    "prepare": _PREPARED,
+    "commit": (*_CLEARED, "_action", "_open_action", "_duty", "_permit"),
+    "perform": (*_PREPARED, "_duty", "_permit"),
+    "settle": ("_owners", "_tool", "_action", "_own_action", "_duty", "_duties"),
     "abandon": (*_CLEARED, "_action", "_own_action"),
     "spend": (*_CLEARED, "_cancel", "_exhaust"),
     "cancel": ("_run", "_cancel"),
@@ -36,13 +43,25 @@ PARTS: dict[str, tuple[str, ...]] = {
     "lift": ("_fence", "_fences"),
     "approve": ("_awaiting",),
     "deny": ("_awaiting",),
+    "resolve": (*_ABOUT, "_resolve"),
+    "undo": (*_ABOUT, "_path"),
+    "withdraw": _ABOUT,
+    "claim": (*_ABOUT, "_path", "_lease", "_give_up"),
+    "renew": (*_ABOUT, "_lease", "_give_up"),
+    "complete": (*_ABOUT, "_resolve", "_lease"),
+    "fail": (*_ABOUT, "_lease", "_give_up"),
+    "prune": (),
     "standing": (),
     "standing_when_full": (),
 }
 
 #: What still works when Redis is at its maxmemory: ending things, and saying what became of them.
 ALLOW_OOM = frozenset(
-    {"cancel", "settle", "abandon", "finish", "revoke", "freeze", "deny", "standing_when_full"}
+    {
+        *("cancel", "settle", "abandon", "finish", "revoke", "freeze", "deny"),
+        *("resolve", "withdraw", "complete", "fail"),
+        *("prune", "standing_when_full"),
+    }
 )
 
 #: Scripts that are another one's file under another header.
@@ -50,7 +69,7 @@ _FILES = {"standing_when_full": "standing"}
 
 _CONSTANTS = (
     f"local CLOCK_TOLERANCE_MS, MAX_DEPTH, MAX_CHAIN = {CLOCK_TOLERANCE_MS}, {MAX_DEPTH}, {MAX_CHAIN}\n"
-    f"local MAX_REFUSALS_KEPT = {MAX_REFUSALS_KEPT}"
+    f"local MAX_REFUSALS_KEPT, MOST_DOUBLINGS = {MAX_REFUSALS_KEPT}, {MOST_DOUBLINGS}"
 )
 
 

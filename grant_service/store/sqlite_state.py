@@ -69,7 +69,10 @@ _MOST_KNOWN = 10_000
 def connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
     """Open the file for one thread after another; transactions are ours to begin."""
     # Made here and not by SQLite, so that it, and the log that takes its mode, is ours alone from the first.
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    # Once it is in use it must not be opened here: closing it again would drop the locks of the connections
+    # there are, and whoever looks at the file from outside would take its log away.
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
     connection = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA journal_mode = WAL")
     # FULL: a decision is on disk before it is answered. NORMAL would be five times as fast and could forget

@@ -2,6 +2,8 @@
 
     keys/            0700
       <kid>.pem      0600; PKCS8. Verifies the grants it signed for as long as it is there.
+      <kid>.pub      0600; the public half of a key that has signed. By it, and by nothing else, one can
+                     verify evidence that the key signed, after its private half was removed.
       signing        0600; the kid of the key that signs new grants.
 
 The key that signs is the one named, not the newest: so a key can be copied to every host before it signs on
@@ -12,6 +14,7 @@ from the next start on.
 import re
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -22,7 +25,9 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
+    PublicFormat,
     load_pem_private_key,
+    load_pem_public_key,
 )
 
 from grant_service.tokens.private_dir import KeysUnfit, PrivateDir, private_dir
@@ -30,6 +35,7 @@ from grant_service.tokens.private_dir import KeysUnfit, PrivateDir, private_dir
 _KID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _SIGNING = "signing"
 _SUFFIX = ".pem"
+_PUBLIC = ".pub"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,10 +48,14 @@ class SigningKey:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Keyring:
-    """One key that signs, and all that verify, by kid; the first is always among the second."""
+    """One key that signs, and all that verify, by kid; the first is always among the second.
+
+    Those that are retired verify no grant any more, only evidence.
+    """
 
     signing: SigningKey
     verifying: Mapping[str, Ed25519PublicKey]
+    retired: Mapping[str, Ed25519PublicKey] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not all(_KID.fullmatch(kid) for kid in self.verifying):
@@ -53,6 +63,7 @@ class Keyring:
         if self.verifying.get(self.signing.kid) != self.signing.private_key.public_key():
             raise ValueError(f"the signing key {self.signing.kid} is not among those that verify")
         object.__setattr__(self, "verifying", MappingProxyType(dict(self.verifying)))
+        object.__setattr__(self, "retired", MappingProxyType(dict(self.retired)))
 
 
 def load_or_create(path: Path) -> Keyring:
@@ -90,11 +101,37 @@ def _load(directory: PrivateDir) -> Keyring:
     keys = {kid: _key(directory, kid) for kid in _kids(names)}
     signing = _signing(directory, names, list(keys))
     public = {kid: key.public_key() for kid, key in keys.items()}
-    return Keyring(SigningKey(signing, keys[signing]), public)
+    kept = {kid: _public_key(directory, kid, public.get(kid)) for kid in _kids(names, _PUBLIC)}
+    if signing not in kept:
+        _keep_public(directory, signing, public[signing])
+    retired = {kid: key for kid, key in kept.items() if kid not in public}
+    return Keyring(SigningKey(signing, keys[signing]), public, retired)
 
 
-def _kids(names: list[str]) -> list[str]:
-    return [name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)]
+def _kids(names: list[str], suffix: str = _SUFFIX) -> list[str]:
+    return [name.removesuffix(suffix) for name in names if name.endswith(suffix)]
+
+
+def _keep_public(directory: PrivateDir, kid: str, key: Ed25519PublicKey) -> None:
+    """Put the public half beside a key that signs from now on, where the directory can be written at all."""
+    with suppress(OSError):
+        directory.put(kid + _PUBLIC, key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+
+
+def _public_key(directory: PrivateDir, kid: str, of: Ed25519PublicKey | None) -> Ed25519PublicKey:
+    """Read a public half; it must be that of the key beside it, if there is one."""
+    path = directory.path(kid + _PUBLIC)
+    try:
+        key = load_pem_public_key(directory.read(kid + _PUBLIC))
+    except (ValueError, UnsupportedAlgorithm):
+        key = None
+    if not _KID.fullmatch(kid) or not isinstance(key, Ed25519PublicKey):
+        raise KeysUnfit(
+            path, "must hold an Ed25519 public key (PEM), and be named by its kid", "mv {0} {0}.old"
+        )
+    if of not in (None, key):
+        raise KeysUnfit(path, "is not the public half of the key beside it", "mv {0} {0}.old")
+    return key
 
 
 def _key(directory: PrivateDir, kid: str) -> Ed25519PrivateKey:

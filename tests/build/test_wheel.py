@@ -24,8 +24,8 @@ def test_the_wheel_installs_two_packages(wheel: zipfile.ZipFile) -> None:
 
 
 def test_the_wheel_ships_every_module_script_and_marker(wheel: zipfile.ZipFile) -> None:
-    """All Python and Lua files and py.typed are in it, stubs included."""
-    kinds = ("*.py", "*.pyi", "*.lua", "py.typed")
+    """All Python and Lua files, style sheets and py.typed are in it, stubs included."""
+    kinds = ("*.py", "*.pyi", "*.lua", "*.css", "py.typed")
     sources = {
         path.relative_to(root).as_posix()
         for root, package in ((ROOT, "grant_service"), (ROOT / "client", "countermand"))

@@ -53,6 +53,26 @@ def test_what_waits_says_so_and_what_to_do(waiting: Shell) -> None:
     assert "a person to agree" in waiting("report", "r-1").out
 
 
+@pytest.mark.parametrize("output", ["table", "json", "jsonl"])
+def test_that_more_waits_than_is_listed_is_said(
+    waiting: Shell, output: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the way to the rest; one that is not listed is not called unknown."""
+    waiting("prepare", "payment.send", "--op", "o-2", "--grant", "g-1")
+    both = waiting("approvals", "--output", output)
+    assert "more" not in both.err
+    monkeypatch.setattr("grant_service.rpc.journal._MAX_PAGE", 1)
+    told = waiting("approvals", "--output", output)
+    assert "... and more: these are the 1 that wait longest" in told.err
+    assert "countermand cancel RUN" in told.err
+    if output == "json":
+        assert (both.document["more"], told.document["more"]) == (False, True)
+    monkeypatch.setattr("countermand.cli.confirming.there_is_a_terminal", lambda: True)
+    refused = waiting("approve", "r-1", "o-2")
+    assert (refused.code, refused.out) == (ExitCode.FIX_THE_CALL, "")
+    assert "not among the 1 that wait longest" in refused.err
+
+
 def test_what_waits_is_shown_in_full(waiting: Shell) -> None:
     """What, for whom, at what cost, until when, and the two lines to copy."""
     page = waiting("approvals").out

@@ -138,7 +138,7 @@ def test_a_stop_whose_report_is_unread_is_told_apart(granted: Shell, monkeypatch
     from grant_service.core.errors import ErrorReason, Refused
     from grant_service.rpc import control
 
-    def unreadable(_: object) -> None:
+    def unreadable(*_: object) -> None:
         raise Refused(ErrorReason.STORE_UNAVAILABLE, cause="disk")
 
     monkeypatch.setattr(control, "report_message", unreadable)

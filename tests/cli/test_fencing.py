@@ -206,6 +206,16 @@ def test_nothing_that_matches_is_told_apart(three: Shell) -> None:
     assert three("issue", "r-late", "--scope", "a.*").code == ExitCode.STOP_THE_RUN
 
 
+def test_a_run_that_has_ended_counts_while_something_of_it_may_land(three: Shell) -> None:
+    """It is called a run, and not an active one."""
+    three("perform", "a.b", "--grant", "g-1", "--use-within", "60s")
+    three("finish", "r-1")
+    told = three("revoke", "--run", "r-1", "--reason", "policy", "--dry-run")
+    assert told.code == ExitCode.OK
+    assert "It would hit 1 run with 0 live grants. 1 action in flight may still land." in told.out
+    assert "active" not in told.out + told.err
+
+
 def test_waits_until_nothing_it_hit_is_in_flight(
     three: Shell, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,7 @@ def test_less_is_handed_on_in_the_same_run(boss: Shell, real: Sidecar) -> None:
         "Grant g-2 of run r-1, good for 1 min",
         "a.b * uses=1",
         "budget tokens: 10 of 10 left, refuses only",
+        "left to it, of all budgets that apply: tokens 10, tool_calls 3",
         "delegated from g-1",
         "sealed: it may not be handed on",
         "g-2.token",
@@ -55,6 +56,7 @@ def test_a_sub_agent_gets_a_run_of_its_own(boss: Shell) -> None:
     assert told["run"]["parent_run_id"] == "r-1"
     assert (told["run"]["agent"], told["run"]["labels"]) == ("helper", {"team": "x"})
     assert told["grant"]["chain"] == ["g-1"]
+    assert told["remaining"] == {"tokens": 80, "tool_calls": 3}
     again = boss(*HAND_ON, "--scope", "a.*", "--child-run", "r-2", "--agent", "helper", "--label", "team=x")
     assert "issued before" in again.err
     boss("cancel", "r-1", "--reason", "user_stop")
@@ -108,7 +110,8 @@ def test_spending_draws_from_everything_above(boss: Shell) -> None:
     assert boss.json("runs")["runs"][0]["budgets"]["tokens"]["remaining"] == 70
     assert "tokens 70 of 100" in boss("runs").out
     assert "budget tokens: 70 of 100 left" in boss("report", "r-1").out
-    assert "has no limit" in boss("spend", "other", "1", "--grant", "g-1").out or True
+    other = boss("spend", "other", "1", "--grant", "g-1").out
+    assert "Left: tokens 50, tool_calls 3. Nobody set a budget other: it has no limit." in other
 
 
 def test_more_than_is_left_is_refused_or_ends_what_set_it(boss: Shell) -> None:
@@ -136,14 +139,28 @@ def test_what_was_used_already_is_taken_whatever_is_left(boss: Shell) -> None:
     assert boss.json("report", "r-1")["run"]["end"]["reason"] == "BUDGET"
 
 
+def test_what_was_used_by_the_time_of_a_stop_is_in_the_journal(boss: Shell) -> None:
+    """Refused, with budget and amount."""
+    boss("cancel", "r-1", "--reason", "user_stop")
+    assert boss("spend", "tokens", "42", "--incurred", "--grant", "g-1").code == ExitCode.STOP_THE_RUN
+    line = boss("journal", "r-1").out.splitlines()[-1]
+    assert "REFUSED" in line
+    for told in ("verb=spend", "budget=tokens", "amount=42", "incurred=1", "reason=REVOKED"):
+        assert told in line
+
+
 def test_a_cost_is_held_and_given_back(boss: Shell) -> None:
     """Prepare tells what is left, and the report what is held."""
     told = boss.json("prepare", "a.b", "--op", "o-1", "--grant", "g-1", "--cost", "tokens=60")
     assert told["remaining"] == {"tokens": 20, "tool_calls": 2}
     assert "60 held for prepared actions" in boss("report", "r-1").out
-    boss("abandon", "o-1", "--grant", "g-1")
+    assert "Left: tokens 80, tool_calls 3." in boss("abandon", "o-1", "--grant", "g-1").out
     permit = boss("perform", "a.b", "--op", "o-2", "--grant", "g-1", "--cost", "tokens=5")
     assert "Left: tokens 75, tool_calls 2." in permit.out
+    settled = boss("settle", "o-2", "--succeeded", "--grant", "g-1")
+    assert "on record as SUCCEEDED. Left: tokens 75, tool_calls 2." in settled.out
+    again = boss.json("settle", "o-2", "--succeeded", "--grant", "g-1")
+    assert again["remaining"] == {"tokens": 75, "tool_calls": 2}
 
 
 @pytest.mark.parametrize("amount", ["0", "-1", "x"])

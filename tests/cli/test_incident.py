@@ -48,7 +48,7 @@ def test_everything_that_can_send_mail_for_one_tenant_is_stopped(night: Shell, c
     assert pressed.code == ExitCode.OK
     assert "Frozen: email.* of tenant acme" in pressed.out
     assert "by ada (operator): INCIDENT" in pressed.out
-    assert "2 active runs with 2 live grants" in pressed.out
+    assert "2 runs with 2 live grants" in pressed.out
 
     # It holds: what was given before is dead, what is given later is refused, and the rest goes on.
     refused = night("commit", "o-later", "--grant", "g-mail")

@@ -248,6 +248,46 @@ def test_gaps_and_a_forgetful_store_are_said() -> None:
     assert "This report has gaps" not in printed(report())
 
 
+def test_gaps_are_said_at_the_top_and_nothing_is_called_quiet_that_may_not_be() -> None:
+    """Where the store may have lost a permit, an empty list of what is in flight proves nothing."""
+    lost = report(complete=False, gaps=("it was restarted",), quiesced=False)
+    assert verdict(lost) == (
+        "No new commit is accepted. "
+        "Nothing is known to be in flight, but this report has gaps: something may still land."
+    )
+    top = printed(lost).splitlines()[:5]
+    assert "Something may be missing from this report: see its gaps at the end." in top
+    assert "Something may be missing" not in printed(report())
+
+
+def test_what_can_be_undone_is_counted() -> None:
+    """Of what happened and of what may have; what only read is told apart."""
+    undoable = replace(ACT, undo=Undo(True, "email.recall", "", Reversibility.COMPENSABLE))
+    read = replace(ACT, undo=Undo(False, "", "there is nothing to undo", Reversibility.READ_ONLY))
+    told = printed(report(done=(ACT, undoable, read), unknown=(undoable,), interrupted=(ACT,)))
+    assert "Of what happened or may have: 2 can be undone, 1 cannot be undone, 1 only read" in told
+    assert "Of what happened" not in printed(report(interrupted=(ACT,)))
+
+
+@pytest.mark.parametrize(
+    ("tier", "survives"),
+    [
+        (Durability.SYNCED, "loses nothing it acknowledged"),
+        (Durability.EVERY_SECOND, "may lose up to a second of it"),
+        (Durability.VOLATILE, "may lose all of it"),
+        (Durability.UNSPECIFIED, "may lose all of it"),
+    ],
+)
+def test_what_a_report_rests_on_is_said(tier: Durability, survives: str) -> None:
+    """Cut, epoch, durability, whether it is quiesced, and when, with the zone."""
+    told = printed(report(durability=tier))
+    assert f"The store is {tier}: a power cut {survives}." in told
+    zone = NOW.astimezone().strftime("%Z")
+    assert f" {zone}: stopped at entry 7, quiesced, last entry 9, store epoch e." in told.splitlines()[-1]
+    active = printed(report(run=replace(RUN, end=None), cut_seq=0, quiesced=False)).splitlines()[-1]
+    assert "not stopped by an entry, not quiesced" in active
+
+
 def test_the_run_is_named_where_there_are_several() -> None:
     """A column of equal ids helps nobody."""
     assert "run " not in printed(report(done=(ACT,))).split("Done")[1].splitlines()[1]

@@ -76,6 +76,9 @@ def test_a_late_commit_is_refused_and_the_report_says_what_happened(
         "not_done": 0,
         "pending": 0,
         "late_attempts": 1,
+        "undoable": 0,
+        "not_undoable": 2,
+        "nothing_to_undo": 0,
     }
     assert [one["settled_after_cut"] for one in last["done"]] == [False, True]
 

@@ -167,7 +167,8 @@ class Person:
         if self._looks > 0 or self._has_answered:
             return
         with self._at.connect_sync() as cm:
-            for asked in cm.operator.approvals():  # on a slow machine, a pause may come before the question
+            # On a slow machine, a pause may come before the question.
+            for asked in cm.operator.approvals().approvals:
                 decide(cm.operator, asked)
                 self._has_answered = True
 

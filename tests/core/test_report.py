@@ -265,8 +265,9 @@ async def test_a_report_says_what_can_be_undone(
     done(await play.perform(grant, wanted))
     done(await play.settle(grant))
     (action,) = (await report_on(play)).actions
-    assert bool(action.why_not_undoable) == bool(why)
-    assert why in action.why_not_undoable
+    assert bool(action.why_not_undoable(action.undo_until - 1)) == bool(why)
+    assert why in action.why_not_undoable(action.undo_until - 1)
+    assert action.why_not_undoable(action.undo_until)
 
 
 async def test_a_story_is_a_pure_fold(play: Player) -> None:

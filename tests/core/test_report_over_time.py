@@ -10,17 +10,19 @@ from hypothesis import Phase, given, settings
 
 from grant_service.core import report as reporting
 from grant_service.core import run as running
+from grant_service.core import verbs
 from grant_service.core.action import ActionState
 from grant_service.core.compile import compile_report
 from grant_service.core.errors import Refusal
 from grant_service.core.fence import Fence
 from grant_service.core.journal import Entry
 from grant_service.core.report import PARTS, Report, ReportedAction
-from grant_service.core.run import End, RunState
+from grant_service.core.run import End, RunState, StopReason
 from grant_service.store.memory import MemoryStore
 from tests.store.differential import Model
+from tests.store.player import HOUR
 from tests.store.rigs import MemoryRig
-from tests.store.sequences import NewEpoch, Step, sequences
+from tests.store.sequences import NewEpoch, Step, Tell, sequences
 
 #: What each part may become in a later report. What never happened, and what is known, stays.
 LATER = {
@@ -189,6 +191,12 @@ def _lets_the_dead_give_up(killers: Any, action: ReportedAction) -> Fence | None
 RIGHT_AS_OF, RIGHT_MOVED = reporting._as_of, reporting._moved
 RIGHT_KILLER = reporting._Killers.of
 
+#: A run ends, and one above it in the same millisecond: random sequences are rarely like that.
+TWO_ENDS: list[Step] = [
+    *[Tell("open", (verbs.Open(run, HOUR, HOUR, parent),)) for run, parent in (("a", ""), ("b", "a"))],
+    *[Tell("cancel", (verbs.Cancel(run, StopReason.INCIDENT),)) for run in ("b", "a")],
+]
+
 DEFECTS: dict[str, tuple[object, str, object]] = {
     "what was interrupted lapses later": (reporting, "_as_of", _lapses_after_the_stop),
     "a permit never lapses": (reporting, "_as_of", _permits_never_lapse),
@@ -210,7 +218,8 @@ def test_a_report_that_is_wrong_or_takes_something_back_is_caught(
     @settings(max_examples=1500, derandomize=True, database=None, deadline=None, phases=[Phase.generate])
     @given(sequences())
     def play(sequence: list[Step]) -> None:
-        asyncio.run(tell_along(sequence))
+        for one in (TWO_ENDS, sequence):
+            asyncio.run(tell_along(one))
 
     monkeypatch.setattr(where, name, wrong)
     with pytest.raises(AssertionError):

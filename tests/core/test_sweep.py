@@ -112,6 +112,19 @@ async def test_a_deadline_leaves_nothing_to_land(play: Player) -> None:
     assert numbers(await hit(play)) == (0, 0, 0, 0)
 
 
+def journals_read(play: Player, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Note the runs whose journals are read from now on."""
+    read: list[str] = []
+    journal = play.store.journal
+
+    async def reading(run_id: str, *told: int) -> Any:
+        read.append(run_id)
+        return await journal(run_id, *told)
+
+    monkeypatch.setattr(play.store, "journal", reading)
+    return read
+
+
 @pytest.mark.parametrize("end", ["cancel", "deadline", "above"])
 async def test_the_journals_of_runs_that_ended_long_ago_are_not_read(
     play: Player, monkeypatch: pytest.MonkeyPatch, end: str
@@ -126,14 +139,7 @@ async def test_the_journals_of_runs_that_ended_long_ago_are_not_read(
     await play.rig.advance(SECOND)
     if end != "deadline":
         await play.cancel("run" if end == "cancel" else "top")
-    read: list[str] = []
-    journal = play.store.journal
-
-    async def reading(run_id: str, *told: int) -> Any:
-        read.append(run_id)
-        return await journal(run_id, *told)
-
-    monkeypatch.setattr(play.store, "journal", reading)
+    read = journals_read(play, monkeypatch)
     await play.rig.advance(RECENT_MS - 1)
     await hit(play, "run=run")
     assert read == ["run"]
@@ -173,6 +179,41 @@ async def test_delegated_grants_are_found_by_every_link(play: Player) -> None:
     assert numbers(await hit(play, "grant=nothing"))[:2] == (0, 0)
     assert numbers(await hit(play, "grant=middle", "run=run"))[:2] == (2, 2)
     assert numbers(await hit(play, "grant=beside", "run=child"))[:2] == (0, 0)
+
+
+async def test_a_grant_is_looked_for_only_where_it_can_be(
+    play: Player, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its own run and in those below, where what hangs below it is; all of that is counted."""
+    await play.open("top")
+    above = await play.issue("top", grant="above")
+    grant = await play.delegate(above, "grant", child="run")
+    low = await play.delegate(grant, "low", child="low")
+    await play.permit(await play.delegate(low, "lowest", child="lowest"))
+    await play.open("issued", parent="low")
+    await play.issue("issued", grant="of its own")
+    for other in ("other", "another"):
+        await play.ready(other, grant=f"g-{other}")
+    read = journals_read(play, monkeypatch)
+    assert numbers(await hit(play, "grant=grant")) == (3, 3, 0, 1)
+    assert sorted(read) == ["issued", "low", "lowest", "run"]
+    read.clear()
+    assert numbers(await hit(play, "grant=grant", "grant=low")) == (2, 2, 0, 1)
+    assert sorted(read) == ["issued", "low", "lowest"]
+    read.clear()
+    assert numbers(await hit(play, "grant=g-other")) == (1, 1, 0, 0)
+    assert read == ["other"]
+
+
+async def test_what_a_lost_grant_was_permitted_is_still_counted(play: Player) -> None:
+    """Nobody knows its run any more, so it is looked for everywhere."""
+    grant = await play.ready()
+    await play.permit(await play.delegate(grant, "child", child="child"))
+    await play.ready("other", grant="other")
+    whole = numbers(await hit(play, "grant=grant"))
+    assert whole == (2, 2, 0, 1)
+    await play.rig.lose_grant("grant")
+    assert numbers(await hit(play, "grant=grant")) == (1, 0, 0, 1)
 
 
 async def test_marks_come_from_above(play: Player) -> None:

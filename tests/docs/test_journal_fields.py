@@ -45,6 +45,7 @@ async def authority(store: MemoryStore) -> None:
     await store.issue(verbs.Issue("g-6", "r-4", "tool", asked, LONG, budgets=small))
     ended = GrantRef("g-6", "r-4", (), "tool", "")
     await store.spend(verbs.Spend(ended, "tool", "s-3", "coins", 2, 10))
+    await store.spend(verbs.Spend(ended, "tool", "s-4", "coins", 2, 10, incurred=True))
     everything, why = selector_of(["tenant=acme"]), (StopReason.INCIDENT, LONG, "operator", "on fire")
     await store.revoke(verbs.Revoke("f-1", everything, *why))
     await store.freeze(verbs.Freeze("f-2", everything, *why, ttl_ms=LONG))

@@ -113,7 +113,12 @@ def test_every_dependency_is_listed_where_it_belongs() -> None:
     """docs/dependencies.md lists what pyproject.toml asks for, in the sections of its extras."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     sections = {"`pip install countermand` (the client)": project["dependencies"]}
-    headings = {"cli": "the command line", "service": "the sidecar", "dev": "this checkout"}
+    headings = {
+        "cli": "the command line",
+        "verify": "verifying evidence",
+        "service": "the sidecar",
+        "dev": "this checkout",
+    }
     for extra, asked in project["optional-dependencies"].items():
         sections[f"`countermand[{extra}]` ({headings[extra]})"] = asked
     for heading, asked in sections.items():

@@ -96,7 +96,7 @@ def resolves_as_file(word: str) -> bool:
 @cache
 def source_words() -> frozenset[str]:
     """Every word of the sources, tests and their own docs left aside."""
-    suffixes = {".py", ".lua", ".proto", ".toml", ".conf", ".sh", ".txt", ""}
+    suffixes = {".py", ".lua", ".proto", ".toml", ".conf", ".sh", ".txt", ".json", ""}
     git = ["git", "-c", "safe.directory=*", "-C", str(ROOT), "ls-files", "-z", "-co", "--exclude-standard"]
     names = subprocess.run(git, check=True, stdout=subprocess.PIPE).stdout.decode().split("\0")
     words = {variable(name) for name in Settings.model_fields}

@@ -9,6 +9,7 @@ import redis
 
 from grant_service.core import verbs
 from grant_service.core.action import ActionState
+from grant_service.core.budget import Budget
 from grant_service.core.clock import CLOCK_TOLERANCE_MS
 from grant_service.core.errors import ErrorReason, Refusal, StoreFailed
 from grant_service.core.scope import Reversibility, Scope
@@ -115,6 +116,23 @@ async def test_one_record_lost_is_enough_to_refuse(store: RedisStore, server: Re
     assert isinstance(await desk.commit(), Refusal)
 
 
+async def test_an_outcome_is_taken_though_records_of_budgets_are_gone(
+    store: RedisStore, server: RedisServer
+) -> None:
+    """It tells what is left in those that are there; a lost one refuses nothing."""
+    await Desk(store, run="r-0").open(budgets=(Budget("usd", 5),))
+    desk = Desk(store, parents=("r-0",))
+    await desk.open()
+    await desk.issue(budgets=(Budget("eur", 3),))
+    for op in ("o-1", "o-2"):
+        await desk.perform(op)
+    assert (await desk.settle("o-1")).remaining == {"eur": 3, "usd": 5}
+    with server.client() as client:
+        assert client.delete(Keys().run("r-0")) == 1
+    settled = await desk.settle("o-2")
+    assert (settled.after_cut, settled.remaining) == (True, {"eur": 3})
+
+
 async def test_a_lost_journal_is_enough_to_refuse_but_not_to_cancel(
     store: RedisStore, server: RedisServer
 ) -> None:
@@ -193,7 +211,10 @@ async def test_a_full_store_gives_no_authority_and_still_takes_it_away(
     for op in ("waiting", "unwanted"):
         await desk.prepare(op)
     await desk.perform("done")
-    lone = await Desk(store, run="r-2", grant="g-2").ready()
+    lone = Desk(store, run="r-2", grant="g-2")
+    await lone.open(budgets=(Budget("usd", 5),))
+    await lone.issue()
+    await lone.perform("done")
     new = Desk(store, run="r-3", grant="g-3")
     careful = Desk(store, run="r-4", grant="g-4")
     await careful.open()
@@ -206,6 +227,7 @@ async def test_a_full_store_gives_no_authority_and_still_takes_it_away(
             assert failed.refusal.reason is ErrorReason.STORE_FULL
             assert isinstance(failed.__cause__, redis.exceptions.OutOfMemoryError)
         assert isinstance(await desk.settle("done"), verbs.Settled)
+        assert (await lone.settle("done")).remaining == {"usd": 5}
         assert isinstance(await desk.abandon("unwanted"), verbs.Abandoned)
         assert isinstance(await lone.finish(), verbs.Finished)
         assert isinstance(await careful.deny("asked"), verbs.Denied)

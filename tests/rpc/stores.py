@@ -10,8 +10,12 @@ from grant_service.store.memory import MemoryStore
 VERBS = (
     *("open", "issue", "delegate", "prepare", "commit", "perform", "settle", "abandon", "cancel", "finish"),
     *("spend", "revoke", "freeze", "lift", "approve", "deny"),
+    *("resolve", "undo", "withdraw", "claim", "renew", "complete", "fail"),
 )
-READS = ("runs", "run_ids", "recent_run_ids", "journal", "grants", "actions", "awaiting", "fences")
+READS = (
+    *("runs", "run_ids", "recent_run_ids", "journal", "grants", "actions", "awaiting", "fences"),
+    "open_duties",
+)
 
 
 class UntouchedStore:

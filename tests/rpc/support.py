@@ -32,7 +32,7 @@ METHODS: dict[str, Any] = {method.name: method for service in SERVICES.values() 
 assert len(METHODS) == sum(len(service.methods) for service in SERVICES.values())
 
 #: The verbs that are in the contract and come later.
-LATER = {"ResolveAction", "UndoRun", "WatchEntries"}
+LATER = {"WatchEntries"}
 
 MAILTO = "mailto:team@example.com"
 
@@ -152,6 +152,11 @@ class Served:
     def auditor(self) -> Caller:
         """Calls as an auditor."""
         return self.callers[Role.AUDITOR]
+
+    @property
+    def compensator(self) -> Caller:
+        """Calls as a compensator."""
+        return self.callers[Role.COMPENSATOR]
 
     async def grant(self, run_id: str = "r-1", *scopes: dict[str, Any], **fields: Any) -> str:
         """Open a run, if it is not, and answer the token of a grant for it."""

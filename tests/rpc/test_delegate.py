@@ -77,6 +77,7 @@ async def test_a_child_run_is_opened_in_the_same_step(sidecar: Served) -> None:
     assert (run.run_id, run.parent_run_id, run.agent) == ("r-2", "r-1", "helper")
     assert (run.subject, run.tenant, dict(run.labels)) == ("u-7", "acme", {"step": "2"})
     assert (run.state, run.budgets[0].remaining) == (grant_pb.RUN_STATE_ACTIVE, 50)
+    assert dict(answer.remaining) == {"usd_cents": 50}
     assert run.deadline_time.seconds - run.open_time.seconds == 60
     assert answer.grant.run_id == "r-2"
     assert answer.grant.expire_time.seconds <= run.deadline_time.seconds

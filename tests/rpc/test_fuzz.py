@@ -37,6 +37,7 @@ LIVE = "r-live"
 
 #: Values that get past the first checks, so that a fuzzed message is wrong somewhere deeper.
 TOKENS: list[str] = []
+LEASES: dict[str, str] = {}
 GOOD_TEXTS = [
     "r-1",
     "r-2",
@@ -90,8 +91,27 @@ async def _set_up(running: Served) -> None:
     TOKENS[:] = [await running.grant(LIVE), await running.grant(LIVE, {"action": "*", "approval_from": 1})]
     await running.issuer("OpenRun", run_id="r-7")
     await running.tool("PrepareAction", grant_token=TOKENS[0], intent=intent("o-given-up"))
+    await _do_and_end(running)
     for op_id in ("o-agreed", "o-denied"):
         await running.tool("PrepareAction", grant_token=TOKENS[1], intent=intent(op_id))
+
+
+async def _do_and_end(running: Served) -> None:
+    """Let a run do what can be undone, called off and asked about, and stop it."""
+    for run_id in ("r-done", "r-tried"):
+        token = await running.grant(run_id)
+        for op_id, outcome in (("o-undo", 1), ("o-kept", 1), ("o-held", 1), ("o-lost", 3)):
+            wanted = intent(op_id, reversibility=3, compensation="undo")
+            await running.tool("PerformAction", grant_token=token, intent=wanted)
+            await running.tool("SettleAction", grant_token=token, op_id=op_id, outcome=outcome)
+        await running.cancel(run_id)
+        await running.operator("UndoRun", run_id=run_id, op_ids=["o-held"])
+        claimed = await running.compensator("ClaimDuty", compensations=["undo"])
+        LEASES[run_id] = claimed.duty.lease_id
+
+
+def _held(run_id: str) -> dict[str, Any]:
+    return {"run_id": run_id, "op_id": "o-held", "kind": 1, "lease_id": LEASES[run_id]}
 
 
 async def _still_works(running: Served) -> None:
@@ -174,6 +194,7 @@ ORDER: dict[str, Callable[[], dict[str, Any]]] = {
     },
     "SpendBudget": lambda: {"grant_token": TOKENS[0], "op_id": "s-1", "budget": "tokens", "amount": 7},
     "ListApprovals": dict,
+    "ListEvidenceKeys": dict,
     "ApproveAction": lambda: {"run_id": LIVE, "op_id": "o-agreed", "digest": digest(), "note": "n"},
     "DenyAction": lambda: {"run_id": LIVE, "op_id": "o-denied", "actor": "a"},
     "RevokeGrants": lambda: {"request_id": "f-1", "selector": {"tenant": "nobody"}, "reason": 6},
@@ -188,9 +209,16 @@ ORDER: dict[str, Callable[[], dict[str, Any]]] = {
     "LiftFence": lambda: {"fence_id": "f-2", "note": "n"},
     "ExplainRefusal": lambda: {"run_id": LIVE, "op_id": "o-a"},
     "GetRun": lambda: {"run_id": LIVE},
-    "GetReport": lambda: {"run_id": LIVE},
+    "GetReport": lambda: {"run_id": LIVE, "at_seq": 4},
     "ListRuns": lambda: {"page_size": 5, "state": 1, "page_token": "9"},
     "ListEntries": lambda: {"run_id": LIVE, "after_seq": 1, "page_size": 5},
+    "ResolveAction": lambda: {"run_id": "r-done", "op_id": "o-lost", "outcome": 2, "evidence": "I looked"},
+    "UndoRun": lambda: {"run_id": "r-done", "op_ids": ["o-undo"], "actor": "a"},
+    "WithdrawUndo": lambda: {"run_id": "r-done", "op_ids": ["o-kept"]},
+    "ClaimDuty": lambda: {"worker": "w", "compensations": ["undo"], "lease": {"seconds": 9}},
+    "RenewDuty": lambda: _held("r-done") | {"lease": {"seconds": 9}},
+    "FailDuty": lambda: _held("r-tried") | {"note": "n"},
+    "CompleteDuty": lambda: _held("r-done") | {"receipt": "r"},
     "CancelRun": lambda: {"run_id": "r-8", "reason": 1, "actor": "a"},
     "FinishRun": lambda: {"run_id": "r-7"},
 }

@@ -33,6 +33,18 @@ def calls(token: str) -> dict[str, tuple[str, str, dict[str, Any]]]:
         "lift": ("operator", "LiftFence", {"fence_id": "f-1"}),
         "approve": ("operator", "ApproveAction", {"run_id": "r-1", "op_id": "o-1", "digest": digest()}),
         "deny": ("operator", "DenyAction", {"run_id": "r-1", "op_id": "o-1"}),
+        "resolve": (
+            "operator",
+            "ResolveAction",
+            {"run_id": "r-0", "outcome": 1, "evidence": "e"} | op("o-1"),
+        ),
+        "undo": ("operator", "UndoRun", {"run_id": "r-0", "op_ids": ["o-1"]}),
+        "withdraw": ("operator", "WithdrawUndo", {"run_id": "r-0", "op_ids": ["o-1"]}),
+        "claim": ("compensator", "ClaimDuty", {"compensations": ["undo"]}),
+        "renew": ("compensator", "RenewDuty", held()),
+        "complete": ("compensator", "CompleteDuty", held()),
+        "fail": ("compensator", "FailDuty", held()),
+        "open_duties": ("compensator", "ClaimDuty", {"compensations": ["undo"]}),
         "runs": ("auditor", "GetRun", {"run_id": "r-1"}),
         "run_ids": ("auditor", "ListRuns", {}),
         "journal": ("auditor", "ListEntries", {"run_id": "r-1"}),
@@ -41,6 +53,27 @@ def calls(token: str) -> dict[str, tuple[str, str, dict[str, Any]]]:
         "awaiting": ("auditor", "ListApprovals", {}),
         "fences": ("auditor", "ListFences", {}),
     }
+
+
+def op(op_id: str) -> dict[str, Any]:
+    """The field that names an action."""
+    return {"op_id": op_id}
+
+
+def held() -> dict[str, Any]:
+    """The fields that name a claim."""
+    return {"run_id": "r-0", "kind": 1, "lease_id": "l-1"} | op("o-2")
+
+
+async def ended(running: Served) -> None:
+    """Leave a run that has ended, with something to undo, and something that is to be."""
+    token = await running.grant("r-0")
+    for op_id in ("o-1", "o-2"):
+        wanted = intent(op_id, reversibility=3, compensation="undo")
+        await running.tool("PerformAction", grant_token=token, intent=wanted)
+        await running.tool("SettleAction", grant_token=token, op_id=op_id, outcome=1)
+    await running.cancel("r-0")
+    await running.operator("UndoRun", run_id="r-0", op_ids=["o-2"])
 
 
 def test_this_test_knows_every_verb() -> None:
@@ -55,6 +88,7 @@ async def test_a_defect_is_answered_with_a_number_and_logged_with_its_trace(
     """The message says nothing of the inside; the number finds the trace."""
     store = ObstructedStore()
     async with served(store) as running:
+        await ended(running)
         role, method, fields = calls(await running.grant())[verb]
         store.before[verb] = raising(RuntimeError(SECRET))
         refused = await getattr(running, role).refused(method, **fields)

@@ -17,7 +17,7 @@ PAIRS = [(role, method) for method in METHODS for role in Role]
 def test_every_rpc_of_the_contract_is_in_the_role_table_and_nothing_else_is() -> None:
     """A new RPC without a row would be denied to all; a row without an RPC is a mistake."""
     assert ALLOWED.keys() == {rpc_name(method) for method in METHODS}
-    assert len(SERVICES) == 4
+    assert len(SERVICES) == 5
     assert all(ALLOWED.values())
 
 
@@ -29,10 +29,25 @@ def test_a_tool_may_call_its_own_service_and_hand_on_a_grant_and_nothing_else() 
     }
 
 
+def test_whoever_is_given_a_signed_head_may_ask_for_the_keys() -> None:
+    """Reports carry signed heads; their readers, and nobody else, are told how to verify them."""
+    assert ALLOWED[rpc_name("ListEvidenceKeys")] == ALLOWED[rpc_name("GetReport")]
+
+
 def test_only_an_operator_says_what_stands_over_others() -> None:
-    """Fences and approvals are for people: neither a tool nor the owner of a run sets, lifts or gives one."""
-    verbs = ("RevokeGrants", "FreezeGrants", "LiftFence", "ApproveAction", "DenyAction")
+    """Fences, approvals and undos are for people: neither a tool nor the owner of a run asks for one."""
+    verbs = (
+        *("RevokeGrants", "FreezeGrants", "LiftFence", "ApproveAction", "DenyAction"),
+        *("ResolveAction", "UndoRun", "WithdrawUndo"),
+    )
     assert all(ALLOWED[rpc_name(verb)] == {Role.OPERATOR} for verb in verbs)
+
+
+def test_a_compensator_carries_out_and_asks_for_nothing() -> None:
+    """Who is to undo decides neither that nor when, and nobody else can be handed a duty."""
+    its_own = {rpc for rpc in ALLOWED if rpc.startswith("UndoService.")}
+    assert {rpc for rpc, roles in ALLOWED.items() if Role.COMPENSATOR in roles} == its_own
+    assert all(ALLOWED[rpc] == {Role.COMPENSATOR} for rpc in its_own)
 
 
 def test_an_auditor_changes_nothing() -> None:
@@ -46,9 +61,12 @@ async def test_every_rpc_is_denied_to_every_role_that_the_table_does_not_name(
 ) -> None:
     """A denied call names the roles that may and never reaches the store; the others are let through."""
     store: Any = UntouchedStore()
-    async with served(store) as running:
-        refused = await running.callers[role].refused(method)
     allowed = ALLOWED[rpc_name(method)]
+    async with served(store) as running:
+        if method == "ListEvidenceKeys" and role in allowed:  # asks nothing of the request or the store
+            assert (await running.callers[role](method)).keys
+            return
+        refused = await running.callers[role].refused(method)
     if role not in allowed:
         assert (refused.reason, refused.code) == ("ROLE_NOT_ALLOWED", grpc.StatusCode.PERMISSION_DENIED)
         named = {"role": role.value, "rpc": rpc_name(method), "allowed": ", ".join(sorted(allowed))}
@@ -101,12 +119,10 @@ def test_a_later_verb_is_not_served_only_because_nobody_wrote_it() -> None:
     from grant_service.rpc.control import ControlServicer
     from grant_service.rpc.grant import GrantServicer
     from grant_service.rpc.journal import JournalServicer
+    from grant_service.rpc.undo import UndoServicer
 
-    written = {
-        name
-        for one in (ActionServicer, ControlServicer, GrantServicer, JournalServicer)
-        for name in vars(one)
-    }
+    servicers = (ActionServicer, ControlServicer, GrantServicer, JournalServicer, UndoServicer)
+    written = {name for one in servicers for name in vars(one)}
     assert METHODS.keys() - written == LATER
 
 

@@ -74,6 +74,29 @@ CONFUSED: list[tuple[str, str, dict[str, Any]]] = [
         {"run_id": "r-1", "op_id": "o-1", "digest": bytes(32), "amended_digest": bytes(32)}
         | {"amendment": "IN JSON"},
     ),
+    *(
+        ("tool", "PrepareAction", {"grant_token": "TOKEN", "intent": intent("o-1", **fields)})
+        for fields in ({"compensation": "u", "compensation_args": "IN JSON"}, {"probe": "TOKEN"})
+    ),
+    *(
+        ("tool", "SettleAction", {"grant_token": "TOKEN", "op_id": "o-1", "outcome": 1} | fields)
+        for fields in (
+            {"handle": "TOKEN", "canceller": "c"},
+            {"handle": "h", "canceller": "TOKEN"},
+            {"compensation_args": "IN JSON"},
+        )
+    ),
+    ("operator", "ResolveAction", {"run_id": "r-1", "op_id": "o-1", "outcome": 1, "evidence": "TOKEN"}),
+    ("operator", "UndoRun", {"run_id": "r-1", "op_ids": ["TOKEN"]}),
+    ("operator", "WithdrawUndo", {"run_id": "r-1", "op_ids": ["TOKEN"]}),
+    *(
+        ("compensator", "ClaimDuty", {names: ["TOKEN"]})
+        for names in ("compensations", "cancellers", "probes")
+    ),
+    *(
+        ("compensator", method, {"run_id": "r-1", "op_id": "o-1", "kind": 1, "lease_id": "TOKEN"})
+        for method in ("RenewDuty", "CompleteDuty", "FailDuty")
+    ),
     ("auditor", "ExplainRefusal", {"grant_id": "TOKEN"}),
     ("auditor", "GetFence", {"fence_id": "TOKEN"}),
 ]
@@ -83,6 +106,8 @@ CLEANED: list[tuple[str, str, dict[str, Any]]] = [
     ("operator", "RevokeGrants", {"reason": 6, "selector": {"subject": "x"}, "note": "TOKEN"}),
     ("operator", "FreezeGrants", {"reason": 6, "selector": {"subject": "x"}, "actor": "TOKEN"}),
     ("operator", "DenyAction", {"run_id": "r-1", "op_id": "o-waits", "note": "TOKEN", "actor": "TOKEN"}),
+    ("operator", "WithdrawUndo", {"run_id": "r-1", "op_ids": ["o-1"], "note": "TOKEN", "actor": "TOKEN"}),
+    ("compensator", "ClaimDuty", {"worker": "TOKEN", "compensations": ["undo"]}),
 ]
 
 

@@ -59,7 +59,7 @@ async def works(sidecar: Sidecar, home: Path) -> None:
     for role in Role:
         caller = Caller(f"unix:{home}/run/{role.value}.sock", [("grpc.use_local_subchannel_pool", 1)])
         refused = await caller.refused("UndoRun")
-        assert refused.reason == ("VERB_NOT_SERVED" if role is Role.OPERATOR else "ROLE_NOT_ALLOWED")
+        assert refused.reason == ("INVALID_REQUEST" if role is Role.OPERATOR else "ROLE_NOT_ALLOWED")
         await caller.channel.close()
     await sidecar.stop()
 
@@ -102,7 +102,7 @@ async def test_sockets_are_private_from_their_first_moment(
 
     monkeypatch.setattr(grpc.aio._server.Server, "add_insecure_port", look)
     sidecar = await start(home)
-    assert seen == [0o600] * 4
+    assert seen == [0o600] * 5
     assert (mode(home), mode(home / "run")) == (0o700, 0o700)
     await sidecar.stop()
 
@@ -123,13 +123,13 @@ async def test_another_user_cannot_connect(home: Path) -> None:
     sidecar = await start(home)
     sockets = [home / "run" / f"{role.value}.sock" for role in Role]
     for directory in (home.parent, home, home / "run"):
-        assert [as_nobody(path) for path in sockets] == ["EACCES"] * 4
+        assert [as_nobody(path) for path in sockets] == ["EACCES"] * 5
         assert mode(directory) == 0o700
         directory.chmod(0o755)
-    assert [as_nobody(path) for path in sockets] == ["EACCES"] * 4
+    assert [as_nobody(path) for path in sockets] == ["EACCES"] * 5
     sockets[0].chmod(0o666)
     assert as_nobody(sockets[0]) == "connected"  # the control: it was the mode that kept them out
-    assert [mode(path) for path in sockets[1:]] == [0o600] * 3
+    assert [mode(path) for path in sockets[1:]] == [0o600] * 4
     await sidecar.stop()
 
 
@@ -379,11 +379,11 @@ async def test_a_home_that_no_client_could_reach_is_refused(home: Path) -> None:
 async def test_a_path_too_long_for_a_socket_is_refused_with_its_length() -> None:
     """Before anything is made; one byte less works."""
     with short_home() as parent:
-        longest = listener._MAX_SOCKET_PATH - len("/run/operator.sock")
+        longest = listener._MAX_SOCKET_PATH - len("/run/compensator.sock")
         home = Path(f"{parent}/{'h' * (longest - len(str(parent)) - 1)}")
         await works(await start(home), home)
         longer = Path(f"{home}h")
-        path = longer / "run" / "operator.sock"
+        path = longer / "run" / "compensator.sock"
         assert await unlistenable(longer) == (
             f"the socket path {path} has 104 bytes, more than 103; set COUNTERMAND_HOME to a shorter path"
         )
@@ -396,10 +396,10 @@ async def test_the_length_of_a_path_is_counted_in_bytes() -> None:
         assert "bytes, more than 103" in await unlistenable(parent / ("\u6f22" * 25))
 
 
-def four_ports() -> int:
-    """The first of four free ports in a row."""
+def free_ports() -> int:
+    """The first of as many free ports in a row as there are roles."""
     for base in range(42_000, 60_000, 7):
-        taken = [socket.socket() for _ in range(4)]
+        taken = [socket.socket() for _ in Role]
         try:
             for offset, one in enumerate(taken):
                 one.bind(("127.0.0.1", base + offset))
@@ -409,15 +409,15 @@ def four_ports() -> int:
             for one in taken:
                 one.close()
         return base
-    raise AssertionError("no four free ports")
+    raise AssertionError("no such ports")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
 async def test_the_insecure_ports_are_one_for_each_role_in_order(home: Path, host: str) -> None:
-    """Issuer, tool, operator, auditor; beside the sockets, on loopback only, and never unasked."""
-    base = four_ports()
+    """Issuer, tool, operator, auditor, compensator; beside the sockets, on loopback, and never unasked."""
+    base = free_ports()
     sidecar = await start(home, insecure_dev_tcp=f"{host}:{base}")
-    for offset, role in enumerate(("issuer", "tool", "operator", "auditor")):
+    for offset, role in enumerate(("issuer", "tool", "operator", "auditor", "compensator")):
         assert sidecar.addresses[role] == f"unix:{home}/run/{role}.sock and {host}:{base + offset}"
         caller = Caller(f"{host}:{base + offset}")
         denied = await caller.refused("UndoRun" if role != "operator" else "OpenRun")
@@ -427,8 +427,8 @@ async def test_the_insecure_ports_are_one_for_each_role_in_order(home: Path, hos
 
 
 async def test_a_taken_port_is_refused_and_nothing_is_left(home: Path) -> None:
-    """The third of the four: the first two are closed again."""
-    base = four_ports()
+    """The third of them: the first two are closed again."""
+    base = free_ports()
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", base + 2))
         taken.listen()
@@ -445,10 +445,10 @@ async def test_without_the_flag_nothing_listens_on_tcp(home: Path) -> None:
     sidecar = await start(home)
     assert listening_ports() == set()
     await sidecar.stop()
-    base = four_ports()
+    base = free_ports()
     sidecar = await start(home, insecure_dev_tcp=f"127.0.0.1:{base}")
     loopback = {(address.removeprefix("::ffff:"), port) for address, port in listening_ports()}
-    assert loopback == {("127.0.0.1", base + offset) for offset in range(4)}
+    assert loopback == {("127.0.0.1", base + offset) for offset in range(len(Role))}
     await sidecar.stop()
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from countermand.v1 import action_service_pb2 as action_pb
 from countermand.v1 import errors_pb2
 from countermand.v1 import grant_service_pb2 as grant_pb
 from tests.rpc.support import Served, commit, intent, served
@@ -101,8 +102,12 @@ async def test_what_was_used_up_already_is_taken_whatever_is_left(sidecar: Serve
 
 
 async def test_every_step_of_an_action_tells_what_is_left(sidecar: Served) -> None:
-    """Prepared holds, committed takes, abandoned gives back."""
-    token = await a_grant(sidecar, [CENTS, {"name": "tool_calls", "limit": 10}])
+    """Prepared holds, committed takes, abandoned gives back; issue and settle tell it, too."""
+    await sidecar.issuer("OpenRun", run_id="r-1", budgets=[CENTS, {"name": "tool_calls", "limit": 10}])
+    asked = {"run_id": "r-1", "scopes": [{"action": "*"}], "budgets": [{"name": "usd_cents", "limit": 90}]}
+    issued = await sidecar.issuer("IssueGrant", **asked)
+    assert dict(issued.remaining) == {"usd_cents": 90, "tool_calls": 10}
+    token = await sidecar.grant_for("r-1")
     costs = {"usd_cents": 30}
     prepared = await sidecar.prepare(token, "o-1", costs=costs)
     assert dict(prepared.remaining) == {"usd_cents": 70, "tool_calls": 9}
@@ -114,7 +119,11 @@ async def test_every_step_of_an_action_tells_what_is_left(sidecar: Served) -> No
     performed = await sidecar.tool("PerformAction", grant_token=token, intent=wanted)
     assert dict(performed.remaining) == {"usd_cents": 40, "tool_calls": 8}
     await sidecar.prepare(token, "o-3", costs=costs)
-    await sidecar.tool("AbandonAction", grant_token=token, op_id="o-3")
+    outcome = action_pb.OUTCOME_SUCCEEDED
+    settled = await sidecar.tool("SettleAction", grant_token=token, op_id="o-2", outcome=outcome)
+    assert dict(settled.remaining) == {"usd_cents": 10, "tool_calls": 7}
+    abandoned = await sidecar.tool("AbandonAction", grant_token=token, op_id="o-3")
+    assert dict(abandoned.remaining) == {"usd_cents": 40, "tool_calls": 8}
     (cents, calls) = (await sidecar.auditor("GetRun", run_id="r-1")).run.budgets
     assert (cents.taken, cents.reserved, calls.taken) == (60, 0, 2)
 

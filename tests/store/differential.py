@@ -50,11 +50,14 @@ class Tally:
     steps: int = 0
     answers: Counter[tuple[str, str]] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    #: In which states duties of each kind were left at the end.
+    duties: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def __str__(self) -> str:
         answers = ", ".join(f"{verb} {how} {n}" for (verb, how), n in sorted(self.answers.items()))
         reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(self.reasons.items()))
-        return f"{self.sequences} sequences, {self.steps} steps; {answers}; {reasons}"
+        duties = ", ".join(f"{kind} {state} {n}" for (kind, state), n in sorted(self.duties.items()))
+        return f"{self.sequences} sequences, {self.steps} steps; {answers}; {reasons}; {duties}"
 
     def count(self, story: "Story") -> None:
         """Count the answers in a story."""
@@ -63,6 +66,7 @@ class Tally:
         for played in story.steps:
             for (verb, _), answer in zip(played.calls, played.answers, strict=True):
                 self._count_answer(verb, answer)
+        self.duties.update((one["kind"], one["state"]) for one in story.end.duties.values())
 
     def _count_answer(self, verb: str, answer: Any) -> None:
         if isinstance(answer, Refusal):

@@ -3,17 +3,19 @@
 import json
 from dataclasses import replace
 from hashlib import sha256
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from grant_service.core import verbs
 from grant_service.core.action import Action, ActionState, Intent
 from grant_service.core.budget import Costs
+from grant_service.core.duty import Duty, DutyKind
 from grant_service.core.errors import ErrorReason, Refusal, explain
 from grant_service.core.fence import selector_of
 from grant_service.core.grant import Grant, GrantRef
 from grant_service.core.journal import Entry
 from grant_service.core.run import Run, StopReason
 from grant_service.core.scope import Reversibility, Scope
+from grant_service.store.records import duty_from
 from tests.store.rigs import Rig
 
 T = TypeVar("T")
@@ -21,6 +23,7 @@ T = TypeVar("T")
 SECOND = 1000
 HOUR = 3600 * SECOND
 DAY = 24 * HOUR
+UNDO, CALL_OFF, ASK = DutyKind
 ALL = (Scope("*"),)
 
 
@@ -38,9 +41,16 @@ def intent(
     compensation: str = "",
     costs: Costs = (),
     summary: str = "",
+    probe: str = "",
 ) -> Intent:
     """What a tool wants to do."""
-    return Intent(op, action, resource, digest(arguments), reversibility, compensation, costs, summary)
+    told = (op, action, resource, digest(arguments), reversibility, compensation, costs, summary)
+    return Intent(*told, probe=probe)
+
+
+def undoable(op: str = "op", compensation: str = "email.recall", **more: Any) -> Intent:
+    """An effect with a compensation."""
+    return intent(op, reversibility=Reversibility.COMPENSABLE, compensation=compensation, **more)
 
 
 def done(answer: T | Refusal) -> T:
@@ -141,10 +151,12 @@ class Player:
         peer: str = "tool",
         max_actions: int = 1000,
         wait_ms: int = HOUR,
+        undo_ms: int = HOUR,
     ) -> verbs.Prepared | Refusal:
         """Ask to prepare an action."""
         wanted = intent(wanted) if isinstance(wanted, str) else wanted
-        return await self.store.prepare(verbs.Prepare(grant, peer, wanted, ttl_ms, max_actions, wait_ms))
+        told = (grant, peer, wanted, ttl_ms, max_actions, wait_ms, undo_ms)
+        return await self.store.prepare(verbs.Prepare(*told))
 
     async def commit(
         self,
@@ -165,10 +177,12 @@ class Player:
         peer: str = "tool",
         max_actions: int = 1000,
         wait_ms: int = HOUR,
+        undo_ms: int = HOUR,
     ) -> verbs.Permitted | Refusal:
         """Ask to prepare and commit at once."""
         wanted = intent(wanted) if isinstance(wanted, str) else wanted
-        return await self.store.perform(verbs.Perform(grant, peer, wanted, use_ms, max_actions, wait_ms))
+        told = (grant, peer, wanted, use_ms, max_actions, wait_ms, undo_ms)
+        return await self.store.perform(verbs.Perform(*told))
 
     async def permit(self, grant: GrantRef, op: str = "op", **more: object) -> verbs.Permitted:
         """Prepare and commit, both of which must work."""
@@ -183,9 +197,13 @@ class Player:
         receipt: str = "",
         note: str = "",
         peer: str = "tool",
+        result_args: str = "",
+        handle: str = "",
+        canceller: str = "",
     ) -> verbs.Settled | Refusal:
         """Say what became of an action."""
-        return await self.store.settle(verbs.Settle(grant, peer, op, outcome, receipt, note))
+        told = (grant, peer, op, outcome, receipt, note, result_args, handle, canceller)
+        return await self.store.settle(verbs.Settle(*told))
 
     async def abandon(
         self, grant: GrantRef, op: str = "op", note: str = "", peer: str = "tool"
@@ -275,6 +293,98 @@ class Player:
     ) -> verbs.Denied | Refusal:
         """Refuse an action, or take back an approval."""
         return await self.store.deny(verbs.Deny(run, op, actor, note))
+
+    async def resolve(
+        self,
+        op: str = "op",
+        outcome: ActionState = ActionState.SUCCEEDED,
+        run: str = "run",
+        actor: str = "u-7",
+        evidence: str = "the vendor's console shows it",
+    ) -> verbs.Resolved | Refusal:
+        """Say what became of an action nobody settled, and how one knows."""
+        return await self.store.resolve(verbs.Resolve(run, op, outcome, actor, evidence))
+
+    async def undo(
+        self, op: str = "op", run: str = "run", actor: str = "u-7", note: str = ""
+    ) -> verbs.UndoAsked | Refusal:
+        """Ask for an effect to be undone."""
+        return await self.store.undo(verbs.Undo(run, op, actor, note))
+
+    async def withdraw(
+        self, op: str = "op", run: str = "run", actor: str = "u-7", note: str = ""
+    ) -> verbs.Withdrawn | Refusal:
+        """Take back the authority to undo an effect."""
+        return await self.store.withdraw(verbs.Withdraw(run, op, actor, note))
+
+    async def claim(
+        self,
+        op: str = "op",
+        kind: DutyKind = UNDO,
+        lease: str = "lease",
+        run: str = "run",
+        worker: str = "worker",
+        lease_ms: int = 30 * SECOND,
+        max_attempts: int = 3,
+    ) -> verbs.Claimed | Refusal:
+        """Take on a duty."""
+        return await self.store.claim(verbs.Claim(run, op, kind, worker, lease, lease_ms, max_attempts))
+
+    async def renew(
+        self,
+        op: str = "op",
+        kind: DutyKind = UNDO,
+        lease: str = "lease",
+        run: str = "run",
+        lease_ms: int = 30 * SECOND,
+    ) -> verbs.Claimed | Refusal:
+        """Keep a duty for longer."""
+        return await self.store.renew(verbs.Renew(run, op, kind, lease, lease_ms))
+
+    async def complete(
+        self,
+        op: str = "op",
+        kind: DutyKind = UNDO,
+        lease: str = "lease",
+        run: str = "run",
+        outcome: str = "",
+        receipt: str = "",
+        note: str = "",
+    ) -> verbs.Completed | Refusal:
+        """Say that a duty is carried out."""
+        outcome = outcome or ("SUCCEEDED" if kind is ASK else "DONE")
+        return await self.store.complete(verbs.Complete(run, op, kind, lease, outcome, receipt, note))
+
+    async def fail(
+        self,
+        op: str = "op",
+        kind: DutyKind = UNDO,
+        lease: str = "lease",
+        run: str = "run",
+        retry_ms: int = 2 * SECOND,
+        max_attempts: int = 3,
+        note: str = "",
+        final: bool = False,
+    ) -> verbs.Failed | Refusal:
+        """Say that an attempt did not work."""
+        told = (run, op, kind, lease, retry_ms, max_attempts, note, final)
+        return await self.store.fail(verbs.Fail(*told))
+
+    async def effect(self, grant: GrantRef, wanted: Intent | str = "op", **more: Any) -> verbs.Permitted:
+        """Let something happen that can be undone; `more` is what its tool says then."""
+        wanted = undoable(wanted) if isinstance(wanted, str) else wanted
+        permit = done(await self.perform(grant, wanted))
+        done(await self.settle(grant, wanted.op_id, **more))
+        return permit
+
+    async def open_duties(self, kind: DutyKind = UNDO, limit: int = 1000) -> list[Duty]:
+        """Read open duties of a kind."""
+        return await self.store.open_duties(kind, limit)
+
+    async def read_duty(self, op: str = "op", kind: DutyKind = UNDO, run: str = "run") -> Duty | None:
+        """Read a duty from the whole state, open or not."""
+        fields = (await self.rig.dump()).duties.get((run, op, kind))
+        return duty_from(fields) if fields else None
 
     async def budgets(self, *owners: str) -> dict[str, tuple[int, int, int]]:
         """Read what was taken, is held and is left of each budget of these runs and grants, `owner.name`."""

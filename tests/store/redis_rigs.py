@@ -10,6 +10,8 @@ from typing import Any
 from fakeredis import FakeServer
 from fakeredis.aioredis import FakeAsyncRedisConnection
 
+from grant_service.core.duty import DutyKind, DutyState
+from grant_service.core.journal import Kind
 from grant_service.core.store import Durability
 from grant_service.store.answers import entry, fields
 from grant_service.store.dial import Dial
@@ -18,13 +20,14 @@ from grant_service.store.link import Link
 from grant_service.store.records import run_from
 from grant_service.store.redis import RedisStore
 from grant_service.store.scripts import Script, scripts
-from tests.store.rigs import EPOCH, START, Dump, Rig, by_anchor
+from tests.store.rigs import EPOCH, START, Dump, Rig, by_anchor, in_order
 
 #: Stands in for `_host.lua`: time and epoch are what the test wrote.
 HOST = """
 local function host_time_ms() return tonumber(redis.call('GET', 'test:time')) end
 local function host_epoch() return redis.call('GET', 'test:epoch') end
 """
+_HASHES = ("run", "grant", "action", "spending", "duty")
 OURS = frozenset({"test:time", "test:epoch"})
 
 #: Seconds. No test waits for it: it is there so that a lost reply fails a test on the slowest machine too.
@@ -128,12 +131,13 @@ class RedisRig(Rig):
             self._check_life(name, expires, dump)
         await self._read_lists(dump)
         await self._read_fences(dump, standing)
+        await self._read_duties(dump)
         return dump
 
     def _lists(self) -> set[str]:
         keys = self.keys
-        lists = {keys.runs, keys.active, keys.awaiting, keys.fences, keys.standing, keys.anchors}
-        return {keys.meta, *lists}
+        lists = {keys.runs, keys.active, keys.awaiting, keys.undoing, keys.calling_off, keys.asking}
+        return {keys.meta, *lists, keys.fences, keys.standing, keys.anchors}
 
     async def _together(self, *commands: Sequence[str | int]) -> list[Any]:
         """Send commands in one write."""
@@ -152,6 +156,9 @@ class RedisRig(Rig):
             case "spending":
                 run, _, op = rest.partition(":")
                 dump.spendings[run, op] = fields(value)
+            case "duty":
+                run, op, duty_kind = rest.split(":")
+                dump.duties[run, op, duty_kind] = fields(value)
             case "journal":
                 entries = [entry(rest, row) for row in value]
                 dump.entries[rest] = [(e.seq, e.time, e.kind.value, dict(e.data)) for e in entries]
@@ -187,6 +194,27 @@ class RedisRig(Rig):
             assert dump.actions[run, op]["prepare_seq"] == str(number), "listed under another number"
             dump.awaiting.append((run, op))
 
+    async def _read_duties(self, dump: Dump) -> None:
+        """The lists hold the open duties, each under its number, and nothing else; a run may stay longer."""
+        keys, found = self.keys, []
+        runs = {run for run, _, kind in dump.duties if kind == DutyKind.UNDO}
+        for run in runs:
+            undos = await self._listed(keys.undo(run))
+            found += [(DutyKind.UNDO, run, op, number) for op, number in undos.items()]
+        for kind, key in ((DutyKind.CALL_OFF, keys.calling_off), (DutyKind.ASK, keys.asking)):
+            for name, number in (await self._listed(key)).items():
+                run, _, op = name.partition("/")
+                found.append((kind, run, op, number))
+        numbers = {DutyKind.UNDO: "fence", DutyKind.CALL_OFF: "due", DutyKind.ASK: "due"}
+        duties = {key: duty for key, duty in dump.duties.items() if duty["state"] == DutyState.OPEN}
+        wanted = {(kind, run, op, int(duty[numbers[kind]])) for (run, op, kind), duty in duties.items()}
+        assert set(found) == wanted, "not the open duties"
+        dump.open_duties = in_order(found)
+        undoing = await self._listed(keys.undoing)
+        assert {run for kind, run, *_ in found if kind == DutyKind.UNDO} <= undoing.keys() <= runs
+        asked = {run: _numbers(dump, run, Kind.UNDO_ASKED) for run in undoing}
+        assert undoing == {run: max(numbers) for run, numbers in asked.items()}, "another number"
+
     async def _listed(self, key: str) -> dict[str, int]:
         flat = fields(await self.link.call("ZRANGE", key, 0, -1, "WITHSCORES"))
         return {name: int(number) for name, number in flat.items()}
@@ -206,8 +234,14 @@ class RedisRig(Rig):
 def _reading(name: str) -> tuple[str, ...]:
     """How to read a key; one that nobody named is an error."""
     kind = name.partition("}:")[2].partition(":")[0]
-    assert kind in ("run", "grant", "action", "spending", "journal"), f"nobody knows the key {name}"
-    return ("XRANGE", name, "-", "+") if kind == "journal" else ("HGETALL", name)
+    assert kind in (*_HASHES, "journal", "undo"), f"nobody knows the key {name}"
+    ways = {"journal": ("XRANGE", name, "-", "+"), "undo": ("ZRANGE", name, "0", "-1")}
+    return ways.get(kind, ("HGETALL", name))
+
+
+def _numbers(dump: Dump, run: str, kind: Kind) -> list[int]:
+    """The numbers of a run's entries of a kind."""
+    return [seq for seq, _, word, _ in dump.entries[run] if word == kind]
 
 
 def changed(script: Script, old: str, new: str) -> Script:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from grant_service.core.action import ActionState
+from grant_service.core.duty import DutyKind, DutyState
 from grant_service.core.fence import Fence
 from grant_service.core.store import Store
 from grant_service.store import records
@@ -40,12 +41,15 @@ class Dump:
     actions: dict[tuple[str, str], Fields] = field(default_factory=dict)
     spendings: dict[tuple[str, str], Fields] = field(default_factory=dict)
     fences: dict[str, Fields] = field(default_factory=dict)
+    #: By run, action and kind.
+    duties: dict[tuple[str, str, str], Fields] = field(default_factory=dict)
     #: What a store finds without looking through all its records: the runs that nobody ended, or not long
-    #: ago, by number; the actions that wait for a person, by number; and the standing fences under each
-    #: anchor, by number.
+    #: ago, by number; the actions that wait for a person, by number; the standing fences under each
+    #: anchor, by number; and of each kind of duty the runs and actions whose duties are open, all of them.
     recent: list[str] = field(default_factory=list)
     awaiting: list[tuple[str, str]] = field(default_factory=list)
     standing: dict[str, list[str]] = field(default_factory=dict)
+    open_duties: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     entries: dict[str, list[tuple[int, int, str, Fields]]] = field(default_factory=dict)
 
     def differences(self, other: "Dump") -> list[str]:
@@ -67,6 +71,23 @@ def by_anchor(fences: Iterable[tuple[str, int, str]]) -> dict[str, list[str]]:
     for anchor, _, fence_id in sorted(fences, key=lambda one: one[1]):
         found.setdefault(anchor, []).append(fence_id)
     return found
+
+
+def in_order(found: Iterable[tuple[str, str, str, int]]) -> dict[str, list[tuple[str, str]]]:
+    """Put open duties, each given as kind, run, action and number, in the order in which a store finds them.
+
+    The number of an UNDO is its fence: of each run the last effect comes first. That of the others is when
+    they are due.
+    """
+
+    def turn(one: tuple[str, str, str, int]) -> tuple[Any, ...]:
+        kind, run, op, number = one
+        return (run, -number) if kind == DutyKind.UNDO else (number, run, op)
+
+    ordered: dict[str, list[tuple[str, str]]] = {kind.value: [] for kind in DutyKind}
+    for kind, run, op, _ in sorted(found, key=lambda one: (one[0], *turn(one))):
+        ordered[kind].append((run, op))
+    return ordered
 
 
 def _anchors(fences: Iterable[Fence]) -> dict[str, list[str]]:
@@ -172,9 +193,15 @@ class MemoryRig(Rig):
             actions={key: records.action_fields(action) for key, action in state.actions.items()},
             spendings={key: records.spending_fields(told) for key, told in state.spendings.items()},
             fences={fence_id: records.fence_fields(fence) for fence_id, fence in state.fences.items()},
+            duties={(*key[:2], key[2].value): records.duty_fields(one) for key, one in state.duties.items()},
             recent=self._recent(),
             awaiting=self._awaiting(),
             standing=_anchors(fence for fence in state.fences.values() if fence.standing),
+            open_duties=in_order(
+                (one.kind, one.run_id, one.op_id, one.fence if one.kind is DutyKind.UNDO else one.due)
+                for one in state.duties.values()
+                if one.state is DutyState.OPEN
+            ),
             entries={
                 run_id: [(entry.seq, entry.time, entry.kind.value, dict(entry.data)) for entry in entries]
                 for run_id, entries in state.entries.items()
@@ -265,6 +292,8 @@ class SqliteRig(Rig):
         dump.spendings = {(run, op): json.loads(text) for run, op, text in spendings}
         fences = db.execute("SELECT fence_id, fields FROM fences")
         dump.fences = {fence: json.loads(text) for fence, text in fences}
+        duties = db.execute("SELECT run_id, op_id, kind, fields FROM duties")
+        dump.duties = {(run, op, kind): json.loads(text) for run, op, kind, text in duties}
         self._read_indexes(dump)
         return dump
 
@@ -275,6 +304,9 @@ class SqliteRig(Rig):
         dump.awaiting = read_awaiting(db)
         dump.standing = _anchors(read_fences(db, "WHERE standing"))
         assert dump.standing == _anchors(state.standing_fences()), "it looks for other fences than it wrote"
+        numbers = "CASE kind WHEN 'UNDO' THEN fence ELSE due END"
+        found = db.execute(f"SELECT kind, run_id, op_id, {numbers} FROM duties WHERE open")  # noqa: S608
+        dump.open_duties = in_order(found)
 
     async def _run(self, work: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self.store._writer, work)

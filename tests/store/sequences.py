@@ -14,6 +14,7 @@ from grant_service.core import verbs
 from grant_service.core.action import ActionState, Intent
 from grant_service.core.budget import MAX_AMOUNT, Budget, Exhaustion, costs_of
 from grant_service.core.clock import CLOCK_TOLERANCE_MS
+from grant_service.core.duty import DutyKind
 from grant_service.core.fence import FENCES, selector_of
 from grant_service.core.grant import MAX_CHAIN
 from grant_service.core.run import MAX_DEPTH, StopReason
@@ -142,8 +143,14 @@ costs = st.sampled_from(
 
 #: What an op_id usually means, so that most repetitions are the same action, and what it sometimes means.
 COSTS = {"o1": (), "o2": (("usd", 2),), "o3": (("eur", 1), ("tool_calls", 2))}
+PROBES = {"o1": "", "o2": "email.ask", "o3": ""}
 usual = op_id.map(
-    lambda op: Intent(op, "email.send", "a/b", digest(), Reversibility.IRREVERSIBLE, costs=COSTS[op])
+    lambda op: Intent(
+        *(op, "email.send", "a/b", digest(), Reversibility.COMPENSABLE, "email.recall"),
+        costs=COSTS[op],
+        compensation_args='{"id":1}',
+        probe=PROBES[op],
+    )
 )
 unusual = st.builds(
     Intent,
@@ -155,6 +162,8 @@ unusual = st.builds(
     compensation=st.sampled_from(["", "email.recall"]),
     costs=costs.map(costs_of),
     summary=words,
+    compensation_args=st.sampled_from(["", '{"id":1}']),
+    probe=st.sampled_from(["", "email.ask"]),
 )
 intent = st.one_of(*[usual] * 5, unusual)
 
@@ -221,6 +230,8 @@ freezing = st.builds(
 )
 lifting = st.builds(verbs.Lift, fence_id, actor=words, note=words)
 amending = st.sampled_from([("", "")] * 3 + [('{"a":1}', digest("x"))])
+Asked = st.SearchStrategy[tuple[str, str]]
+Kinds = st.SearchStrategy[DutyKind]
 asked_of = st.tuples(st.sampled_from(["a", "a", "a", "a", "b", "d"]), op_id)
 approving = st.builds(
     lambda asked, amended, *told: verbs.Approve(*asked, *told, *amended),
@@ -233,6 +244,62 @@ approving = st.builds(
 )
 denying = st.builds(lambda asked, *told: verbs.Deny(*asked, *told), asked_of, words, words)
 outcome = st.sampled_from([ActionState.SUCCEEDED, ActionState.FAILED, ActionState.UNKNOWN])
+known = st.sampled_from([ActionState.SUCCEEDED, ActionState.SUCCEEDED, ActionState.FAILED])
+#: Most that is settled is done at once; some is only accepted, and has a handle.
+handle = st.sampled_from([("", "")] * 4 + [("h-1", "job.stop"), ("h-1", "job.stop"), ("h-2", "job.end")])
+undo_ms = st.sampled_from([HOUR, HOUR, HOUR, 5 * SECOND, 2 * DAY, 0])
+
+#: The duties of a few actions, claimed under a few names: most claims hold what they ask about.
+duty_kind = st.sampled_from([DutyKind.UNDO, *DutyKind])
+lease = st.sampled_from([*["l1"] * 5, "l2"])
+lease_ms = st.sampled_from([1, SECOND, SECOND, 5 * SECOND, HOUR])
+max_attempts = st.sampled_from([1, 2, 3, 3])
+
+
+def resolving(of: Asked) -> st.SearchStrategy[verbs.Resolve]:
+    """Somebody says what became of an action."""
+    return st.builds(lambda at, *told: verbs.Resolve(*at, *told), of, known, words, words)
+
+
+def undoing(of: Asked) -> st.SearchStrategy[verbs.Undo]:
+    """Somebody asks for an undo."""
+    return st.builds(lambda at, *told: verbs.Undo(*at, *told), of, words, words)
+
+
+def withdrawing(of: Asked) -> st.SearchStrategy[verbs.Withdraw]:
+    """Somebody takes back the authority to undo."""
+    return st.builds(lambda at, *told: verbs.Withdraw(*at, *told), of, words, words)
+
+
+def claiming(of: Asked, kind: Kinds = duty_kind) -> st.SearchStrategy[verbs.Claim]:
+    """A compensator takes on a duty."""
+    worker = st.sampled_from(["w1", "w1", "w2"])
+    told = (of, kind, worker, lease, lease_ms, max_attempts)
+    return st.builds(lambda at, *told: verbs.Claim(*at, *told), *told)
+
+
+def renewing(of: Asked, kind: Kinds = duty_kind) -> st.SearchStrategy[verbs.Renew]:
+    """It wants to keep it."""
+    return st.builds(lambda at, *told: verbs.Renew(*at, *told), of, kind, lease, lease_ms)
+
+
+def completing(of: Asked, kind: Kinds = duty_kind) -> st.SearchStrategy[verbs.Complete]:
+    """It has done it."""
+    ends = {
+        DutyKind.UNDO: ["DONE"],
+        DutyKind.CALL_OFF: ["DONE", "REFUSED"],
+        DutyKind.ASK: ["SUCCEEDED", "FAILED"],
+    }
+    ending = kind.flatmap(lambda one: st.tuples(st.just(one), lease, st.sampled_from(ends[one])))
+    return st.builds(lambda at, end, *told: verbs.Complete(*at, *end, *told), of, ending, words, words)
+
+
+def failing(of: Asked, kind: Kinds = duty_kind) -> st.SearchStrategy[verbs.Fail]:
+    """It could not."""
+    final = st.sampled_from([False] * 4 + [True])
+    told = (of, kind, lease, st.sampled_from([1, 500, SECOND]), max_attempts, words, final)
+    return st.builds(lambda at, *told: verbs.Fail(*at, *told), *told)
+
 
 #: A run to be opened below the grant's own; who it is for, the grant says.
 child = st.builds(
@@ -247,10 +314,29 @@ child = st.builds(
 
 #: The rest of each command of a tool, beside the grant and the peer.
 TOOL_ARGS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
-    "prepare": {"intent": intent, "ttl_ms": short_ms, "max_actions": max_actions, "wait_ms": short_ms},
+    "prepare": {
+        "intent": intent,
+        "ttl_ms": short_ms,
+        "max_actions": max_actions,
+        "wait_ms": short_ms,
+        "undo_ms": undo_ms,
+    },
     "commit": {"op_id": op_id, "digest": arguments, "use_ms": short_ms},
-    "perform": {"intent": intent, "use_ms": short_ms, "max_actions": max_actions, "wait_ms": short_ms},
-    "settle": {"op_id": op_id, "outcome": outcome, "receipt": words, "note": words},
+    "perform": {
+        "intent": intent,
+        "use_ms": short_ms,
+        "max_actions": max_actions,
+        "wait_ms": short_ms,
+        "undo_ms": undo_ms,
+    },
+    "settle": {
+        "op_id": op_id,
+        "outcome": outcome,
+        "receipt": words,
+        "note": words,
+        "result_args": st.sampled_from(["", "", '{"id":2}']),
+        "handle,canceller": handle,
+    },
     "abandon": {"op_id": op_id, "note": words},
     "delegate": {
         "grant_id": delegated_id,
@@ -275,7 +361,14 @@ TOOL_ARGS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
 def use(verb: str) -> st.SearchStrategy[Use]:
     """A tool's verb."""
     who = delegating_peer if verb == "delegate" else peer
-    return st.builds(Use, st.just(verb), grant_id, twist, who, st.fixed_dictionaries(TOOL_ARGS[verb]))
+    args = st.fixed_dictionaries(TOOL_ARGS[verb]).map(_apart)
+    return st.builds(Use, st.just(verb), grant_id, twist, who, args)
+
+
+def _apart(args: dict[str, Any]) -> dict[str, Any]:
+    """Take apart what is drawn together, as a handle and who can call it off."""
+    pairs = [(name.split(","), value if "," in name else [value]) for name, value in args.items()]
+    return {name: value for names, values in pairs for name, value in zip(names, values, strict=True)}
 
 
 def tell(verb: str, command: st.SearchStrategy[Any]) -> st.SearchStrategy[Tell]:
@@ -298,6 +391,7 @@ reading = st.one_of(
     st.lists(st.tuples(run_id, op_id), max_size=3).map(lambda ids: Tell("actions", (ids,))),
     st.sampled_from(["awaiting", "fences"]).map(lambda verb: Tell(verb, ())),
     st.just(Tell("journal", (FENCES, 0, 9))),
+    st.builds(lambda kind, limit: Tell("open_duties", (kind, limit)), duty_kind, st.sampled_from([1, 2, 99])),
 )
 #: Times around the ends of the seconds in which amounts are held, too.
 moves = [1, 1, 999, 999, SECOND, 4 * SECOND, 5 * SECOND, 59 * SECOND, HOUR - 1, HOUR]
@@ -325,6 +419,13 @@ KINDS: dict[str, tuple[int, st.SearchStrategy[Step]]] = {
     "lift": (3, tell("lift", lifting)),
     "approve": (4, tell("approve", approving)),
     "deny": (3, tell("deny", denying)),
+    "resolve": (2, tell("resolve", resolving(asked_of))),
+    "undo": (3, tell("undo", undoing(asked_of))),
+    "withdraw": (1, tell("withdraw", withdrawing(asked_of))),
+    "claim": (3, tell("claim", claiming(asked_of))),
+    "renew": (1, tell("renew", renewing(asked_of))),
+    "complete": (2, tell("complete", completing(asked_of))),
+    "fail": (1, tell("fail", failing(asked_of))),
     "read": (8, reading),
     "again": (14, st.sampled_from([1, 1, 1, 2, 3, 5, 8, 12]).map(Again)),
     "burst": (6, st.lists(bursting, min_size=2, max_size=5).map(lambda calls: Burst(tuple(calls)))),
@@ -339,7 +440,7 @@ def life(draw: st.DrawFn) -> list[Step]:
     wanted, use_ms, end = draw(intent), draw(short_ms), draw(outcome)
     prepare = _prepare(wanted)
     commit = _use("commit", op_id=wanted.op_id, digest=wanted.digest, use_ms=use_ms)
-    perform = _use("perform", intent=wanted, use_ms=use_ms, max_actions=1000, wait_ms=SECOND)
+    perform = _use("perform", intent=wanted, use_ms=use_ms, max_actions=1000, wait_ms=SECOND, undo_ms=HOUR)
     settle = _use("settle", op_id=wanted.op_id, outcome=end, receipt="1", note="")
     abandon = _use("abandon", op_id=wanted.op_id, note="")
     wait = Move(draw(st.sampled_from([SECOND - 1, SECOND, SECOND])))
@@ -468,6 +569,7 @@ def run_out(draw: st.DrawFn) -> list[Step]:
         _use("perform", grant, intent=wanted[2], use_ms=SECOND, max_actions=1000, wait_ms=SECOND),
         _use("commit", grant, op_id="m0", digest=digest(), use_ms=SECOND),
         _use("abandon", grant, op_id="m1", note=""),
+        _use("settle", grant, op_id="m2", outcome=draw(outcome), receipt="", note=""),
         spend,
         Move(draw(st.sampled_from([1, 499, 500, SECOND - 1, SECOND]))),
         _prepare(wanted[0], grant),
@@ -509,6 +611,93 @@ def cut(draw: st.DrawFn) -> list[Step]:
     return [*begun[:1], Tell(verb, (fence,)), *begun[1:], *draw(st.sampled_from(later))]
 
 
+@st.composite
+def duty(draw: st.DrawFn) -> list[Step]:
+    """Effects of one run are to be undone, called off or asked about, by compensators who work or do not."""
+    name, kind = draw(st.integers(1, 30)), draw(st.sampled_from(DutyKind))
+    run, grant = f"u{name}", f"ug{name}"
+    ops = draw(st.sampled_from([("e1",), ("e1", "e2"), ("e1", "e2")]))
+    of = st.tuples(st.just(run), st.sampled_from(["e1", "e1", "e2"]))
+    probe = "email.ask" if kind is DutyKind.ASK else ""
+    lasts = draw(st.sampled_from([HOUR, HOUR, HOUR, 5 * SECOND]))
+    settled = st.sampled_from(
+        [*[[ActionState.SUCCEEDED]] * 6, [ActionState.UNKNOWN], [ActionState.FAILED], []]
+    )
+    steps: list[Step] = [
+        Tell(
+            "open",
+            (
+                verbs.Open(
+                    run, draw(st.sampled_from([60 * SECOND, DAY])), DAY, draw(st.sampled_from(["", "", "a"]))
+                ),
+            ),
+        ),
+        Tell("issue", (verbs.Issue(grant, run, "tool", (Scope("*"),), HOUR),)),
+    ]
+    for op in ops:
+        wanted = Intent(op, "email.send", "", digest(), Reversibility.REVERSIBLE, "email.recall", probe=probe)
+        more = {"max_actions": 1000, "wait_ms": SECOND, "undo_ms": lasts}
+        steps.append(_use("perform", grant, intent=wanted, use_ms=SECOND, **more))
+        ends = [] if kind is DutyKind.ASK else draw(settled)
+        steps.extend(draw(_settled(grant, op, end, kind)) for end in ends)
+    cancel = Tell("cancel", (verbs.Cancel(run, StopReason.USER_STOP),))
+    above = Tell("cancel", (verbs.Cancel("a", StopReason.INCIDENT),))
+    stops = [*[cancel] * 5, above, Tell("finish", (verbs.Finish(run),)), Move(60 * SECOND)]
+    steps.append(draw(st.sampled_from(stops)))
+    if kind is DutyKind.UNDO:
+        steps += [
+            Tell("undo", (verbs.Undo(run, op),)) for op in draw(st.sampled_from([ops, ops[:1], ops[1:]]))
+        ]
+    else:
+        steps.append(Move(SECOND))
+    kinds = st.just(kind)
+    later: dict[str, tuple[int, st.SearchStrategy[list[Step]]]] = {
+        "attempt": (12, attempt(run, st.sampled_from(ops), kind)),
+        "claim": (2, _alone(tell("claim", claiming(of, kinds)))),
+        "renew": (1, _alone(tell("renew", renewing(of, kinds)))),
+        "complete": (2, _alone(tell("complete", completing(of, kinds)))),
+        "fail": (2, _alone(tell("fail", failing(of, kinds)))),
+        "undo": (2, _alone(tell("undo", undoing(of)))),
+        "withdraw": (1, _alone(tell("withdraw", withdrawing(of)))),
+        "resolve": (1, _alone(tell("resolve", resolving(of)))),
+        "settle": (1, _alone(st.builds(_settle, st.just(grant), st.sampled_from(ops), outcome, handle))),
+        "move": (5, _alone(st.sampled_from([1, 499, 500, SECOND, SECOND, 5 * SECOND, HOUR]).map(Move))),
+        "again": (1, _alone(st.sampled_from([1, 1, 2, 3]).map(Again))),
+        "look": (1, _alone(st.just(Tell("open_duties", (kind, 99))))),
+        "epoch": (0 if draw(st.integers(0, 9)) else 2, _alone(st.just(NewEpoch()))),
+    }
+    which = st.sampled_from([name for name, (weight, _) in later.items() for _ in range(weight)])
+    walk = draw(st.lists(which.flatmap(lambda name: later[name][1]), min_size=2, max_size=6))
+    return [*steps, *(step for some in walk for step in some)]
+
+
+def _alone(step: st.SearchStrategy[Step]) -> st.SearchStrategy[list[Step]]:
+    return step.map(lambda one: [one])
+
+
+@st.composite
+def attempt(draw: st.DrawFn, run: str, op: st.SearchStrategy[str], kind: DutyKind) -> list[Step]:
+    """A compensator claims a duty and works on it; it ends well or badly, late or never."""
+    of, kinds = st.just((run, draw(op))), st.just(kind)
+    claim = replace(draw(claiming(of, kinds)), lease="l1")
+    keep = Tell("renew", (replace(draw(renewing(of, kinds)), lease="l1"),))
+    end = Tell("complete", (replace(draw(completing(of, kinds)), lease="l1"),))
+    bad = Tell("fail", (replace(draw(failing(of, kinds)), lease="l1"),))
+    wait = Move(draw(st.sampled_from([1, SECOND, 5 * SECOND])))
+    ways: list[list[Step]] = [[end], [keep, end], [bad], [bad, wait], [wait, end], [wait, keep], [wait], []]
+    return [Tell("claim", (claim,)), *draw(st.sampled_from(ways))]
+
+
+def _settled(grant: str, op: str, end: ActionState, kind: DutyKind) -> st.SearchStrategy[Use]:
+    told = handle.filter(lambda one: bool(one[0])) if kind is DutyKind.CALL_OFF else handle
+    return told.map(lambda one: _settle(grant, op, end, one))
+
+
+def _settle(grant: str, op: str, end: ActionState, told: tuple[str, str]) -> Use:
+    job = {"result_args": "", "handle": told[0], "canceller": told[1]}
+    return _use("settle", grant, op_id=op, outcome=end, receipt="", note="", **job)
+
+
 def _handed_on(*chain: str, child: verbs.Open | None = None) -> list[Step]:
     more = {"max_delegations": 1000, "audience": "", "budgets": (), "sealed": False, "child": child}
     return [
@@ -518,7 +707,8 @@ def _handed_on(*chain: str, child: verbs.Open | None = None) -> list[Step]:
 
 
 def _prepare(wanted: Intent, grant: str = "g1", ttl_ms: int = SECOND) -> Use:
-    return _use("prepare", grant, intent=wanted, ttl_ms=ttl_ms, max_actions=1000, wait_ms=5 * SECOND)
+    more = {"max_actions": 1000, "wait_ms": 5 * SECOND, "undo_ms": HOUR}
+    return _use("prepare", grant, intent=wanted, ttl_ms=ttl_ms, **more)
 
 
 def _use(verb: str, grant: str = "g1", **args: Any) -> Use:
@@ -534,6 +724,7 @@ STORIES = {
     "run_out": run_out(),
     "thaw": thaw(),
     "cut": cut(),
+    "duty": duty(),
 }
 kind = st.sampled_from(
     ["life"] * 10
@@ -544,6 +735,7 @@ kind = st.sampled_from(
     + ["run_out"] * 3
     + ["thaw"] * 2
     + ["cut"] * 3
+    + ["duty"] * 8
     + [name for name, (weight, _) in KINDS.items() for _ in range(weight)]
 )
 

@@ -14,7 +14,7 @@ from grant_service.core.errors import ErrorReason, Refusal
 from grant_service.core.grant import GrantRef
 from grant_service.core.run import RunState, StopReason
 from grant_service.core.scope import Reversibility, Scope
-from tests.store.player import DAY, HOUR, SECOND, Player, done, intent, refused
+from tests.store.player import DAY, HOUR, SECOND, Player, done, intent, ref, refused
 from tests.store.rigs import START
 
 CANCEL, REFUSE = Exhaustion.CANCEL, Exhaustion.REFUSE
@@ -74,7 +74,9 @@ async def test_prepare_holds_commit_takes_and_abandon_gives_back(play: Player) -
     assert await amounts() == [(0, 7, 3), (0, 7, 13)]
     assert done(await play.commit(grant, "1")).remaining == {"usd": 3}
     assert await amounts() == [(3, 4, 3), (3, 4, 13)]
-    done(await play.abandon(grant, "2"))
+    assert done(await play.settle(grant, "1")).remaining == {"usd": 3}
+    assert await amounts() == [(3, 4, 3), (3, 4, 13)]
+    assert done(await play.abandon(grant, "2")).remaining == {"usd": 7}
     assert await amounts() == [(3, 0, 7), (3, 0, 17)]
     assert done(await play.perform(grant, paid("3", 5))).remaining == {"usd": 2}
     assert await amounts() == [(8, 0, 2), (8, 0, 12)]
@@ -98,7 +100,11 @@ async def test_repetitions_hold_and_take_nothing(play: Player) -> None:
     answers = [await play.commit(grant, "1"), await play.perform(grant, paid("2", 2))]
     assert [done(answer).remaining for answer in answers] == [{"usd": 4}, {"usd": 4}]
     assert done(await play.spend(grant, 1)).remaining == {"usd": 4}
-    done(await play.abandon(grant, "3"))
+    assert done(await play.abandon(grant, "3")).remaining == {"usd": 4}
+    assert (await play.rig.dump()).differences(before) == []
+    done(await play.settle(grant, "2"))
+    before = await play.rig.dump()
+    assert done(await play.settle(grant, "2")).remaining == {"usd": 4}
     assert (await play.rig.dump()).differences(before) == []
 
 
@@ -140,6 +146,65 @@ async def test_the_least_of_a_name_is_what_is_left(play: Player) -> None:
     child = await play.delegate(above, child="c", budgets=(Budget("eur", 4),))
     remaining = done(await play.prepare(child, paid("1", 2))).remaining
     assert list(remaining.items()) == [("eur", 4), ("tokens", 1), ("usd", 5)]
+
+
+async def test_what_is_issued_is_told_what_it_may_use(play: Player) -> None:
+    """The least of its own budgets and those of all runs above, as they are when it is told: again, too."""
+    await play.open("a", budgets=(Budget("usd", 9), Budget("eur", 5)))
+    await play.open("b", parent="a", budgets=(Budget("usd", 20), Budget("tokens", 1)))
+    first = done(await play.try_issue("b", budgets=(Budget("usd", 8), Budget("calls", 3))))
+    assert list(first.remaining.items()) == [("calls", 3), ("eur", 5), ("tokens", 1), ("usd", 8)]
+    done(await play.prepare(ref(first), paid("1", 4)))
+    done(await play.spend(ref(first), 2, budget="eur"))
+    again = done(await play.try_issue("b", budgets=(Budget("usd", 8), Budget("calls", 3))))
+    assert (again.replayed, again.remaining) == (True, {"calls": 3, "eur": 3, "tokens": 1, "usd": 4})
+    second = done(await play.try_issue("b", grant="other", budgets=(Budget("usd", 8),)))
+    assert second.remaining == {"eur": 3, "tokens": 1, "usd": 5}
+    await play.open("free")
+    assert done(await play.try_issue("free", grant="free")).remaining == {}
+
+
+@pytest.mark.parametrize("child", [None, verbs.Open("c", 0, DAY, budgets=(Budget("tokens", 2),))])
+async def test_what_is_delegated_is_told_what_it_may_use(play: Player, child: verbs.Open | None) -> None:
+    """The least of its own budgets, those of the grants it comes from, and those of all its runs."""
+    await play.open("a", budgets=(Budget("usd", 9), Budget("tokens", 5)))
+    above = await play.issue("a", budgets=(Budget("usd", 8),))
+    done(await play.spend(above, 5))
+    asked = {"child": child, "budgets": (Budget("usd", 6), Budget("eur", 7))}
+    first = done(await play.try_delegate(above, **asked))
+    assert list(first.remaining.items()) == [("eur", 7), ("tokens", 2 if child else 5), ("usd", 3)]
+    done(await play.spend(ref(first), 1, "handed on"))
+    done(await play.spend(above, 4, "below", budget="tokens"))
+    again = done(await play.try_delegate(above, **asked))
+    assert (again.replayed, again.remaining) == (True, {"eur": 7, "tokens": 1, "usd": 2})
+
+
+@pytest.mark.parametrize("ending", ["cancel", "finish", "revoke", "deadline", "epoch", "exhausted"])
+async def test_what_is_told_after_the_end_still_tells_what_is_left(play: Player, ending: str) -> None:
+    """A settle and an abandon are never refused for an end; the numbers are as the records have them."""
+    await play.open("a", budgets=USD)
+    above = await play.issue("a", grant="above", budgets=(Budget("usd", 8),))
+    child = await play.delegate(above, "child", child="b", budgets=(Budget("usd", 7),))
+    done(await play.perform(child, paid("1", 2)))
+    done(await play.prepare(child, paid("2", 3), ttl_ms=2 * DAY))
+    match ending:
+        case "cancel":
+            await play.cancel("a")
+        case "finish":
+            done(await play.finish("b"))
+        case "revoke":
+            done(await play.revoke("run=a"))
+        case "deadline":
+            await play.rig.advance(DAY)
+        case "epoch":
+            await play.rig.renew_epoch("another")
+        case "exhausted":
+            refused(await play.spend(child, 9), EXHAUSTED)
+    lapsed = ending == "deadline"  # what was held is free by then
+    assert done(await play.settle(child, "1")).remaining == {"usd": 5 if lapsed else 2}
+    assert done(await play.abandon(child, "2")).remaining == {"usd": 5}
+    for answer in (await play.settle(child, "1"), await play.abandon(child, "2")):
+        assert (done(answer).replayed, done(answer).remaining) == (True, {"usd": 5})
 
 
 @pytest.mark.parametrize(("ttl_ms", "until"), [(1, SECOND), (SECOND, SECOND), (1500, 2 * SECOND)])
@@ -389,9 +454,11 @@ async def test_giving_back_skips_what_is_gone(play: Player) -> None:
     above = await play.issue("a", grant="above", budgets=USD)
     child = await play.delegate(above, "child", child="b")
     done(await play.prepare(child, paid("1", 4)))
+    done(await play.perform(child, paid("2", 1)))
     await play.rig.lose_grant("above")
-    done(await play.abandon(child, "1"))
-    assert await play.budgets("a") == {"a.usd": (0, 0, 10)}
+    assert done(await play.abandon(child, "1")).remaining == {"usd": 9}
+    assert done(await play.settle(child, "2")).remaining == {"usd": 9}
+    assert await play.budgets("a") == {"a.usd": (1, 0, 9)}
 
 
 async def test_giving_back_goes_on_after_the_end(play: Player) -> None:
@@ -404,6 +471,33 @@ async def test_giving_back_goes_on_after_the_end(play: Player) -> None:
     refused(await play.perform(above, paid("2", 1)), EXHAUSTED)
     done(await play.abandon(child, "1"))
     done(await play.perform(above, paid("2", 1)))
+
+
+@pytest.mark.parametrize("stop", ["cancel", "revoke", "expiry", "exhausted"])
+async def test_what_was_incurred_by_the_time_of_a_stop_is_on_record(play: Player, stop: str) -> None:
+    """It is refused and no budget counts it; the line of the refusal says how much of what it was."""
+    await play.open(budgets=USD)
+    grant = await play.issue(budgets=(Budget("eur", 1),))
+    match stop:
+        case "cancel":
+            await play.cancel()
+        case "revoke":
+            done(await play.revoke("run=run"))
+        case "expiry":
+            await play.rig.advance(HOUR)
+        case "exhausted":
+            refused(await play.spend(grant, 2, "more", budget="eur"), EXHAUSTED)
+    answer = await play.spend(grant, 7, incurred=True)
+    assert isinstance(answer, Refusal)
+    line = (await play.journal())[-1]
+    asked = {"op": "spent", "grant": "grant", "budget": "usd", "amount": "7", "incurred": "1"}
+    assert line.kind == "REFUSED"
+    assert line.data.items() >= asked.items() | {("verb", "spend"), ("reason", answer.reason)}
+    assert answer.details.get("budget") == ("eur" if stop == "exhausted" else None)
+    assert await play.budgets("run") == {"run.usd": (0, 0, 10)}
+    assert isinstance(await play.spend(grant, 3, "wished"), Refusal)
+    line = (await play.journal())[-1]
+    assert (line.data["amount"], "incurred" in line.data) == ("3", False)
 
 
 async def test_what_was_incurred_is_taken_whatever_is_left(play: Player) -> None:

@@ -1,8 +1,11 @@
 """The embedded store's file: what a restart keeps, what a restored copy ends, who can read it."""
 
+import asyncio
 import shutil
 import sqlite3
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ from grant_service.core import verbs
 from grant_service.core.action import ActionState, Intent
 from grant_service.core.errors import ErrorReason, Refusal, StoreFailed
 from grant_service.core.grant import GrantRef
+from grant_service.core.journal import Kind
 from grant_service.core.run import StopReason
 from grant_service.core.scope import Reversibility, Scope
 from grant_service.store.sqlite import SqliteStore
@@ -167,6 +171,32 @@ async def test_a_second_writer_is_seen_though_the_lock_was_removed(path: Path) -
 
     assert isinstance(refusal, Refusal)
     assert refusal.reason is ErrorReason.REVOKED
+
+
+LOOK = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+print(db.execute("SELECT count(*) FROM journal WHERE kind = 'PERMITTED'").fetchone()[0])
+db.close()
+"""
+
+
+async def test_a_look_at_the_file_from_outside_loses_nothing(path: Path) -> None:
+    """Whoever closes the file last tidies up its log: that must not be somebody else while it is in use.
+
+    A process loses its locks on a file with the first handle of it that it closes, and SQLite then takes it
+    for gone.
+    """
+    store = await _with_a_grant(path)
+    for permitted in range(3):
+        seen = await asyncio.to_thread(
+            subprocess.run, [sys.executable, "-c", LOOK, path], check=True, capture_output=True, text=True
+        )
+        assert int(seen.stdout) == permitted
+        assert isinstance(await _perform(store, f"o-{permitted}"), verbs.Permitted)
+        kinds = [entry.kind for entry in await store.journal("r-1", 0, 100)]
+        assert kinds.count(Kind.PERMITTED) == permitted + 1
+    await store.close()
 
 
 async def test_refused_calls_do_not_use_up_the_reserve(path: Path) -> None:

@@ -21,7 +21,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 ROOT = Path(__file__).resolve().parents[2]
-ROLES = ("issuer", "tool", "operator", "auditor")
+ROLES = ("issuer", "tool", "operator", "auditor", "compensator")
 SERVICE = ("-m", "grant_service")
 #: A start takes 0.3 s on an idle machine; a stop waits for calls under way for 10 s at the most.
 START_SECONDS, STOP_SECONDS = 20.0, 15.0

@@ -90,4 +90,4 @@ def test_content_is_on_disk_before_its_name_and_the_name_before_the_next_step(
     monkeypatch.setattr(os, "rename", watched_rename)
     load_or_create(tmp_path / "keys")
     rotate(tmp_path / "keys")
-    assert steps == ["sync file", "rename", "sync directory"] * 5
+    assert steps == ["sync file", "rename", "sync directory"] * 7

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from grant_service.core.errors import Refused
 from grant_service.tokens.keys import Keyring, SigningKey, load_or_create, rotate
-from grant_service.tokens.private_dir import KeysUnfit
+from grant_service.tokens.private_dir import KeysUnfit, PrivateDir
 from grant_service.tokens.verify import Verifier
 from tests.tokens.support import KEY, KID, REF, token, untrusted
 
@@ -82,10 +82,10 @@ def test_a_first_start_makes_private_keys(tmp_path: Path) -> None:
     """Nobody else may read them, whatever the umask; nothing unfinished is left."""
     directory = tmp_path / "state" / "keys"
     keyring = load_or_create(directory)
-    files = [f"{keyring.signing.kid}.pem", "signing"]
+    files = [f"{keyring.signing.kid}.pem", f"{keyring.signing.kid}.pub", "signing"]
     assert sorted(os.listdir(directory)) == files
     assert mode(directory) == 0o700
-    assert [mode(directory / name) for name in files] == [0o600, 0o600]
+    assert [mode(directory / name) for name in files] == [0o600, 0o600, 0o600]
 
 
 def test_a_second_start_finds_the_keys_of_the_first(keys: Path) -> None:
@@ -323,6 +323,60 @@ def test_j8_a_retired_key_is_known_no_more(keys: Path) -> None:
     rotate(keys)
     (keys / f"{old.signing.kid}.pem").unlink()
     assert "kid" in untrusted(token(keyring=old), load_or_create(keys))
+
+
+def test_the_public_half_of_a_retired_key_stays(keys: Path) -> None:
+    """What it signed as evidence can be verified for ever; a grant of it cannot be."""
+    old = load_or_create(keys)
+    rotate(keys)
+    (keys / f"{old.signing.kid}.pem").unlink()
+    keyring = load_or_create(keys)
+    assert dict(keyring.retired) == {old.signing.kid: old.verifying[old.signing.kid]}
+    assert old.signing.kid not in keyring.verifying
+
+
+def test_a_key_from_before_public_halves_gets_its_own(keys: Path) -> None:
+    """At the next start; a key that only verifies has signed nothing here yet, and gets none."""
+    keyring = rotate(keys)
+    for path in keys.glob("*.pub"):
+        path.unlink()
+    assert not load_or_create(keys).retired
+    assert [path.stem for path in keys.glob("*.pub")] == [keyring.signing.kid]
+
+
+def test_a_public_half_that_is_none_or_of_another_key_is_refused(keys: Path) -> None:
+    """Evidence verified by it would prove nothing; the line given puts it right."""
+    kid = load_or_create(keys).signing.kid
+    path = keys / f"{kid}.pub"
+    for content, rule in (
+        (b"no key", "must hold an Ed25519 public key"),
+        (_other_public(), "is not the public"),
+    ):
+        write(path, content)
+        message, line = unfit(keys)
+        assert f"{path} {rule}" in message
+        run(line)
+        assert load_or_create(keys).signing.kid == kid
+        assert path.exists()
+
+
+def test_a_directory_that_cannot_be_written_keeps_no_public_half(
+    keys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mounted secret is no reason not to start: its keys still verify and sign."""
+    kid = load_or_create(keys).signing.kid
+    (keys / f"{kid}.pub").unlink()
+
+    def read_only(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(PrivateDir, "put", read_only)
+    assert load_or_create(keys).signing.kid == kid
+
+
+def _other_public() -> bytes:
+    key = ed25519.Ed25519PrivateKey.generate().public_key()
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def test_j8_a_key_can_be_known_before_it_signs(keys: Path, tmp_path: Path) -> None:

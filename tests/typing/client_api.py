@@ -48,7 +48,7 @@ async def a_person_who_is_asked(cm: countermand.Client, args: dict[str, object])
                 assert_type(act.approval, countermand.Approval | None)
                 assert_type(act.remaining["usd"], int)
                 assert_type(act.args, Mapping[str, object])
-    [asked] = await cm.operator.approvals()
+    [asked] = (await cm.operator.approvals()).approvals
     assert_type(asked, countermand.PendingApproval)
     agreed = await cm.operator.approve(
         asked.run_id, asked.op_id, digest=asked.digest, amendment={"amount": 1}
@@ -63,6 +63,8 @@ async def a_person_who_is_asked(cm: countermand.Client, args: dict[str, object])
     assert_type(await cm.auditor.fences(standing_only=True), tuple[countermand.Fence, ...])
     assert_type(await cm.auditor.get_fence("f-1"), countermand.FenceStanding)
     assert_type(await cm.auditor.why("r-1", op_id="o-1"), countermand.Explanation)
+    assert_type((await cm.auditor.report("r-1", at_seq=3)).heads, tuple[countermand.SignedHead, ...])
+    assert_type(await cm.issuer.evidence_keys(), tuple[countermand.EvidenceKey, ...])
 
 
 def a_story_that_blocks(args: dict[str, object]) -> None:

@@ -11,7 +11,7 @@ from countermand._async.control_door import Controller, Reader
 from countermand._async.door import Delegator, Door
 from countermand._ids import new_id
 from countermand._models.budgets import Budgets
-from countermand._models.reports import Cancelled, EntryPage, Report
+from countermand._models.reports import Cancelled, EntryPage, EvidenceKey, Report
 from countermand._models.runs import Finished, Issued, Opened, Run, RunPage
 from countermand._scope import Scope
 from countermand._secret import SecretToken
@@ -25,15 +25,24 @@ from countermand.v1 import journal_service_pb2 as journal
 class Watcher(Door):
     """What every role but the tool may ask about a run."""
 
-    async def report(self, run_id: str, *, timeout: float | None = None) -> Report:
-        """Tell what became of every action of a run and of the runs below it."""
-        request = journal.GetReportRequest(run_id=run_id)
+    async def report(self, run_id: str, *, at_seq: int = 0, timeout: float | None = None) -> Report:
+        """Tell what became of every action of a run and of the runs below it.
+
+        With `at_seq`, what was known when the entry of that number had just been written.
+        """
+        request = journal.GetReportRequest(run_id=run_id, at_seq=at_seq)
         return wire.report((await self._call(rpcs.GET_REPORT, request, timeout)).message.report)
 
     async def run(self, run_id: str, *, timeout: float | None = None) -> Run:
         """Tell how a run stands."""
         request = journal.GetRunRequest(run_id=run_id)
         return wire.run((await self._call(rpcs.GET_RUN, request, timeout)).message.run)
+
+    async def evidence_keys(self, *, timeout: float | None = None) -> tuple[EvidenceKey, ...]:
+        """List the public keys by which signed heads are verified, the one that signs now first."""
+        request = journal.ListEvidenceKeysRequest()
+        told = (await self._call(rpcs.LIST_EVIDENCE_KEYS, request, timeout)).message
+        return wire.every(wire.evidence_key, told.keys)
 
 
 class Stopper(Watcher):
@@ -109,7 +118,12 @@ class Issuer(Stopper, Delegator):
             sealed=sealed,
         )
         told = (await self._call(rpcs.ISSUE_GRANT, request, timeout)).message
-        return Issued(wire.grant(told.grant), SecretToken(told.grant_token), told.replayed)
+        return Issued(
+            grant=wire.grant(told.grant),
+            token=SecretToken(told.grant_token),
+            replayed=told.replayed,
+            remaining=dict(told.remaining),
+        )
 
     async def finish(self, run_id: str, *, note: str = "", timeout: float | None = None) -> Finished:
         """End a run that did its work."""

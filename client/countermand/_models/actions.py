@@ -117,6 +117,8 @@ class Settled:
     state: ActionState
     after_cut: bool
     replayed: bool
+    #: What is left in each budget that applied, as far as the sidecar still knows.
+    remaining: Mapping[str, int] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,8 @@ class Abandoned:
     op_id: str
     seq: int
     replayed: bool
+    #: What is left in each budget that applied, as far as the sidecar still knows.
+    remaining: Mapping[str, int] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,14 @@ class PendingApproval:
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalPage:
+    """The actions that wait, the oldest first. If there are `more`, answer these first."""
+
+    approvals: tuple[PendingApproval, ...]
+    more: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Approval:
     """What a person agreed to, until `expire_time`; the commit uses it up."""
 

@@ -3,8 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from countermand._words import ErrorReason, FenceKind, FenceState, StopReason
+
+if TYPE_CHECKING:
+    from countermand._models.reports import Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,8 @@ class HitRun:
 class Hit:
     """What a fence stands over at one moment."""
 
-    #: Active runs, live grants, and actions that are prepared or whose permit may still be used.
+    #: Runs with live grants and those, ended ones too, of which something may still land; live grants;
+    #: actions that are prepared, and those whose permit may still be used.
     run_count: int
     grant_count: int
     prepared_count: int
@@ -123,3 +128,5 @@ class Explanation:
     details: Mapping[str, str]
     #: The fence that refuses, if one does.
     fence: Fence | None
+    #: Of an action: its journal entries, and those that ended what it acted by, in order.
+    story: "tuple[Entry, ...]" = ()

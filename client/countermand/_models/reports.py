@@ -92,6 +92,38 @@ class LateAttempt:
 
 
 @dataclass(frozen=True, slots=True)
+class SignedHead:
+    """What a run's journal held at one moment, signed.
+
+    Keep it: held against the journal later, it shows whether anything it covers was changed
+    (`countermand.evidence`).
+    """
+
+    run_id: str
+    #: The last entry it covers, and how many there are.
+    last_seq: int
+    entry_count: int
+    hash: bytes
+    #: The beginnings of the hashes after every `stride`-th entry.
+    marks: bytes
+    stride: int
+    #: The time the report it came with tells of.
+    time: datetime | None
+    store_epoch: str
+    key_id: str
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceKey:
+    """A public key by which signed heads are verified; `signing` if it signs now."""
+
+    key_id: str
+    public_key: bytes
+    signing: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """The stop report: what is known of every action of a run and the runs below it.
 
@@ -130,6 +162,10 @@ class Report:
     small_print: tuple[str, ...]
     #: Those that stand, or stood, over this run or one below it, the oldest first.
     fences: tuple[Fence, ...] = ()
+    #: The signed heads of the journals it was told from: the run's own first, then those of the runs below.
+    heads: tuple[SignedHead, ...] = ()
+    #: The entry as of which it was asked for; 0 if it tells what is known now.
+    at_seq: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,8 @@ class Issued:
     grant: Grant
     token: SecretToken
     replayed: bool
+    #: What is left in each budget that applies to the grant.
+    remaining: Mapping[str, int] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,3 +125,5 @@ class Delegated:
     token: SecretToken
     run: Run | None
     replayed: bool
+    #: What is left in each budget that applies to the grant.
+    remaining: Mapping[str, int] = field(default_factory=dict, hash=False)

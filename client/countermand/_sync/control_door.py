@@ -8,7 +8,7 @@ from countermand import _wire as wire
 from countermand._digest import digest as digest_of
 from countermand._digest import spelling
 from countermand._ids import ids_of, new_id
-from countermand._models.approvals import ActionApproved, ActionDenied, PendingApproval
+from countermand._models.approvals import ActionApproved, ActionDenied, ApprovalPage
 from countermand._models.duties import ActionResolved, UndoAsked, UndoWithdrawn
 from countermand._models.fences import Explanation, Fence, FenceLifted, FenceSet, FenceStanding, Selector
 from countermand._span import Span, duration
@@ -32,10 +32,10 @@ class Reader(Door):
         told = (self._call(rpcs.GET_FENCE, request, timeout)).message
         return FenceStanding(wire.fence(told.fence), wire.hit(told.hit))
 
-    def approvals(self, *, timeout: float | None = None) -> tuple[PendingApproval, ...]:
+    def approvals(self, *, timeout: float | None = None) -> ApprovalPage:
         """List the actions that wait for a person, the oldest first."""
         told = (self._call(rpcs.LIST_APPROVALS, journal.ListApprovalsRequest(), timeout)).message
-        return wire.every(wire.pending_approval, told.approvals)
+        return ApprovalPage(wire.every(wire.pending_approval, told.approvals), told.more)
 
     def why(
         self, run_id: str, *, grant_id: str = "", op_id: str = "", timeout: float | None = None

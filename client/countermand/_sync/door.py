@@ -67,4 +67,10 @@ class Delegator(Door):
         )
         told = (self._call(rpcs.DELEGATE, request, timeout, token)).message
         run = wire.run(told.run) if told.HasField("run") else None
-        return Delegated(wire.grant(told.grant), SecretToken(told.grant_token), run, told.replayed)
+        return Delegated(
+            grant=wire.grant(told.grant),
+            token=SecretToken(told.grant_token),
+            run=run,
+            replayed=told.replayed,
+            remaining=dict(told.remaining),
+        )

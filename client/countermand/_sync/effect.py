@@ -205,6 +205,7 @@ class Effect:
                 canceller=told.canceller,
                 timeout=timeout,
             )
+            self.remaining = self.settled.remaining
         except CountermandError as error:
             self.unsettled = error
             log.warning("the outcome %s of action %s is not on record: %s", told.outcome, self.op_id, error)
@@ -220,7 +221,8 @@ class Effect:
     def _abandon(self, note: str, timeout: float | None) -> None:
         try:
             token = self._grant.token()
-            self._grant.tool.abandon(token, self.op_id, note=note, timeout=timeout)
+            abandoned = self._grant.tool.abandon(token, self.op_id, note=note, timeout=timeout)
+            self.remaining = abandoned.remaining
         except AlreadyPermitted as permitted:
             if self._ours and self._asked:  # then it is our own permit: lost, or kept back when it comes
                 self._settle(Told(Outcome.FAILED, _NOT_REACHED), timeout)

@@ -118,7 +118,7 @@ class Tool(Delegator):
         )
         told = (self._call(rpcs.SETTLE, request, timeout, token)).message
         state = wire.word(ActionState, told.state)
-        return Settled(told.op_id, told.seq, state, told.after_cut, told.replayed)
+        return Settled(told.op_id, told.seq, state, told.after_cut, told.replayed, dict(told.remaining))
 
     def abandon(
         self, token: SecretToken | str, op_id: str, *, note: str = "", timeout: float | None = None
@@ -126,7 +126,7 @@ class Tool(Delegator):
         """Give up a prepared action."""
         request = actions.AbandonActionRequest(op_id=op_id, note=note)
         told = (self._call(rpcs.ABANDON, request, timeout, token)).message
-        return Abandoned(told.op_id, told.seq, told.replayed)
+        return Abandoned(told.op_id, told.seq, told.replayed, dict(told.remaining))
 
     def spend(
         self,

@@ -1,6 +1,7 @@
 """Fences, what they stand over, and why a call is refused."""
 
 from countermand._models.fences import Explanation, Fence, Hit, HitRow, HitRun, Selector
+from countermand._wire.entries import entry
 from countermand._wire.words import every, time, word
 from countermand._words import ErrorReason, FenceKind, FenceState, StopReason
 from countermand.v1 import journal_service_pb2 as journal
@@ -83,4 +84,5 @@ def explanation(message: journal.ExplainRefusalResponse) -> Explanation:
         text=message.text,
         details=dict(message.details),
         fence=fence(message.fence) if message.HasField("fence") else None,
+        story=every(entry, message.story),
     )

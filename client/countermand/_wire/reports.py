@@ -1,6 +1,14 @@
 """Reports and journal entries."""
 
-from countermand._models.reports import CallOff, Entry, LateAttempt, Report, ReportedAction, Undo
+from countermand._models.reports import (
+    CallOff,
+    EvidenceKey,
+    LateAttempt,
+    Report,
+    ReportedAction,
+    SignedHead,
+    Undo,
+)
 from countermand._wire.fences import fence
 from countermand._wire.runs import run
 from countermand._wire.words import every, time, word
@@ -31,6 +39,8 @@ def report(message: journal.Report) -> Report:
         late_attempt_count=message.late_attempt_count,
         small_print=tuple(message.small_print),
         fences=every(fence, message.fences),
+        heads=every(_head, message.heads),
+        at_seq=message.at_seq,
     )
 
 
@@ -99,7 +109,21 @@ def _late_attempt(message: journal.LateAttempt) -> LateAttempt:
     )
 
 
-def entry(message: journal.Entry) -> Entry:
-    """Read a journal entry."""
-    when = time(message, "time")
-    return Entry(message.seq, when, message.run_id, message.kind, message.op_id, dict(message.data))
+def _head(message: journal.SignedHead) -> SignedHead:
+    return SignedHead(
+        run_id=message.run_id,
+        last_seq=message.last_seq,
+        entry_count=message.entry_count,
+        hash=message.hash,
+        marks=message.marks,
+        stride=message.stride,
+        time=time(message, "time"),
+        store_epoch=message.store_epoch,
+        key_id=message.key_id,
+        signature=message.signature,
+    )
+
+
+def evidence_key(message: journal.EvidenceKey) -> EvidenceKey:
+    """Read a public key."""
+    return EvidenceKey(message.key_id, message.public_key, message.signing)

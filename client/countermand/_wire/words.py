@@ -64,11 +64,14 @@ def number(member: StrEnum) -> Any:
 
 
 def time(message: Message, field: str) -> datetime | None:
-    """Read a time, None where there is none."""
+    """Read a time, None where there is none, or one that no calendar has."""
     if not message.HasField(field):
         return None
     stamp: Timestamp = getattr(message, field)
-    return stamp.ToDatetime(tzinfo=UTC)
+    try:
+        return stamp.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError):  # a store that was tampered with must not keep its journal from us
+        return None
 
 
 def every(convert: Callable[[Any], T], messages: Iterable[Any]) -> tuple[T, ...]:

@@ -259,7 +259,7 @@ def settle(
             canceller=canceller,
         )
     late = " The run had been stopped by then: the report says so." if settled.after_cut else ""
-    told = f"Action {settled.op_id} is on record as {settled.state}.{late}"
+    told = f"Action {settled.op_id} is on record as {settled.state}.{late}{left_over(settled.remaining)}"
     show(call.output, document("settled", **members(settled)), lambda console: console.print(told))
 
 
@@ -269,4 +269,5 @@ def abandon(call: Call, op: OpId, grant: GrantOption = None, note: Note = "") ->
     with call.connect() as client:
         abandoned = client.tool.abandon(token, op, note=note)
     told = f"Action {abandoned.op_id} is abandoned: it can never be committed."
+    told += left_over(abandoned.remaining)
     show(call.output, document("abandoned", **members(abandoned)), lambda console: console.print(told))

@@ -86,9 +86,7 @@ def run(arguments: list[str]) -> int:
 
 def _failed(arguments: list[str], error: Exception) -> int:
     """Tell a wrong command line, which has words of its own, from a defect."""
-    verbs = {command.name for command in app.registered_commands}
-    verb = next((one for one in arguments if one in verbs), "")
-    name = f"{_NAME} {verb}".strip()
+    name = " ".join([_NAME, *_verb(app, arguments)])
     if hasattr(error, "format_message"):  # typer's own errors, whatever package they live in
         say(f"{name}: {_sentence(error.format_message())}; see '{name} --help'")
         return ExitCode.USAGE
@@ -99,6 +97,17 @@ def _failed(arguments: list[str], error: Exception) -> int:
         "COUNTERMAND_TRACEBACK=1 shows where"
     )
     return ExitCode.ASK_OPERATOR
+
+
+def _verb(group: typer.Typer, arguments: list[str]) -> list[str]:
+    """Find the verb that was meant, and the one below it if it has some."""
+    below = {one.name: one.typer_instance for one in group.registered_groups}
+    names = {one.name for one in group.registered_commands} | set(below)
+    found = next((place for place, one in enumerate(arguments) if one in names), None)
+    if found is None:
+        return []
+    inner = below.get(arguments[found])
+    return [arguments[found], *(_verb(inner, arguments[found + 1 : found + 2]) if inner else [])]
 
 
 def _sentence(text: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from countermand import PendingApproval, Reversibility
+from countermand.cli.budgets import amounts
 from countermand.cli.report_parts import paint
 from countermand.cli.words import ago, clock_time, left
 
@@ -39,7 +40,7 @@ def print_one(
     people = (("for", one.subject), ("agent", one.agent), ("tenant", one.tenant))
     whose = [f"{name} {value}" for name, value in people if value]
     paint(console, ", ".join([*whose, f"run {one.run_id}", f"action {one.op_id}"]), indent=2)
-    costs = ", ".join(f"{name} {amount}" for name, amount in sorted(one.costs.items()))
+    costs = amounts(one.costs)
     undo = _UNDO.get(one.reversibility, "nobody said whether it can be undone")
     paint(console, f"{undo}{f'; costs {costs}' if costs else ''}", indent=2)
     waits = f"waits since {clock_time(one.prepare_time, now)}, {ago(one.prepare_time, now)}"

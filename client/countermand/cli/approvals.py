@@ -1,11 +1,10 @@
 """Approvals: what waits for a person, and what they say."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from countermand import ErrorReason, NotFound, PendingApproval
+from countermand import ApprovalPage, ErrorReason, NotFound, PendingApproval
 from countermand.cli import completion, confirming, options
 from countermand.cli.approval_page import print_approvals, print_one
 from countermand.cli.call import Call
@@ -17,6 +16,12 @@ from countermand.cli.words import clock_time, left, now
 
 if TYPE_CHECKING:
     from countermand.sync import Client
+
+#: The way to those that are not listed: there is no next page, because people go by what waits longest.
+_MORE = (
+    "To see the others approve or deny these, or stop a run that asks for so much: "
+    "countermand cancel RUN --reason policy"
+)
 
 RunId = Annotated[
     str,
@@ -36,12 +41,15 @@ def register(app: typer.Typer) -> None:
 def approvals(call: Call) -> None:
     """List the actions that wait for a person, the oldest first."""
     with call.connect() as client:
-        found = client.auditor.approvals()
+        told = client.auditor.approvals()
+    found = told.approvals
     if not found and call.output.value == "table":
         say("Nothing waits for a person.")
     lines = [document("approval", **members(one)) for one in found]
-    whole = document("approvals", approvals=found)
+    whole = document("approvals", approvals=found, more=told.more)
     show(call.output, whole, lambda page: print_approvals(page, found, now()), lines)
+    if told.more:
+        say(f"... and more: these are the {len(found)} that wait longest. {_MORE}")
 
 
 def approve(
@@ -122,10 +130,17 @@ def _asked(call: Call, client: "Client", run: str, op: str, amendment: dict[str,
     return one.digest
 
 
-def _find(waiting: Sequence[PendingApproval], run: str, op: str) -> PendingApproval:
-    for one in waiting:
+def _find(waiting: ApprovalPage, run: str, op: str) -> PendingApproval:
+    for one in waiting.approvals:
         if (one.run_id, one.op_id) == (run, op):
             return one
+    if waiting.more:
+        raise NotFound(
+            f"action {op} of run {run} is not among the {len(waiting.approvals)} that wait longest, and more "
+            "wait; approve or deny those first, or say which arguments, with --digest",
+            reason=ErrorReason.NOT_AWAITING,
+            metadata={"run": run, "op": op},
+        )
     raise NotFound(
         f"no action {op} of run {run} waits for a person; see 'countermand approvals' and "
         f"'countermand why {run}/{op}'",

@@ -19,5 +19,9 @@ def standing(name: str, one: BudgetStanding) -> str:
 
 def left_over(remaining: Mapping[str, int]) -> str:
     """Tell what is left after a call, as a sentence to put behind another; '' where there is no budget."""
-    told = ", ".join(f"{name} {amount}" for name, amount in sorted(remaining.items()))
-    return f" Left: {told}." if told else ""
+    return f" Left: {amounts(remaining)}." if remaining else ""
+
+
+def amounts(named: Mapping[str, int]) -> str:
+    """Tell amounts by name: `tokens_out 120, usd_cents 40`."""
+    return ", ".join(f"{name} {amount}" for name, amount in sorted(named.items()))

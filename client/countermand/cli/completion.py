@@ -1,6 +1,7 @@
 """What the shell can offer while a line is typed: live runs, grants, reasons. Silent when nobody answers."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import typer
 
@@ -81,7 +82,7 @@ def waiting_ops(ctx: typer.Context, incomplete: str) -> Offer:
 def _waiting(ctx: typer.Context) -> Sequence[PendingApproval]:
     try:
         with connect(_place(ctx), _PATIENCE) as client:
-            return client.auditor.approvals()
+            return client.auditor.approvals().approvals
     except Exception:
         return ()
 
@@ -101,5 +102,9 @@ def grants(ctx: typer.Context, incomplete: str) -> Offer:
 
 
 def _place(ctx: typer.Context) -> Place:
-    told = dict((ctx.parent.params if ctx.parent else {}) | {k: v for k, v in ctx.params.items() if v})
+    told: dict[str, str] = {}
+    above: Any = ctx
+    while above:  # what is said nearer to the verb wins
+        told = {name: value for name, value in above.params.items() if value} | told
+        above = above.parent
     return Place(told.get("home"), told.get("target"))

@@ -70,7 +70,7 @@ def in_sentences(hit: Hit, would: str = "") -> str:
         return (
             f"It {'would hit' if would else 'hits'} {'nothing' if hit.complete else 'nothing found so far'}."
         )
-    runs, grants = counted(hit.run_count, "active run"), counted(hit.grant_count, "live grant")
+    runs, grants = counted(hit.run_count, "run"), counted(hit.grant_count, "live grant")
     told = [f"It {'would hit' if would else 'hits'} {least}{runs} with {grants}."]
     if hit.prepared_count:
         cannot = "could not happen any more" if would else "cannot happen any more"

@@ -7,7 +7,7 @@ import typer
 
 from countermand import ChildRun, Delegated, Grant, Issued
 from countermand.cli import options, tokens
-from countermand.cli.budgets import budget_lines
+from countermand.cli.budgets import amounts, budget_lines
 from countermand.cli.call import Call
 from countermand.cli.documents import document, plain
 from countermand.cli.options import GrantFrom, Quiet
@@ -124,7 +124,8 @@ def _show(call: Call, issued: Issued | Delegated, *, print_token: bool, quiet: b
     if quiet:
         print(issued.token.reveal() if print_token else issued.grant.grant_id)
         return
-    told = {"grant": issued.grant, "replayed": issued.replayed, "token_file": path and str(path)}
+    told = {"grant": issued.grant, "remaining": issued.remaining, "replayed": issued.replayed}
+    told["token_file"] = path and str(path)
     if isinstance(issued, Delegated):
         whole = document("delegated", run=issued.run, **told)
     else:
@@ -147,6 +148,8 @@ def _told(issued: Issued | Delegated, path: Path | None) -> str:
         lines += [f"  its run's {one}" for one in budget_lines(opened.budgets)]
     lines += [f"  {scope}" for scope in grant.scopes]
     lines += [f"  {one}" for one in budget_lines(grant.budgets)]
+    if issued.remaining:
+        lines.append(f"  left to it, of all budgets that apply: {amounts(issued.remaining)}")
     if grant.chain:
         lines.append(f"  delegated from {' > '.join(grant.chain)}")
     if grant.sealed:

@@ -2,40 +2,64 @@
 
 import sys
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from collections import deque
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from countermand import Entry
-from countermand.cli import options
+from countermand.cli import journal_evidence, options, verifying
 from countermand.cli.call import Call
 from countermand.cli.documents import document, dumps, members
+from countermand.cli.entries import pages
+from countermand.cli.exit_codes import in_short
 from countermand.cli.output import Output, say
 from countermand.cli.verb import Panel, verb
 
 if TYPE_CHECKING:
     from countermand.sync import Client
 
-_PAGE = 1000
-
 #: How often --follow asks for more, in seconds.
 _LOOK_EVERY = 0.5
 
 
+class _ListUnlessSaid(TyperGroup):
+    """Takes `journal RUN` for `journal list RUN`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the verb before what is none."""
+        verb_is_said = args and (args[0] in self.commands or args[0] in ctx.help_option_names)
+        nothing_typed_yet = not args and ctx.resilient_parsing
+        return super().parse_args(ctx, args if verb_is_said or nothing_typed_yet else ["list", *args])
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """Offer runs beside the verbs."""
+        (run,) = (one for one in self.commands["list"].params if one.name == "run")
+        return [*super().shell_complete(ctx, incomplete), *run.shell_complete(ctx, incomplete)]
+
+
 def register(app: typer.Typer) -> None:
-    """Add the verb to the command."""
-    verb(app, Panel.LOOK)(journal)
+    """Add the verbs to the command."""
+    told = "Read journals, follow them, export them, and verify them against heads that were kept."
+    below = typer.Typer(cls=_ListUnlessSaid, help=told, epilog=in_short(), rich_markup_mode="rich")
+    for one in (list_, tail):
+        verb(below, Panel.LOOK, "journal")(one)
+    journal_evidence.register(below)
+    verifying.register(below)
+    settings = {"help_option_names": ["--help", "-h"]}
+    app.add_typer(below, name="journal", rich_help_panel=Panel.LOOK.value, context_settings=settings)
 
 
-def journal(
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Go on with new entries until Ctrl-C.")]
+
+
+def list_(
     call: Call,
     run: options.RunId,
     after: Annotated[int, typer.Option(min=0, metavar="SEQ", help="Only entries with a higher number.")] = 0,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many at the most.")] = None,
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on with new entries until Ctrl-C.")
-    ] = False,
+    follow: Follow = False,
 ) -> None:
     """Read the journal of one run, an entry a line. Each run below has its own; the fences' is _fences."""
     with call.connect() as client:
@@ -51,11 +75,41 @@ def journal(
         say("There are more entries: go on with --after and the last number.")
 
 
-def _follow(call: Call, client: "Client", run: str, after: int) -> None:
+def tail(
+    call: Call,
+    run: options.RunId,
+    lines: Annotated[
+        int, typer.Option("--lines", "-n", min=0, metavar="N", help="How many to begin with.")
+    ] = 10,
+    follow: Follow = False,
+) -> None:
+    """Read the last entries of a run's journal, and with --follow those to come: also after its end."""
+    if follow:
+        _needs_no_end(call)
+    with call.connect() as client:
+        last: deque[Entry] = deque(maxlen=lines)
+        after = 0
+        for entry in pages(client, run):
+            last.append(entry)
+            after = entry.seq
+        if call.output is Output.JSON:
+            print(dumps(document("journal", run_id=run, entries=last, more=False), indent=2))
+        else:
+            for entry in last:
+                _print(call, entry)
+        if follow:
+            _follow(call, client, run, after)
+
+
+def _needs_no_end(call: Call) -> None:
     if call.output is Output.JSON:
         raise typer.BadParameter("--follow has no end, so it prints --output jsonl or table")
+
+
+def _follow(call: Call, client: "Client", run: str, after: int) -> None:
+    _needs_no_end(call)
     while True:
-        for entry in _pages(client, run, after):
+        for entry in pages(client, run, after):
             after = entry.seq
             _print(call, entry)
         sys.stdout.flush()
@@ -64,7 +118,7 @@ def _follow(call: Call, client: "Client", run: str, after: int) -> None:
 
 def _read(client: "Client", run: str, after: int, limit: int | None) -> tuple[list[Entry], bool]:
     entries: list[Entry] = []
-    for entry in _pages(client, run, after):
+    for entry in pages(client, run, after):
         if limit is not None and len(entries) == limit:
             return entries, True
         entries.append(entry)
@@ -72,20 +126,11 @@ def _read(client: "Client", run: str, after: int, limit: int | None) -> tuple[li
 
 
 def _print_pages(call: Call, client: "Client", run: str, after: int, limit: int | None) -> bool:
-    for count, entry in enumerate(_pages(client, run, after)):
+    for count, entry in enumerate(pages(client, run, after)):
         if count == limit:
             return True
         _print(call, entry)
     return False
-
-
-def _pages(client: "Client", run: str, after: int) -> Iterator[Entry]:
-    while True:
-        page = client.auditor.entries(run, after_seq=after, page_size=_PAGE)
-        yield from page.entries
-        if not page.more:
-            return
-        after = page.entries[-1].seq
 
 
 def _print(call: Call, entry: Entry) -> None:

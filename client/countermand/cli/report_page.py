@@ -9,7 +9,8 @@ from countermand import Durability, Fence, FenceState, Report
 from countermand.cli.budgets import budget_lines
 from countermand.cli.fence_page import print_fences
 from countermand.cli.report_parts import paint, print_parts
-from countermand.cli.words import clock_time, counted, how_it_ended, left
+from countermand.cli.report_words import counts, durability
+from countermand.cli.words import clock_time, counted, how_it_ended, left, zone
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,7 +30,7 @@ def verdict(report: Report) -> str:
     flying, unknown = len(report.in_flight), len(report.unknown)
     if report.run.end is None:
         stop = f"countermand cancel {report.run.run_id} --reason user_stop"
-        if fences := _over(report):
+        if fences := fences_over(report):
             of_it = "What they stand over" if len(fences) > 1 else "What it stands over"
             return f"{of_it} is refused, the rest may go on. To stop all of it: {stop}"
         return f"It may go on acting. To stop it: {stop}"
@@ -45,32 +46,44 @@ def verdict(report: Report) -> str:
     if unknown:
         told.append(f"{counted(unknown, 'action')} may have happened: nobody has said yet.")
     if not flying and not unknown:
-        told.append("Nothing is in flight, nothing is unknown.")
+        told.append("Nothing is in flight, nothing is unknown." if report.quiesced else _NOT_SURE)
     return " ".join(told)
+
+
+_NOT_SURE = "Nothing is known to be in flight, but this report has gaps: something may still land."
 
 
 def summary(report: Report) -> str:
     """Count the parts."""
-    counts = [
-        (len(report.done), "done"),
-        (len(report.interrupted), "interrupted"),
-        (len(report.in_flight), "may still land"),
-        (len(report.unknown), "unknown"),
-        (len(report.not_done), "not done"),
-        (len(report.pending), "not decided yet"),
-    ]
-    told = [
-        f"{number} {name}" for number, name in counts if number or name not in ("not done", "not decided yet")
-    ]
+    number = counts(report)
+    told = [f"{number[part]} {name}" for part, name in _ALWAYS.items()]
+    told += [f"{number[part]} {name}" for part, name in _IF_ANY.items() if number[part]]
     if report.late_attempt_count:
         told.append(f"{counted(report.late_attempt_count, 'late attempt')} refused")
     return ", ".join(told)
 
 
+_ALWAYS = {
+    "done": "done",
+    "interrupted": "interrupted",
+    "in_flight": "may still land",
+    "unknown": "unknown",
+}
+_IF_ANY = {"not_done": "not done", "pending": "not decided yet"}
+
+
+def undo_summary(report: Report) -> str:
+    """Count what of it can be undone; '' where nothing has happened and nothing may have."""
+    number = counts(report)
+    named = {"undoable": "can be undone", "not_undoable": "cannot be undone", "nothing_to_undo": "only read"}
+    told = [f"{number[name]} {words}" for name, words in named.items() if number[name]]
+    return f"Of what happened or may have: {', '.join(told)}" if told else ""
+
+
 def _headline(console: "Console", report: Report) -> None:
     end = report.run.end
-    quiet = end is not None and report.quiesced and not report.unknown
-    fences = _over(report) if end is None else []
+    quiet = end is not None and report.quiesced and not report.unknown and report.complete
+    fences = fences_over(report) if end is None else []
     if fences:
         told = f"{counted(len(fences), 'fence')} {'stands' if len(fences) == 1 else 'stand'} over it"
         paint(console, f"Run {report.run.run_id} is active, but {told}.", "bold")
@@ -80,13 +93,16 @@ def _headline(console: "Console", report: Report) -> None:
         said = [f"“{end.note}”"] if end.note else []
         paint(console, " ".join([*said, *([f"[{end.tag}]"] if end.tag else [])]))
     paint(console, verdict(report), "green" if quiet else "yellow")
+    if not report.complete:
+        paint(console, "Something may be missing from this report: see its gaps at the end.", "yellow")
     paint(console, _of_whom(report), "dim")
     paint(console, summary(report))
+    paint(console, undo_summary(report))
     for line in budget_lines(report.run.budgets):
         paint(console, line)
 
 
-def _told_fences(report: Report) -> list[Fence]:
+def told_fences(report: Report) -> list[Fence]:
     """Leave out what was over before the run began: it never did anything to it."""
     began = report.run.open_time
     return [
@@ -96,13 +112,13 @@ def _told_fences(report: Report) -> list[Fence]:
     ]
 
 
-def _over(report: Report) -> list[Fence]:
+def fences_over(report: Report) -> list[Fence]:
     """The fences that refuse something now."""
-    return [one for one in _told_fences(report) if one.state is FenceState.STANDING]
+    return [one for one in told_fences(report) if one.state is FenceState.STANDING]
 
 
 def _fences(console: "Console", report: Report) -> None:
-    fences = _told_fences(report)
+    fences = told_fences(report)
     if not fences or report.time is None:
         return
     paint(console, f"\nFences over it ({len(fences)}): what was issued before is dead", "bold yellow")
@@ -128,15 +144,17 @@ def _gaps(console: "Console", report: Report) -> None:
 
 def _small_print(console: "Console", report: Report) -> None:
     console.print()
-    if report.durability is not Durability.SYNCED:
-        kept = "up to a second of it" if report.durability is Durability.EVERY_SECOND else "all of it"
-        paint(console, f"The store is {report.durability}: a power cut may lose {kept}.", "yellow")
     for line in report.small_print:
         paint(console, line, "dim")
+    paint(
+        console, durability(report.durability), "dim" if report.durability is Durability.SYNCED else "yellow"
+    )
     paint(console, _as_known(report), "dim")
 
 
 def _as_known(report: Report) -> str:
-    cut = f"stopped at entry {report.cut_seq}, " if report.cut_seq else ""
-    last = f"last entry {report.last_seq}, epoch {report.store_epoch}"
-    return f"As known at {clock_time(report.time)}: {cut}{last}."
+    cut = f"stopped at entry {report.cut_seq}" if report.cut_seq else "not stopped by an entry"
+    quiet = "quiesced" if report.quiesced else "not quiesced"
+    last = f"last entry {report.last_seq}, store epoch {report.store_epoch}"
+    asked = f", when entry {report.at_seq} had just been written" if report.at_seq else ""
+    return f"As known at {clock_time(report.time)} {zone(report.time)}{asked}: {cut}, {quiet}, {last}."

@@ -1,10 +1,11 @@
 """The parts of a report, a table each, in the order in which a user would ask for them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from countermand import ActionState, ErrorReason, LateAttempt, Report, ReportedAction
-from countermand.cli.report_undo import call_off_cell, resolved_cell, undo_cell
+from countermand import ActionState, LateAttempt, Report, ReportedAction
+from countermand.cli.report_undo import call_off_in_words, resolved_in_words, undo_in_words
+from countermand.cli.report_words import PARTS, STATES, WHY_LATE, repeated
 from countermand.cli.rows import print_rows
 from countermand.cli.words import clock_time, left
 
@@ -29,21 +30,21 @@ def _done(console: "Console", report: Report) -> None:
             one.resource,
             _settled(one, report),
             one.receipt,
-            undo_cell(one, report.time),
-            call_off_cell(one),
-            resolved_cell(one),
+            _undo(one, report),
+            call_off_in_words(one),
+            resolved_in_words(one),
             one.note,
             *_names(one, report),
         ]
         for one in report.done
     ]
-    _part(console, "Done", "", header, rows, "green")
+    _part(console, "done", header, rows, "green")
 
 
 def _interrupted(console: "Console", report: Report) -> None:
     header = ["what", "where", "intended at", "run", "op"]
     rows = [_intended(one, report) for one in report.interrupted]
-    _part(console, "Interrupted", "did not happen, and cannot any more", header, rows, "green")
+    _part(console, "interrupted", header, rows, "green")
 
 
 def _in_flight(console: "Console", report: Report) -> None:
@@ -54,15 +55,13 @@ def _in_flight(console: "Console", report: Report) -> None:
             one.resource,
             clock_time(one.use_by_time, report.time),
             left(one.use_by_time, report.time),
-            undo_cell(one, report.time),
+            _undo(one, report),
             *_names(one, report),
         ]
         for one in report.in_flight
     ]
-    why = "told to go before the stop; what was begun in time may land even later"
-    if report.run.end is None:
-        why = "told to go, no outcome known yet"
-    _part(console, "May still land", why, header, rows, "yellow")
+    why = "told to go, no outcome known yet" if report.run.end is None else ""
+    _part(console, "in_flight", header, rows, "yellow", why)
 
 
 def _unknown(console: "Console", report: Report) -> None:
@@ -73,35 +72,26 @@ def _unknown(console: "Console", report: Report) -> None:
             one.resource,
             clock_time(one.permit_time, report.time),
             one.receipt,
-            undo_cell(one, report.time),
-            call_off_cell(one),
+            _undo(one, report),
+            call_off_in_words(one),
             one.note,
             *_names(one, report),
         ]
         for one in report.unknown
     ]
-    _part(console, "Unknown", "may have happened; look at the target", header, rows, "yellow")
+    _part(console, "unknown", header, rows, "yellow")
 
 
 def _not_done(console: "Console", report: Report) -> None:
     header = ["what", "where", "how", "resolved by", "note", "run", "op"]
     rows = [
-        [one.action, one.resource, _how_not(one), resolved_cell(one), one.note, *_names(one, report)]
+        [
+            *(one.action, one.resource, "failed" if one.resolved_by else STATES[one.state]),
+            *(resolved_in_words(one), one.note, *_names(one, report)),
+        ]
         for one in report.not_done
     ]
-    _part(console, "Not done", "for another reason than the stop", header, rows, "")
-
-
-def _how_not(one: ReportedAction) -> str:
-    return "failed" if one.resolved_by else _HOW_NOT.get(one.state, str(one.state))
-
-
-_HOW_NOT = {
-    ActionState.FAILED: "failed, says the tool",
-    ActionState.ABANDONED: "given up by the tool",
-    ActionState.EXPIRED: "not committed in time",
-    ActionState.DENIED: "a person said no, nobody in time, or the approval was not used in time",
-}
+    _part(console, "not_done", header, rows, "")
 
 
 def _pending(console: "Console", report: Report) -> None:
@@ -116,7 +106,11 @@ def _pending(console: "Console", report: Report) -> None:
         ]
         for one in report.pending
     ]
-    _part(console, "Not decided yet", "prepared; a cancel now would interrupt them", header, rows, "")
+    _part(console, "pending", header, rows, "")
+
+
+def _undo(one: ReportedAction, report: Report) -> str:
+    return undo_in_words(one, clock_time(one.undo.end_time, report.time))
 
 
 def _waits(one: ReportedAction) -> str:
@@ -125,19 +119,11 @@ def _waits(one: ReportedAction) -> str:
 
 def _late_attempts(console: "Console", report: Report) -> None:
     header = ["what", "where", "attempt", "when", "why refused", "before the stop", "run", "op"]
-    rows = [_late(attempts, report) for attempts in _repeated(report.late_attempts)]
-    _part(console, "Late attempts", "all refused", header, rows, "green", len(report.late_attempts))
+    rows = [_late(attempts, report) for attempts in repeated(report.late_attempts)]
+    _part(console, "late_attempts", header, rows, "green", count=len(report.late_attempts))
     unlisted = report.late_attempt_count - len(report.late_attempts)
     if unlisted > 0:
         paint(console, f"  and {unlisted} more, counted but not listed", "dim")
-
-
-def _repeated(attempts: Iterable[LateAttempt]) -> list[list[LateAttempt]]:
-    """Put the attempts of a tool that kept asking into one row."""
-    groups: dict[tuple[str, ...], list[LateAttempt]] = {}
-    for one in attempts:
-        groups.setdefault((one.run_id, one.op_id, one.verb, one.action, one.reason), []).append(one)
-    return list(groups.values())
 
 
 def _late(attempts: Sequence[LateAttempt], report: Report) -> list[str]:
@@ -146,33 +132,27 @@ def _late(attempts: Sequence[LateAttempt], report: Report) -> list[str]:
     permitted = "had its permit: may have happened" if last.prior_decision is ActionState.PERMITTED else ""
     when = clock_time(last.time, report.time)
     run = last.run_id if report.descendant_run_ids else ""
-    why = _WHY_LATE.get(last.reason, str(last.reason))
+    why = WHY_LATE.get(last.reason, str(last.reason))
     return [last.action, last.resource, last.verb + times, when, why, permitted, run, last.op_id]
-
-
-_WHY_LATE = {
-    ErrorReason.REVOKED: "the run was stopped",
-    ErrorReason.RUN_FINISHED: "the run had finished",
-    ErrorReason.RUN_DEADLINE: "its deadline had passed",
-    ErrorReason.STORE_EPOCH: "the store may have lost facts",
-    ErrorReason.FENCED: "a fence stands over it",
-    ErrorReason.GRANT_ENDED: "its grant's budget had run out",
-}
 
 
 def _part(
     console: "Console",
-    title: str,
-    means: str,
+    name: str,
     header: list[str],
     rows: list[list[str]],
     style: str,
+    means: str = "",
     count: int = -1,
 ) -> None:
     if not rows:
         return
+    part = PARTS[name]
+    means = means or part.brief
     explained = f": {means}" if means else ""
-    paint(console, f"\n{title} ({len(rows) if count < 0 else count}){explained}", f"bold {style}".strip())
+    paint(
+        console, f"\n{part.title} ({len(rows) if count < 0 else count}){explained}", f"bold {style}".strip()
+    )
     print_rows(console, header, rows)
 
 

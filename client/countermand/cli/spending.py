@@ -55,7 +55,9 @@ def spend(
         print(spent.op_id)
         return
     before = " before; nothing was taken again" if spent.replayed else ""
-    left = left_over(spent.remaining) or f" Nobody set a budget {budget}: it has no limit."
+    left = left_over(spent.remaining)
+    if budget not in spent.remaining:
+        left += f" Nobody set a budget {budget}: it has no limit."
     told = f"Spent {amount} of {budget}{before}, as {spent.op_id}.{left}"
     show(
         call.output,

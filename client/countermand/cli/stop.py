@@ -9,8 +9,10 @@ from countermand.cli import failures, options, waiting
 from countermand.cli.call import Call
 from countermand.cli.documents import Document, document, members, plain
 from countermand.cli.exit_codes import ExitCode
+from countermand.cli.handout import Handout
 from countermand.cli.output import say, show
 from countermand.cli.report_page import print_report
+from countermand.cli.report_words import ACTIONS, counts
 from countermand.cli.verb import Panel, verb
 from countermand.cli.words import ago, who
 
@@ -27,7 +29,6 @@ Wait = Annotated[
 TellByCode = Annotated[
     bool, typer.Option("--exit-code", help=f"Exit with {ExitCode.NOT_QUIET} if something may still land.")
 ]
-_PARTS = ("done", "interrupted", "in_flight", "unknown", "not_done", "pending")
 
 
 def register(app: typer.Typer) -> None:
@@ -40,6 +41,7 @@ def cancel(
     call: Call,
     run: options.ActiveRunId,
     reason: options.Reason,
+    handout: Handout,
     note: Annotated[
         str, typer.Option(metavar="TEXT", help="One line for people. Whoever is refused sees it.")
     ] = "",
@@ -50,15 +52,18 @@ def cancel(
 ) -> None:
     """Stop a run and all below it for good; print the stop report. After it no commit is accepted."""
     why = options.reason(reason)
+    handout.check(call.output)
     patience = waiting.patience(wait)
     with call.connect() as client:
         cancelled = _cancel(call, client, run, why, actor, note, tag)
         _warn(cancelled, why)
         told = waiting.until_quiet(client, cancelled.report, patience)
     extra = {"replayed": cancelled.replayed, "known": cancelled.known}
-    _show(call, told, extra)
+    given = _show(call, told, extra, handout)
     if not cancelled.known:
         raise typer.Exit(ExitCode.NEVER_OPENED)
+    if not given:  # it IS stopped: no code may say that it failed
+        raise typer.Exit(ExitCode.NOT_QUIET)
     _tell_by_code(told, exit_code or wait is not None)
 
 
@@ -93,16 +98,30 @@ def _warn(cancelled: Cancelled, why: StopReason) -> None:
         )
 
 
-def report(call: Call, run: options.RunId, wait: Wait = None, exit_code: TellByCode = False) -> None:
+def report(
+    call: Call,
+    run: options.RunId,
+    handout: Handout,
+    at: Annotated[
+        int,
+        typer.Option(min=0, metavar="SEQ", help="What was known when this entry had just been written."),
+    ] = 0,
+    wait: Wait = None,
+    exit_code: TellByCode = False,
+) -> None:
     """Tell what became of every action of a run and of the runs below it."""
+    handout.check(call.output)
     patience = waiting.patience(wait)
+    if at and wait is not None:
+        raise typer.BadParameter("--at tells of the past, where there is nothing to --wait for")
     with call.connect() as client:
-        told = client.auditor.report(run)
+        told = client.auditor.report(run, at_seq=at)
         if told.run.end is None and patience:
             say(f"Run {run} is active, so there is nothing to wait for.")
         else:
             told = waiting.until_quiet(client, told, patience)
-    _show(call, told, {})
+    if not _show(call, told, {}, handout):
+        raise typer.Exit(ExitCode.ASK_OPERATOR)
     _tell_by_code(told, exit_code or wait is not None)
 
 
@@ -111,19 +130,19 @@ def _tell_by_code(told: Report, asked: bool) -> None:
         raise typer.Exit(ExitCode.NOT_QUIET)
 
 
-def _show(call: Call, told: Report, extra: Document) -> None:
-    whole = document("report", **members(told), counts=_counts(told)) | ({"cancel": extra} if extra else {})
+def _show(call: Call, told: Report, extra: Document, handout: Handout) -> bool:
+    """Print the answer, and the page if one is asked for; False if that could not be written."""
+    if handout.is_answer:
+        return handout.give(told)
+    whole = document("report", **members(told), counts=counts(told)) | ({"cancel": extra} if extra else {})
     show(call.output, whole, lambda console: print_report(console, told), _lines(told, whole))
-
-
-def _counts(told: Report) -> dict[str, int]:
-    return {part: len(getattr(told, part)) for part in _PARTS} | {"late_attempts": told.late_attempt_count}
+    return handout.give(told)
 
 
 def _lines(told: Report, whole: Document) -> list[Document]:
     """A head, then a line for each action and late attempt."""
-    head = {name: value for name, value in whole.items() if name not in (*_PARTS, "late_attempts")}
+    head = {name: value for name, value in whole.items() if name not in (*ACTIONS, "late_attempts")}
     lines = [head | {"schema": "countermand.report_head/v1"}]
-    for part in _PARTS:
+    for part in ACTIONS:
         lines += [document("reported_action", part=part) | plain(one) for one in getattr(told, part)]
     return lines + [document("late_attempt") | plain(one) for one in told.late_attempts]

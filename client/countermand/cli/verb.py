@@ -62,16 +62,17 @@ _SHARED = {"home": Home, "target": Target, "timeout": Timeout}
 Verb = Callable[..., None]
 
 
-def verb(app: typer.Typer, panel: Panel) -> Callable[[Verb], Verb]:
+def verb(app: typer.Typer, panel: Panel, under: str = "") -> Callable[[Verb], Verb]:
     """Register a function as the command of its name; its parameters behind the Call are its options.
 
     One that is annotated with a dataclass is a group of options, a field each: several verbs can share it.
+    `under` is the verb it belongs to, where `app` is not the whole command.
     """
 
     def register(function: Verb) -> Verb:
         name = function.__name__.rstrip("_")
         app.command(name, rich_help_panel=panel.value, epilog=in_short(), no_args_is_help=False)(
-            _command(name, function)
+            _command(f"{under} {name}".lstrip(), function)
         )
         return function
 

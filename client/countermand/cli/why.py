@@ -12,10 +12,13 @@ from countermand.cli.documents import document, members
 from countermand.cli.exit_codes import ExitCode, code_of
 from countermand.cli.output import show
 from countermand.cli.selectors import in_words
+from countermand.cli.story_lines import story_lines
 from countermand.cli.verb import Panel, verb
 from countermand.cli.words import ago, clock_time, now, who
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from countermand.sync import Client
 
 
@@ -44,7 +47,7 @@ def why(
     refused = told.reason is not ErrorReason.UNSPECIFIED
     code = code_of(CLASSES[told.reason](reason=told.reason)) if refused else ExitCode.OK
     whole = document("why", asked=name, what=what, refused=refused, next=code.name, **members(told))
-    show(call.output, whole, lambda console: console.print(_line(what, told), soft_wrap=True))
+    show(call.output, whole, lambda console: _print(console, what, told))
     if code is not ExitCode.OK:
         raise typer.Exit(code)
 
@@ -66,6 +69,12 @@ def _explain(client: "Client", name: str) -> tuple[str, Explanation]:
             reason=ErrorReason.RUN_UNKNOWN,
             metadata={"run": name},
         ) from None
+
+
+def _print(console: "Console", what: str, told: Explanation) -> None:
+    console.print(_line(what, told), soft_wrap=True)
+    for line in story_lines(told):
+        console.print(line, soft_wrap=True)
 
 
 def _line(what: str, told: Explanation) -> str:

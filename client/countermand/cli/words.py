@@ -19,6 +19,11 @@ def clock_time(moment: datetime | None, now: datetime | None = None) -> str:
     return local.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S")
 
 
+def zone(moment: datetime | None) -> str:
+    """The reader's own zone at that time, such as CET."""
+    return moment.astimezone().strftime("%Z") if moment else ""
+
+
 def span(length: timedelta | float) -> str:
     """A length of time in one or two units, rounded down: `4 s`, `3 min 5 s`, `2 h 10 min`, `5 d 3 h`."""
     seconds = max(0, int(length.total_seconds() if isinstance(length, timedelta) else length))
@@ -62,13 +67,13 @@ def how_it_ended(run: Run, now: datetime | None) -> str:
         return f"Run {run.run_id} was never opened. Barred {since}, by {who(end.actor)}: {end.reason}."
     through = f", through run {end.run_id} above it" if end.run_id not in ("", run.run_id) else ""
     if end.seq == 0:
-        return f"Run {run.run_id} is stopped{through}: {_by_itself(end)}{f' {since}' if since else ''}."
+        return f"Run {run.run_id} is stopped{through}: {by_itself(end)}{f' {since}' if since else ''}."
     if run.state is RunState.FINISHED:
         return f"Run {run.run_id} finished {since}{through}."
     return f"Run {run.run_id} was stopped {since}, by {who(end.actor)}{through}: {end.reason}."
 
 
-def _by_itself(end: End) -> str:
+def by_itself(end: End) -> str:
     """What ended a run when no entry of the journal did."""
     if end.reason is StopReason.DEADLINE:
         return "its deadline passed"

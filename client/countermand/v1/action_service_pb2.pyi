@@ -607,11 +607,28 @@ class SettleActionResponse(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class RemainingEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     OP_ID_FIELD_NUMBER: builtins.int
     SEQ_FIELD_NUMBER: builtins.int
     STATE_FIELD_NUMBER: builtins.int
     AFTER_CUT_FIELD_NUMBER: builtins.int
     REPLAYED_FIELD_NUMBER: builtins.int
+    REMAINING_FIELD_NUMBER: builtins.int
     op_id: builtins.str
     """The action."""
     seq: builtins.int
@@ -622,6 +639,12 @@ class SettleActionResponse(google.protobuf.message.Message):
     """True if the run had been stopped when the outcome came in."""
     replayed: builtins.bool
     """True if this outcome was on record before."""
+    @property
+    def remaining(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
+        """What is left in each budget that applied, as far as their records are there. A run or grant that has ended
+        gives none of it out any more.
+        """
+
     def __init__(
         self,
         *,
@@ -630,8 +653,9 @@ class SettleActionResponse(google.protobuf.message.Message):
         state: global___ActionState.ValueType = ...,
         after_cut: builtins.bool = ...,
         replayed: builtins.bool = ...,
+        remaining: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["after_cut", b"after_cut", "op_id", b"op_id", "replayed", b"replayed", "seq", b"seq", "state", b"state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["after_cut", b"after_cut", "op_id", b"op_id", "remaining", b"remaining", "replayed", b"replayed", "seq", b"seq", "state", b"state"]) -> None: ...
 
 global___SettleActionResponse = SettleActionResponse
 
@@ -667,23 +691,45 @@ class AbandonActionResponse(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class RemainingEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     OP_ID_FIELD_NUMBER: builtins.int
     SEQ_FIELD_NUMBER: builtins.int
     REPLAYED_FIELD_NUMBER: builtins.int
+    REMAINING_FIELD_NUMBER: builtins.int
     op_id: builtins.str
     """The action."""
     seq: builtins.int
     """The sequence number of the journal entry."""
     replayed: builtins.bool
     """True if it was abandoned before."""
+    @property
+    def remaining(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
+        """What is left in each budget that applied, as in SettleActionResponse; what was held for the action is back."""
+
     def __init__(
         self,
         *,
         op_id: builtins.str = ...,
         seq: builtins.int = ...,
         replayed: builtins.bool = ...,
+        remaining: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["op_id", b"op_id", "replayed", b"replayed", "seq", b"seq"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["op_id", b"op_id", "remaining", b"remaining", "replayed", b"replayed", "seq", b"seq"]) -> None: ...
 
 global___AbandonActionResponse = AbandonActionResponse
 

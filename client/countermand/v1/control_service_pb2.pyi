@@ -135,7 +135,7 @@ class RevokeGrantsResponse(google.protobuf.message.Message):
     fence_id: builtins.str
     """The fence that stands from now on; empty for a dry run."""
     run_count: builtins.int
-    """How many active runs it hit."""
+    """How many runs it hit, as in `hit`."""
     replayed: builtins.bool
     """True if it stood before."""
     @property
@@ -221,7 +221,7 @@ class FreezeGrantsResponse(google.protobuf.message.Message):
     fence_id: builtins.str
     """The fence that stands from now on; empty for a dry run."""
     run_count: builtins.int
-    """How many active runs it hit."""
+    """How many runs it hit, as in `hit`."""
     replayed: builtins.bool
     """True if it stood before."""
     @property

@@ -530,9 +530,26 @@ class IssueGrantResponse(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class RemainingEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     GRANT_FIELD_NUMBER: builtins.int
     GRANT_TOKEN_FIELD_NUMBER: builtins.int
     REPLAYED_FIELD_NUMBER: builtins.int
+    REMAINING_FIELD_NUMBER: builtins.int
     grant_token: builtins.str
     """The token that points to it. A secret: never log it, never show it to a model."""
     replayed: builtins.bool
@@ -541,15 +558,22 @@ class IssueGrantResponse(google.protobuf.message.Message):
     def grant(self) -> global___Grant:
         """The grant."""
 
+    @property
+    def remaining(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
+        """What is left in each budget that applies to the grant, the least of all that share its name: its own, and
+        those of its run and of the runs above.
+        """
+
     def __init__(
         self,
         *,
         grant: global___Grant | None = ...,
         grant_token: builtins.str = ...,
         replayed: builtins.bool = ...,
+        remaining: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["grant", b"grant"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["grant", b"grant", "grant_token", b"grant_token", "replayed", b"replayed"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["grant", b"grant", "grant_token", b"grant_token", "remaining", b"remaining", "replayed", b"replayed"]) -> None: ...
 
 global___IssueGrantResponse = IssueGrantResponse
 
@@ -671,10 +695,27 @@ class DelegateGrantResponse(google.protobuf.message.Message):
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
+    @typing.final
+    class RemainingEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     GRANT_FIELD_NUMBER: builtins.int
     GRANT_TOKEN_FIELD_NUMBER: builtins.int
     REPLAYED_FIELD_NUMBER: builtins.int
     RUN_FIELD_NUMBER: builtins.int
+    REMAINING_FIELD_NUMBER: builtins.int
     grant_token: builtins.str
     """The token that points to it."""
     replayed: builtins.bool
@@ -687,6 +728,12 @@ class DelegateGrantResponse(google.protobuf.message.Message):
     def run(self) -> global___Run:
         """The run that was opened for it, if one was asked for."""
 
+    @property
+    def remaining(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
+        """What is left in each budget that applies to the grant: its own, those of the grants it comes from, and those
+        of its run and of the runs above.
+        """
+
     def __init__(
         self,
         *,
@@ -694,9 +741,10 @@ class DelegateGrantResponse(google.protobuf.message.Message):
         grant_token: builtins.str = ...,
         replayed: builtins.bool = ...,
         run: global___Run | None = ...,
+        remaining: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["grant", b"grant", "run", b"run"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["grant", b"grant", "grant_token", b"grant_token", "replayed", b"replayed", "run", b"run"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["grant", b"grant", "grant_token", b"grant_token", "remaining", b"remaining", "replayed", b"replayed", "run", b"run"]) -> None: ...
 
 global___DelegateGrantResponse = DelegateGrantResponse
 

@@ -163,6 +163,8 @@ class Report(google.protobuf.message.Message):
     LATE_ATTEMPT_COUNT_FIELD_NUMBER: builtins.int
     SMALL_PRINT_FIELD_NUMBER: builtins.int
     FENCES_FIELD_NUMBER: builtins.int
+    HEADS_FIELD_NUMBER: builtins.int
+    AT_SEQ_FIELD_NUMBER: builtins.int
     cut_seq: builtins.int
     """The sequence number of the cut, if the run was stopped by an entry of the journal; else 0."""
     last_seq: builtins.int
@@ -177,6 +179,10 @@ class Report(google.protobuf.message.Message):
     """False if part of the journal is not kept any more or belongs to an earlier epoch: then `gaps` says so."""
     late_attempt_count: builtins.int
     """How many late attempts there were; more than are listed if there were very many."""
+    at_seq: builtins.int
+    """The entry as of which this report was asked for: it tells what was known when that entry had just been
+    written, and no budgets. 0 if it tells what is known now.
+    """
     @property
     def run(self) -> countermand.v1.grant_service_pb2.Run:
         """The run."""
@@ -229,6 +235,12 @@ class Report(google.protobuf.message.Message):
     def fences(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Fence]:
         """Fences that stand, or stood, over this run or one below it, the oldest first."""
 
+    @property
+    def heads(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___SignedHead]:
+        """The signed heads of the journals this report was told from: the run's own first, then one for each run
+        below it that is in this report. Keep them: they show later whether what they cover was changed.
+        """
+
     def __init__(
         self,
         *,
@@ -252,11 +264,98 @@ class Report(google.protobuf.message.Message):
         late_attempt_count: builtins.int = ...,
         small_print: collections.abc.Iterable[builtins.str] | None = ...,
         fences: collections.abc.Iterable[global___Fence] | None = ...,
+        heads: collections.abc.Iterable[global___SignedHead] | None = ...,
+        at_seq: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["run", b"run", "time", b"time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["complete", b"complete", "cut_seq", b"cut_seq", "descendant_run_ids", b"descendant_run_ids", "done", b"done", "durability", b"durability", "fences", b"fences", "gaps", b"gaps", "in_flight", b"in_flight", "interrupted", b"interrupted", "last_seq", b"last_seq", "late_attempt_count", b"late_attempt_count", "late_attempts", b"late_attempts", "not_done", b"not_done", "pending", b"pending", "quiesced", b"quiesced", "run", b"run", "small_print", b"small_print", "store_epoch", b"store_epoch", "time", b"time", "unknown", b"unknown"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["at_seq", b"at_seq", "complete", b"complete", "cut_seq", b"cut_seq", "descendant_run_ids", b"descendant_run_ids", "done", b"done", "durability", b"durability", "fences", b"fences", "gaps", b"gaps", "heads", b"heads", "in_flight", b"in_flight", "interrupted", b"interrupted", "last_seq", b"last_seq", "late_attempt_count", b"late_attempt_count", "late_attempts", b"late_attempts", "not_done", b"not_done", "pending", b"pending", "quiesced", b"quiesced", "run", b"run", "small_print", b"small_print", "store_epoch", b"store_epoch", "time", b"time", "unknown", b"unknown"]) -> None: ...
 
 global___Report = Report
+
+@typing.final
+class SignedHead(google.protobuf.message.Message):
+    """SignedHead says what a run's journal held at one moment, in a form that can be kept and held against it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: builtins.int
+    LAST_SEQ_FIELD_NUMBER: builtins.int
+    ENTRY_COUNT_FIELD_NUMBER: builtins.int
+    HASH_FIELD_NUMBER: builtins.int
+    MARKS_FIELD_NUMBER: builtins.int
+    STRIDE_FIELD_NUMBER: builtins.int
+    TIME_FIELD_NUMBER: builtins.int
+    STORE_EPOCH_FIELD_NUMBER: builtins.int
+    KEY_ID_FIELD_NUMBER: builtins.int
+    SIGNATURE_FIELD_NUMBER: builtins.int
+    run_id: builtins.str
+    """The run."""
+    last_seq: builtins.int
+    """The number of the last entry it covers; 0 if the journal held none."""
+    entry_count: builtins.int
+    """How many entries it covers."""
+    hash: builtins.bytes
+    """The chained SHA-256 over all of them."""
+    marks: builtins.bytes
+    """The first 4 bytes of the chained hash after every `stride`-th entry, one behind the other: they show where
+    a journal that was changed begins to differ.
+    """
+    stride: builtins.int
+    """How many entries there are from one mark to the next."""
+    store_epoch: builtins.str
+    """The store's epoch then."""
+    key_id: builtins.str
+    """The key that signed it."""
+    signature: builtins.bytes
+    """Ed25519 over all other fields, in the form that docs/evidence.md describes."""
+    @property
+    def time(self) -> google.protobuf.timestamp_pb2.Timestamp:
+        """The time the report it came with tells of, by the store's clock."""
+
+    def __init__(
+        self,
+        *,
+        run_id: builtins.str = ...,
+        last_seq: builtins.int = ...,
+        entry_count: builtins.int = ...,
+        hash: builtins.bytes = ...,
+        marks: builtins.bytes = ...,
+        stride: builtins.int = ...,
+        time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        store_epoch: builtins.str = ...,
+        key_id: builtins.str = ...,
+        signature: builtins.bytes = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["time", b"time"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["entry_count", b"entry_count", "hash", b"hash", "key_id", b"key_id", "last_seq", b"last_seq", "marks", b"marks", "run_id", b"run_id", "signature", b"signature", "store_epoch", b"store_epoch", "stride", b"stride", "time", b"time"]) -> None: ...
+
+global___SignedHead = SignedHead
+
+@typing.final
+class EvidenceKey(google.protobuf.message.Message):
+    """EvidenceKey is a public key by which signed heads are verified."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    KEY_ID_FIELD_NUMBER: builtins.int
+    PUBLIC_KEY_FIELD_NUMBER: builtins.int
+    SIGNING_FIELD_NUMBER: builtins.int
+    key_id: builtins.str
+    """Its name in heads."""
+    public_key: builtins.bytes
+    """The 32 bytes of an Ed25519 public key."""
+    signing: builtins.bool
+    """True if it signs now. A key that does not any more is listed for the heads it signed before."""
+    def __init__(
+        self,
+        *,
+        key_id: builtins.str = ...,
+        public_key: builtins.bytes = ...,
+        signing: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["key_id", b"key_id", "public_key", b"public_key", "signing", b"signing"]) -> None: ...
+
+global___EvidenceKey = EvidenceKey
 
 @typing.final
 class ReportedAction(google.protobuf.message.Message):
@@ -738,7 +837,7 @@ class Hit(google.protobuf.message.Message):
     COMPLETE_FIELD_NUMBER: builtins.int
     TIME_FIELD_NUMBER: builtins.int
     run_count: builtins.int
-    """How many active runs."""
+    """How many runs: those with live grants, and those, ended ones too, of which something may still land."""
     grant_count: builtins.int
     """How many live grants."""
     prepared_count: builtins.int
@@ -855,14 +954,18 @@ class GetReportRequest(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     RUN_ID_FIELD_NUMBER: builtins.int
+    AT_SEQ_FIELD_NUMBER: builtins.int
     run_id: builtins.str
     """The run."""
+    at_seq: builtins.int
+    """Tell what was known when the entry of this number had just been written, of whatever run; 0 for now."""
     def __init__(
         self,
         *,
         run_id: builtins.str = ...,
+        at_seq: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["run_id", b"run_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["at_seq", b"at_seq", "run_id", b"run_id"]) -> None: ...
 
 global___GetReportRequest = GetReportRequest
 
@@ -1134,6 +1237,7 @@ class ExplainRefusalResponse(google.protobuf.message.Message):
     TEXT_FIELD_NUMBER: builtins.int
     DETAILS_FIELD_NUMBER: builtins.int
     FENCE_FIELD_NUMBER: builtins.int
+    STORY_FIELD_NUMBER: builtins.int
     reason: countermand.v1.errors_pb2.ErrorReason.ValueType
     """Why a call would be refused now; unspecified if it would not be."""
     text: builtins.str
@@ -1150,6 +1254,12 @@ class ExplainRefusalResponse(google.protobuf.message.Message):
     def fence(self) -> global___Fence:
         """The fence that refuses, if one does; or one over part of what was asked about, or over what came before."""
 
+    @property
+    def story(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Entry]:
+        """Of an action: its own journal entries, and those that ended its run, its grant or a fence's victims, in order.
+        So they show which side won.
+        """
+
     def __init__(
         self,
         *,
@@ -1158,9 +1268,10 @@ class ExplainRefusalResponse(google.protobuf.message.Message):
         text: builtins.str = ...,
         details: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         fence: global___Fence | None = ...,
+        story: collections.abc.Iterable[global___Entry] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["fence", b"fence", "since_time", b"since_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["details", b"details", "fence", b"fence", "reason", b"reason", "since_time", b"since_time", "text", b"text"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["details", b"details", "fence", b"fence", "reason", b"reason", "since_time", b"since_time", "story", b"story", "text", b"text"]) -> None: ...
 
 global___ExplainRefusalResponse = ExplainRefusalResponse
 
@@ -1371,3 +1482,35 @@ class PendingApproval(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["action", b"action", "agent", b"agent", "costs", b"costs", "digest", b"digest", "expire_time", b"expire_time", "op_id", b"op_id", "prepare_time", b"prepare_time", "resource", b"resource", "reversibility", b"reversibility", "run_id", b"run_id", "subject", b"subject", "summary", b"summary", "tenant", b"tenant"]) -> None: ...
 
 global___PendingApproval = PendingApproval
+
+@typing.final
+class ListEvidenceKeysRequest(google.protobuf.message.Message):
+    """ListEvidenceKeysRequest asks for the public keys of signed heads."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___ListEvidenceKeysRequest = ListEvidenceKeysRequest
+
+@typing.final
+class ListEvidenceKeysResponse(google.protobuf.message.Message):
+    """ListEvidenceKeysResponse is the keys."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: builtins.int
+    @property
+    def keys(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___EvidenceKey]:
+        """The keys, the one that signs first."""
+
+    def __init__(
+        self,
+        *,
+        keys: collections.abc.Iterable[global___EvidenceKey] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["keys", b"keys"]) -> None: ...
+
+global___ListEvidenceKeysResponse = ListEvidenceKeysResponse

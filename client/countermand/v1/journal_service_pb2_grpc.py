@@ -81,6 +81,11 @@ class JournalServiceStub(object):
                 request_serializer=countermand_dot_v1_dot_journal__service__pb2.ListApprovalsRequest.SerializeToString,
                 response_deserializer=countermand_dot_v1_dot_journal__service__pb2.ListApprovalsResponse.FromString,
                 _registered_method=True)
+        self.ListEvidenceKeys = channel.unary_unary(
+                '/countermand.v1.JournalService/ListEvidenceKeys',
+                request_serializer=countermand_dot_v1_dot_journal__service__pb2.ListEvidenceKeysRequest.SerializeToString,
+                response_deserializer=countermand_dot_v1_dot_journal__service__pb2.ListEvidenceKeysResponse.FromString,
+                _registered_method=True)
 
 
 class JournalServiceServicer(object):
@@ -151,6 +156,14 @@ class JournalServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListEvidenceKeys(self, request, context):
+        """ListEvidenceKeys lists the public keys by which signed heads of journals are verified. The issuer may call
+        it too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_JournalServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -198,6 +211,11 @@ def add_JournalServiceServicer_to_server(servicer, server):
                     servicer.ListApprovals,
                     request_deserializer=countermand_dot_v1_dot_journal__service__pb2.ListApprovalsRequest.FromString,
                     response_serializer=countermand_dot_v1_dot_journal__service__pb2.ListApprovalsResponse.SerializeToString,
+            ),
+            'ListEvidenceKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEvidenceKeys,
+                    request_deserializer=countermand_dot_v1_dot_journal__service__pb2.ListEvidenceKeysRequest.FromString,
+                    response_serializer=countermand_dot_v1_dot_journal__service__pb2.ListEvidenceKeysResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -445,6 +463,33 @@ class JournalService(object):
             '/countermand.v1.JournalService/ListApprovals',
             countermand_dot_v1_dot_journal__service__pb2.ListApprovalsRequest.SerializeToString,
             countermand_dot_v1_dot_journal__service__pb2.ListApprovalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEvidenceKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countermand.v1.JournalService/ListEvidenceKeys',
+            countermand_dot_v1_dot_journal__service__pb2.ListEvidenceKeysRequest.SerializeToString,
+            countermand_dot_v1_dot_journal__service__pb2.ListEvidenceKeysResponse.FromString,
             options,
             channel_credentials,
             insecure,

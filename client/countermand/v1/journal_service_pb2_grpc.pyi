@@ -77,6 +77,14 @@ class JournalServiceStub:
     ]
     """ListApprovals lists the actions that wait for a person, the oldest first."""
 
+    ListEvidenceKeys: grpc.UnaryUnaryMultiCallable[
+        countermand.v1.journal_service_pb2.ListEvidenceKeysRequest,
+        countermand.v1.journal_service_pb2.ListEvidenceKeysResponse,
+    ]
+    """ListEvidenceKeys lists the public keys by which signed heads of journals are verified. The issuer may call
+    it too.
+    """
+
 class JournalServiceAsyncStub:
     """JournalService reads. It changes nothing. The roles `auditor` and `operator` may call it; the issuer may
     read the reports of its runs.
@@ -135,6 +143,14 @@ class JournalServiceAsyncStub:
         countermand.v1.journal_service_pb2.ListApprovalsResponse,
     ]
     """ListApprovals lists the actions that wait for a person, the oldest first."""
+
+    ListEvidenceKeys: grpc.aio.UnaryUnaryMultiCallable[
+        countermand.v1.journal_service_pb2.ListEvidenceKeysRequest,
+        countermand.v1.journal_service_pb2.ListEvidenceKeysResponse,
+    ]
+    """ListEvidenceKeys lists the public keys by which signed heads of journals are verified. The issuer may call
+    it too.
+    """
 
 class JournalServiceServicer(metaclass=abc.ABCMeta):
     """JournalService reads. It changes nothing. The roles `auditor` and `operator` may call it; the issuer may
@@ -212,5 +228,15 @@ class JournalServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[countermand.v1.journal_service_pb2.ListApprovalsResponse, collections.abc.Awaitable[countermand.v1.journal_service_pb2.ListApprovalsResponse]]:
         """ListApprovals lists the actions that wait for a person, the oldest first."""
+
+    @abc.abstractmethod
+    def ListEvidenceKeys(
+        self,
+        request: countermand.v1.journal_service_pb2.ListEvidenceKeysRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[countermand.v1.journal_service_pb2.ListEvidenceKeysResponse, collections.abc.Awaitable[countermand.v1.journal_service_pb2.ListEvidenceKeysResponse]]:
+        """ListEvidenceKeys lists the public keys by which signed heads of journals are verified. The issuer may call
+        it too.
+        """
 
 def add_JournalServiceServicer_to_server(servicer: JournalServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

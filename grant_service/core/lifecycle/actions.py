@@ -261,7 +261,7 @@ def settle(state: State, command: verbs.Settle) -> verbs.Settled | Refusal:
     action = found
     after_cut = ended(state, command.grant.path, action.run_id) is not None
     if action.state in OUTCOMES and action.state is command.outcome:
-        return verbs.Settled(command.op_id, action.settle_seq, action.state, after_cut, replayed=True)
+        return _settled(state, command, action, after_cut, replayed=True)
     if action.state in (ActionState.SUCCEEDED, ActionState.FAILED):
         refusal = Refusal(ErrorReason.ALREADY_SETTLED, {"state": action.state})
         return kept(state, call, refusal, action.intent)
@@ -279,10 +279,17 @@ def settle(state: State, command: verbs.Settle) -> verbs.Settled | Refusal:
         handle=command.handle or action.handle,
     )
     state.put(settled)
-    if command.handle:
+    if command.handle and command.handle != action.handle:  # the same job is called off once
         put_call_off(state, settled, command.canceller)
     close_moot(state, settled)
-    return verbs.Settled(command.op_id, seq, command.outcome, after_cut, replayed=False)
+    return _settled(state, command, settled, after_cut, replayed=False)
+
+
+def _settled(
+    state: State, command: verbs.Settle, action: Action, after_cut: bool, *, replayed: bool
+) -> verbs.Settled:
+    remaining = left(state, authority_of(state, command.grant))
+    return verbs.Settled(command.op_id, action.settle_seq, action.state, after_cut, replayed, remaining)
 
 
 def abandon(state: State, command: verbs.Abandon) -> verbs.Abandoned | Refusal:
@@ -291,9 +298,9 @@ def abandon(state: State, command: verbs.Abandon) -> verbs.Abandoned | Refusal:
     found = own_action(state, call)
     if isinstance(found, Refusal):
         return kept(state, call, found, _intent(state, call, found))
-    action = found
+    action, by = found, authority_of(state, command.grant)
     if action.state is ActionState.ABANDONED:
-        return verbs.Abandoned(command.op_id, action.settle_seq, replayed=True)
+        return verbs.Abandoned(command.op_id, action.settle_seq, True, left(state, by))
     if action.state is ActionState.PERMITTED:
         return kept(state, call, Refusal(ErrorReason.ALREADY_PERMITTED), action.intent)
     if action.state in OUTCOMES:
@@ -302,9 +309,9 @@ def abandon(state: State, command: verbs.Abandon) -> verbs.Abandoned | Refusal:
     if action.state is ActionState.DENIED:
         return kept(state, call, _denied(action, _SAID_NO), action.intent)
     seq = state.append(action.run_id, Kind.ABANDONED, {"op": command.op_id, "note": command.note})
-    let_go(state, authority_of(state, command.grant), action)
+    let_go(state, by, action)
     state.put(replace(action, state=ActionState.ABANDONED, settle_seq=seq))
-    return verbs.Abandoned(command.op_id, seq, replayed=False)
+    return verbs.Abandoned(command.op_id, seq, False, left(state, by))
 
 
 def _intent(state: State, call: Call, refusal: Refusal) -> Intent | None:

@@ -10,11 +10,14 @@ from grant_service.core.journal import Kind
 from grant_service.core.lifecycle.questions import clock_unsure, ended
 from grant_service.core.run import RunState
 from grant_service.core.scope import NOT_UNDOABLE
-from grant_service.core.store import State
+from grant_service.core.store import State, View
 
 #: What never happened, so that there is nothing to undo.
 _NOTHING_HAPPENED = frozenset({ActionState.FAILED, ActionState.ABANDONED, ActionState.DENIED})
 _NOT_PERMITTED = frozenset({ActionState.PREPARED, ActionState.AWAITING_APPROVAL})
+_KNOWN = frozenset({ActionState.SUCCEEDED, ActionState.FAILED})
+
+_TOO_LATE = "its time is over"
 
 #: Ends of a run that a person, or time, brought about while it was at work.
 _CUT_OFF = frozenset({ErrorReason.REVOKED, ErrorReason.RUN_DEADLINE, ErrorReason.STORE_EPOCH})
@@ -72,7 +75,7 @@ def resolve(state: State, command: verbs.Resolve) -> verbs.Resolved | Refusal:
     if action is None:
         return _unknown(command.run_id, command.op_id)
     told = {"run": action.run_id, "op": command.op_id}
-    if action.state in (ActionState.SUCCEEDED, ActionState.FAILED):
+    if action.state in _KNOWN:
         if action.state is not command.outcome:
             return Refusal(ErrorReason.ALREADY_SETTLED, told | {"state": action.state})
         return verbs.Resolved(command.op_id, action.settle_seq, action.state, replayed=True)
@@ -172,12 +175,12 @@ def claim(state: State, command: verbs.Claim) -> verbs.Claimed | Refusal:
             left = str(duty.lease_until - state.now)
             return Refusal(ErrorReason.DUTY_TAKEN, _told(command) | {"worker": duty.worker, "left_ms": left})
         return verbs.Claimed(duty, duty.lease_until - state.now, replayed=True)
-    over = "its time is over" if state.now >= duty.until else ""
+    if duty.kind is DutyKind.CALL_OFF and not was_cut_off(state, duty.run_id):
+        return Refusal(ErrorReason.DUTY_NOT_DUE, _told(command) | {"rule": "its run was not stopped"})
     if duty.attempts >= command.max_attempts:
-        over = "the last attempt was never heard of again"
-    if over:
-        _give_up(state, duty, over)
-        return Refusal(ErrorReason.DUTY_OVER, _told(command) | {"state": DutyState.FAILED})
+        return _over(state, command, duty, "the last attempt was never heard of again")
+    if state.now >= duty.until:
+        return _over(state, command, duty, _TOO_LATE)
     if rule := _why_not_due(state, action, duty):
         return Refusal(ErrorReason.DUTY_NOT_DUE, _told(command) | {"rule": rule})
     attempts = duty.attempts + 1
@@ -188,17 +191,15 @@ def claim(state: State, command: verbs.Claim) -> verbs.Claimed | Refusal:
         attempts=attempts,
         worker=command.worker,
         lease=command.lease,
-        lease_until=state.now + command.lease_ms,
+        lease_until=min(state.now + command.lease_ms, duty.until),
     )
     state.put(claimed)
-    return verbs.Claimed(claimed, command.lease_ms, replayed=False)
+    return verbs.Claimed(claimed, claimed.lease_until - state.now, replayed=False)
 
 
 def _why_not_due(state: State, action: Action, duty: Duty) -> str:
     if state.now < duty.due:
         return "it is not due yet"
-    if duty.kind is DutyKind.CALL_OFF:
-        return "" if _was_cut_off(state, duty.run_id) else "its run was not stopped"
     if duty.kind is DutyKind.UNDO:
         if duty.epoch != state.epoch:
             return "the store may have lost facts since: ask for the undo again"
@@ -209,7 +210,7 @@ def _why_not_due(state: State, action: Action, duty: Duty) -> str:
     return ""
 
 
-def _was_cut_off(state: State, run_id: str) -> bool:
+def was_cut_off(state: View, run_id: str) -> bool:
     """Say whether somebody cancelled the run or one above it, or its time was over while it was at work."""
     run = state.run(run_id)
     if run is None:
@@ -221,28 +222,33 @@ def _was_cut_off(state: State, run_id: str) -> bool:
 
 
 def renew(state: State, command: verbs.Renew) -> verbs.Claimed | Refusal:
-    """Keep a duty that is still the caller's."""
+    """Keep a duty that is still the caller's, but never beyond its own time."""
     found = _held(state, command)
     if isinstance(found, Refusal):
         return found
     _, duty = found
     if refusal := _not_open(command, duty):
         return refusal
-    kept = replace(duty, lease_until=state.now + command.lease_ms)
+    if state.now >= duty.until:
+        return _over(state, command, duty, _TOO_LATE)
+    kept = replace(duty, lease_until=min(state.now + command.lease_ms, duty.until))
     state.put(kept)
-    return verbs.Claimed(kept, command.lease_ms, replayed=False)
+    return verbs.Claimed(kept, kept.lease_until - state.now, replayed=False)
 
 
 def complete(state: State, command: verbs.Complete) -> verbs.Completed | Refusal:
-    """Record that a duty is carried out. From whoever holds it that is information, and never refused."""
+    """Record that a duty is carried out. From whoever holds it that is information, and never refused.
+
+    Only where the outcome is known already there is nothing left to answer.
+    """
     found = _held(state, command)
     if isinstance(found, Refusal):
         return found
     action, duty = found
     if duty.state in (DutyState.DONE, DutyState.REFUSED):
         return verbs.Completed(duty.op_id, duty.seq, duty.state, replayed=True)
-    if duty.state is DutyState.MOOT:
-        return Refusal(ErrorReason.DUTY_OVER, _told(command) | {"state": duty.state})
+    if duty.state is DutyState.MOOT or (duty.kind is DutyKind.ASK and action.state in _KNOWN):
+        return Refusal(ErrorReason.DUTY_OVER, _told(command) | {"state": DutyState.MOOT})
     refused = command.outcome == DutyState.REFUSED
     if duty.kind is DutyKind.ASK:
         seq = _write_resolved(state, action, ActionState(command.outcome), duty.worker, command.note)
@@ -276,12 +282,17 @@ def fail(state: State, command: verbs.Fail) -> verbs.Failed | Refusal:
 
 
 def _give_up(state: State, duty: Duty, note: str) -> int:
-    """Write that a duty is not tried again. Its lease stays: whoever had it may yet say that it is done."""
+    """Write that a duty is not tried again. Whoever had it last may yet say that it is done."""
     kind, outcome = _GIVEN_UP[duty.kind]
     data = {"op": duty.op_id, "worker": duty.worker, "note": note, "outcome": outcome}
     seq = state.append(duty.run_id, kind, data)
-    state.put(replace(duty, state=DutyState.FAILED, seq=seq))
+    state.put(replace(duty, state=DutyState.FAILED, seq=seq, lease_until=0))
     return seq
+
+
+def _over(state: State, command: verbs.Claim | verbs.Renew, duty: Duty, note: str) -> Refusal:
+    _give_up(state, duty, note)
+    return Refusal(ErrorReason.DUTY_OVER, _told(command) | {"state": DutyState.FAILED})
 
 
 _Command = verbs.Claim | verbs.Renew | verbs.Complete | verbs.Fail
@@ -299,7 +310,8 @@ def _held(state: State, command: verbs.Renew | verbs.Complete | verbs.Fail) -> t
     """Find a duty that nobody else has claimed since."""
     found = _found(state, command)
     if not isinstance(found, Refusal) and found[1].lease != command.lease:
-        return Refusal(ErrorReason.LEASE_LOST, _told(command) | {"worker": found[1].worker})
+        worker = found[1].worker
+        return Refusal(ErrorReason.LEASE_LOST, _told(command) | ({"worker": worker} if worker else {}))
     return found
 
 

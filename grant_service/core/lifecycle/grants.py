@@ -13,10 +13,12 @@ from grant_service.core.lifecycle.questions import (
     Authority,
     Call,
     authority,
+    authority_of,
     clock_unsure,
     ended,
     frozen,
     kept,
+    left,
 )
 from grant_service.core.run import Run
 from grant_service.core.scope import Rule, Scope, actions_meet, scopes_text
@@ -45,8 +47,14 @@ def issue(state: State, command: verbs.Issue) -> verbs.Issued | Refusal:
         asked = (command.run_id, command.audience, command.scopes, command.ttl_ms, (), command.sealed)
         if not _is_same(existing, asked, command.budgets):
             return Refusal(ErrorReason.GRANT_EXISTS, {"grant": command.grant_id})
-        return verbs.Issued(existing, run.subject, replayed=True)
-    return verbs.Issued(_write_issued(state, command, run), run.subject, replayed=False)
+        return verbs.Issued(existing, run.subject, True, _left(state, existing))
+    grant = _write_issued(state, command, run)
+    return verbs.Issued(grant, run.subject, False, _left(state, grant))
+
+
+def _left(state: State, grant: Grant) -> dict[str, int]:
+    """Tell what is left to a grant in each budget that applies."""
+    return left(state, authority_of(state, grant))
 
 
 def _is_same(existing: Grant, asked: tuple[object, ...], budgets: tuple[object, ...]) -> bool:
@@ -120,7 +128,8 @@ def _delegate(state: State, call: Call, command: verbs.Delegate) -> verbs.Delega
     root = state.run(by.runs[0].run_id)
     if root:
         state.put(replace(root, delegations=root.delegations + 1))
-    return verbs.Delegated(grant, by.run.subject, run and state.run(run.run_id), replayed=False)
+    opened = run and state.run(run.run_id)
+    return verbs.Delegated(grant, by.run.subject, opened, False, _left(state, grant))
 
 
 def _marks(by: Authority, child: verbs.Open | None) -> tuple[str, ...]:
@@ -175,7 +184,8 @@ def _delegate_again(
     if not _is_same(existing, asked, command.budgets) or (child and not (run and runs.is_same(run, child))):
         return Refusal(ErrorReason.GRANT_EXISTS, {"grant": command.grant_id})
     owner = run or state.run(above.run_id)
-    return verbs.Delegated(existing, owner.subject if owner else "", run, replayed=True)
+    subject = owner.subject if owner else ""
+    return verbs.Delegated(existing, subject, run, True, _left(state, existing))
 
 
 def _may_not_delegate(

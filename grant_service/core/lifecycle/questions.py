@@ -5,7 +5,7 @@ A question changes nothing: it answers with a refusal, or with what was asked fo
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from grant_service.core.action import Action, ActionState, Intent
 from grant_service.core.budget import Budget, remaining
@@ -35,6 +35,8 @@ class Call:
     grant: GrantRef
     peer: str
     op_id: str
+    #: What is asked for where that is no action: a line about its refusal tells it.
+    asked: Details = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +108,8 @@ def authority(state: View, call: Call, action: str, known: Action | None = None)
     return refusal
 
 
-def authority_of(state: View, ref: GrantRef) -> Authority:
-    """Find the records a token names, those that are gone left out."""
+def authority_of(state: View, ref: GrantRef | Grant) -> Authority:
+    """Find the records a token or a grant names, those that are gone left out."""
     grants = tuple(grant for link in ref.links if (grant := state.grant(link)))
     runs = tuple(run for link in ref.path if (run := state.run(link)))
     budgets = any(run.budgets for run in runs) or any(grant.budgets for grant in grants)
@@ -258,7 +260,8 @@ def kept(state: State, call: Call, refusal: Refusal, intent: Intent | None = Non
     if run and refusal.reason is not ErrorReason.AWAITING_APPROVAL:
         if run.refusals < MAX_REFUSALS_KEPT:
             data = {"verb": call.verb, "reason": refusal.reason.value}
-            state.append(run.run_id, Kind.REFUSED, data | {k: details[k] for k in _KEPT if k in details})
+            data |= {name: details[name] for name in _KEPT if name in details}
+            state.append(run.run_id, Kind.REFUSED, data | dict(call.asked))
         state.put(replace(run, refusals=run.refusals + 1))
     return refusal
 

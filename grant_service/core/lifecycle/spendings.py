@@ -33,7 +33,9 @@ class Short:
 
 def spend(state: State, command: verbs.Spend) -> verbs.Spent | Refusal:
     """Take an amount for what is no action."""
-    call = Call("spend", command.grant, command.peer, command.op_id)
+    asked = {"budget": command.budget, "amount": str(command.amount)}
+    asked["incurred"] = "1" if command.incurred else ""
+    call = Call("spend", command.grant, command.peer, command.op_id, asked)
     answer = _spend(state, call, command)
     return kept(state, call, answer) if isinstance(answer, Refusal) else answer
 

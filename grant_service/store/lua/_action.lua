@@ -2,10 +2,11 @@
 
 local ACTION = RECORD
 
--- The action on record, as far as every verb needs it, or nil. What only some answers tell is read for them.
-local function read_action()
+-- The action on record, as far as every verb needs it and with the fields named, or nil. What only some answers tell is
+-- read for them.
+local function read_action(...)
   return pick(ACTION, 'state', 'grant', 'action', 'resource', 'digest', 'scope', 'expire_time', 'said_until',
-    'said_digest')
+    'said_digest', 'probe', 'undo_until', ...)
 end
 
 local function settled(state)

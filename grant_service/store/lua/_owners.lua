@@ -1,11 +1,18 @@
--- What the verbs that hold or take amounts share. `OWNERS` are the runs and grants that set budgets, as _action.lua
--- found them: runs before grants, the first ones first.
+-- What the verbs that hold, take or tell amounts share.
+
+-- The runs and grants that set budgets, as the verb found them: runs before grants, the first ones first.
+local OWNERS = {}
 
 -- Amounts are held until the end of a slot of this many milliseconds.
 local SLOT_MS = 1000
 
 -- The most that can be on record as taken. What was used up already is taken whatever the limit is.
 local MOST_TAKEN = 4e15
+
+-- Add a run or grant to those that set budgets, if it sets any; `kept` are its budgets as its record keeps them.
+local function add_budgets(kept)
+  if kept ~= '' then OWNERS[#OWNERS + 1] = { text = kept } end
+end
 
 -- Take the budgets apart.
 local function open_budgets()

@@ -1,4 +1,7 @@
 -- What commit and perform share: the permit.
+-- KEYS  at the end the list of what can be asked, and the action's duty ASK
+
+LISTS.ASK, DUTIES.ASK = KEYS[#KEYS - 1], KEYS[#KEYS]
 
 -- The permit given before, as long as it can be used, or the refusal of one; nil if one may be given. A permit lasts no
 -- longer than its grant, so none is repeated when a fence is no longer looked for.
@@ -20,12 +23,18 @@ end
 local function permit(grant, action, use_ms, held)
   local use_by = math.min(NOW + use_ms, tonumber(grant.expire_time))
   local costs = #OWNERS > 0 and (action.costs or redis.call('HGET', ACTION, 'costs'))
+  local goes = action.probe ~= '' and (action.keep_until or records_go())
   local fence = append(JOURNAL, 'PERMITTED', 'op', OP, 'use_by', text(use_by))
   for key, used in pairs(USED) do redis.call('HSET', key, 'used', used) end
   if costs then
     if held then let_go(costs, tonumber(action.expire_time)) end
     take(charges(costs))
     write_budgets()
+  end
+  if goes then -- somebody may ask what became of it, if nobody says so in time
+    put_duty('ASK', {
+      name = action.probe, seq = fence, fence = fence, due = text(use_by), ['until'] = action.undo_until,
+    }, goes)
   end
   redis.call('HSET', ACTION, 'state', 'PERMITTED', 'fence', fence, 'use_by', text(use_by))
   return answer('PERMITTED', '0', fence, text(use_by), text(use_by - NOW), remaining())

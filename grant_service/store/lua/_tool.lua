@@ -12,8 +12,11 @@ PATH[#PATH + 1], LINKS[#LINKS + 1] = RUN_ID, GRANT_ID
 local GRANTS_AT, RUNS_AT, REST = 6, 6 + #LINKS, 6 + #LINKS + #PATH
 local GRANT, RUN = KEYS[RUNS_AT - 1], KEYS[REST - 1]
 
--- What the call acts by, once it is cleared: the grants of its chain, and the runs and grants that set budgets.
-local GRANTS, OWNERS = {}, {}
+-- What the call acts by, once it is cleared: the grants of its chain. `OWNERS` has what of it sets budgets.
+local GRANTS = {}
+
+-- What is asked for where that is no action: a line about its refusal tells it.
+local ASKED = {}
 
 -- Refuse, and leave a line in the run's journal: an attempt is evidence too. `intent` is what it is about, if anything
 -- is; `first` is written before it, after all is read.
@@ -31,12 +34,11 @@ local function refuse(reason, intent, more, first)
     if tonumber(refusals) < MAX_REFUSALS_KEPT then
       local data = { 'verb', VERB, 'reason', reason }
       for _, name in ipairs({
-        'op', 'grant', 'action', 'resource', 'rule', 'state', 'prior_decision', 'peer', 'budget', 'fence',
+        'op', 'grant', 'action', 'resource', 'rule', 'state', 'prior_decision', 'peer', 'budget', 'fence', 'amount',
+        'incurred',
       }) do
-        if details[name] then
-          data[#data + 1] = name
-          data[#data + 1] = details[name]
-        end
+        data[#data + 1] = name
+        data[#data + 1] = ASKED[name] or details[name] or ''
       end
       append(JOURNAL, 'REFUSED', unpack(data))
     end

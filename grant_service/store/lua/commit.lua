@@ -1,5 +1,5 @@
 -- commit.lua: decide whether a prepared action may happen now. The linearization point of the whole product.
--- KEYS  as in _tool.lua
+-- KEYS  as in _tool.lua, then as in _permit.lua
 -- ARGV  as in _tool.lua, then digest (hex) and use_ms (how long the permit lasts)
 -- ANSWERS  PERMITTED replayed fence use_by left_ms remaining | REFUSED reason details... | UNFIT
 

@@ -4,7 +4,7 @@
 --       (`name limit policy`, joined by semicolons), sealed ('1' or ''), max delegations of the tree; then, for a grant
 --       of a child run: its id, ttl_ms (0: as long as the run above), keep_ms (how long its records stay after its
 --       deadline), agent, labels (JSON), budgets, the marks of its labels
--- ANSWERS  DELEGATED replayed subject size run... grant... (size: how many words of them are the run's)
+-- ANSWERS  DELEGATED replayed subject remaining size run... grant... (size: how many words of them are the run's)
 --          | REFUSED reason details... | UNFIT
 
 local NEW, NEW_ID, RUNS, ACTIVE, CHILD, CHILD_JOURNAL = RECORD, ARGV[9], unpack(KEYS, REST, REST + 3)
@@ -12,11 +12,15 @@ local AUDIENCE, SCOPES, TTL_MS, BUDGETS, SEALED, MAX_DELEGATIONS = unpack(ARGV, 
 local CHILD_ID, CHILD_TTL_MS, CHILD_KEEP_MS, AGENT, LABELS, CHILD_BUDGETS = unpack(ARGV, 16, 21)
 local LABELS_AT = 22
 
-local function delegated(replayed, subject, run, grant)
+-- What was delegated; `budgets` are the new grant's own.
+local function delegated(replayed, subject, run, budgets, grant)
+  if run then add_budgets(run.budgets) end
+  add_budgets(budgets)
+  open_budgets()
   local words = run and flatten(run) or {}
   local size = text(#words)
   for _, word in ipairs(grant) do words[#words + 1] = word end
-  return answer('DELEGATED', replayed, subject, size, unpack(words))
+  return answer('DELEGATED', replayed, subject, remaining(), size, unpack(words))
 end
 
 -- The name of the first budget asked for that would hold more than one of the same name above, or nil.
@@ -63,7 +67,7 @@ if existing then
   if not same or (child and not (child_run and is_same(child_run, child))) then
     return refuse('GRANT_EXISTS', nil, { grant = NEW_ID })
   end
-  return delegated('1', (child_run or run).subject, child_run, flatten(existing))
+  return delegated('1', (child_run or run).subject, child_run, existing.budgets, flatten(existing))
 end
 
 if #LINKS >= MAX_CHAIN then
@@ -101,4 +105,4 @@ local grant = new_grant({
 })
 redis.call('HSET', NEW, unpack(grant))
 redis.call('PEXPIREAT', NEW, owner.keep_until)
-return delegated('0', run.subject, child and owner, grant)
+return delegated('0', run.subject, child and owner, new_budgets(BUDGETS), grant)

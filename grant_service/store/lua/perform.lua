@@ -1,10 +1,10 @@
 -- perform.lua: prepare and commit in one step; a repeated one gets the permit of the first. Where a person has to agree
 -- first, it is on record afterwards, and refused until they have.
--- KEYS  as in _prepare.lua
+-- KEYS  as in _prepare.lua, then as in _permit.lua
 -- ARGV  as in _prepare.lua, then use_ms (how long the permit lasts, more than 0)
 -- ANSWERS  PERMITTED replayed fence use_by left_ms remaining | REFUSED reason details... | UNFIT
 
-local USE_MS = tonumber(ARGV[18])
+local USE_MS = tonumber(ARGV[21])
 
 local action = read_action()
 local grant, refusal = authority(INTENT, action)

@@ -1,20 +1,35 @@
 -- settle.lua: record what became of a permitted action; information, so neither expiry nor a cancel refuses it.
--- KEYS  as in _tool.lua
--- ARGV  as in _tool.lua, then outcome (SUCCEEDED | FAILED | UNKNOWN), receipt, note
--- ANSWERS  SETTLED replayed seq state after_cut | REFUSED reason details... | UNFIT
+-- KEYS  as in _tool.lua, then as in _duties.lua
+-- ARGV  as in _tool.lua, then outcome (SUCCEEDED | FAILED | UNKNOWN), receipt, note, result_args (more arguments of its
+--       compensation, as JSON), handle (what the outside world calls what it has only accepted), canceller (who can
+--       call that off)
+-- ANSWERS  SETTLED replayed seq state after_cut remaining | REFUSED reason details... | UNFIT
 
-local OUTCOME, RECEIPT, NOTE = unpack(ARGV, 9, 11)
+local OUTCOME, RECEIPT, NOTE, RESULT_ARGS, HANDLE, CANCELLER = unpack(ARGV, 9, 14)
 
-local action, refusal = own_action()
-if not action then return refusal end
+local action, grant = own_action('fence', 'compensation', 'result_args', 'handle')
+if not action then return grant end
 local after_cut = ended(PATH, RUNS_AT, RUN_ID) and '1' or '0'
 local state = action.state
 if settled(state) and state == OUTCOME then
-  return answer('SETTLED', '1', redis.call('HGET', ACTION, 'settle_seq'), state, after_cut)
+  find_budgets(grant)
+  return answer('SETTLED', '1', redis.call('HGET', ACTION, 'settle_seq'), state, after_cut, remaining())
 end
 if state == 'SUCCEEDED' or state == 'FAILED' then return refuse('ALREADY_SETTLED', action, { state = state }) end
 if state ~= 'PERMITTED' and state ~= 'UNKNOWN' then return refuse('NEVER_PERMITTED', action, { state = state }) end
 
-local number = append(JOURNAL, 'SETTLED', 'op', OP, 'outcome', OUTCOME, 'receipt', RECEIPT, 'note', NOTE)
-redis.call('HSET', ACTION, 'state', OUTCOME, 'settle_seq', number)
-return answer('SETTLED', '0', number, OUTCOME, after_cut)
+find_budgets(grant)
+local moot = moot_by(OUTCOME, action)
+local goes = HANDLE ~= '' and HANDLE ~= action.handle and records_go()
+local number = append(JOURNAL, 'SETTLED', 'op', OP, 'outcome', OUTCOME, 'receipt', RECEIPT, 'note', NOTE,
+  'handle', HANDLE, 'canceller', CANCELLER)
+if goes then -- it may be called off, should the run be cancelled; the same job once
+  put_duty('CALL_OFF', {
+    state = OUTCOME == 'FAILED' and 'MOOT' or 'OPEN', name = CANCELLER, seq = number, fence = action.fence,
+    due = text(NOW), ['until'] = action.undo_until,
+  }, goes)
+end
+redis.call('HSET', ACTION, 'state', OUTCOME, 'settle_seq', number,
+  'result_args', RESULT_ARGS ~= '' and RESULT_ARGS or action.result_args, 'handle', HANDLE ~= '' and HANDLE or action.handle)
+close_moot(moot)
+return answer('SETTLED', '0', number, OUTCOME, after_cut, remaining())

@@ -6,6 +6,8 @@
 
 local BUDGET, AMOUNT, INCURRED, MAX_SPENDINGS = unpack(ARGV, 9, 12)
 
+ASKED.budget, ASKED.amount, ASKED.incurred = BUDGET, AMOUNT, INCURRED
+
 local grant, refusal = authority(nil, nil)
 if not grant then return refusal end
 open_budgets()

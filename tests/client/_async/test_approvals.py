@@ -37,7 +37,7 @@ async def test_an_action_waits_for_a_person_and_goes_on(real: Sidecar) -> None:
 
         def agree() -> None:
             with real.connect_sync() as cm:
-                seen.extend(cm.auditor.approvals())
+                seen.extend(cm.auditor.approvals().approvals)
             Person(real).agrees(actor="ann", note="fine")()
             waits.meanwhile = lambda: None
 
@@ -117,7 +117,7 @@ async def test_nobody_can_agree_to_what_nobody_waits_for(real: Sidecar, way: str
                 pytest.fail("acted without consent")
         [given_up] = (await run.report()).not_done
         async with countermand.connect(real.home) as cm:
-            assert await cm.operator.approvals() == ()
+            assert await cm.operator.approvals() == countermand.ApprovalPage((), more=False)
             with pytest.raises(countermand.Conflict) as refusal:
                 await cm.operator.approve(run.run_id, given_up.op_id, digest=countermand.digest())
 

@@ -22,9 +22,11 @@ async def test_every_action_says_what_is_left(real: Sidecar) -> None:
                         )
                 async with countermand.perform("report.send") as done:
                     assert done.remaining == {"tokens_out": 40, "tool_calls": 1}
+                    await countermand.spend("tokens_out", 10)
+                assert done.remaining == done.settled.remaining == {"tokens_out": 30, "tool_calls": 1}
             told = (await cm.auditor.run(run.run_id)).budgets
 
-    assert told["tokens_out"] == countermand.BudgetStanding(100, countermand.Exhaustion.CANCEL, 60, 0, 40)
+    assert told["tokens_out"] == countermand.BudgetStanding(100, countermand.Exhaustion.CANCEL, 70, 0, 30)
     assert told["tool_calls"].taken == 2
 
 
@@ -34,8 +36,21 @@ async def test_what_an_abandoned_action_held_comes_back(real: Sidecar) -> None:
         with run.grant(scopes=["*"]):
             async with countermand.action("payment.send", costs={"usd": 7}) as first:
                 assert first.remaining == {"usd": 3}
+            assert first.remaining == {"usd": 10}
             async with countermand.action("payment.send", costs={"usd": 7}) as second:
                 assert second.remaining == {"usd": 3}
+
+
+async def test_what_is_issued_or_delegated_is_told_what_it_may_use(real: Sidecar) -> None:
+    """With the answer: the least of its own budgets and of all above it."""
+    async with countermand.connect(real.home) as cm, cm.open_run(budgets={"usd": 10, "eur": 5}) as run:
+        issued = await cm.issuer.issue(run.run_id, scopes=["*"], budgets={"usd": 7})
+        await cm.tool.spend(issued.token, "usd", 2)
+        child = countermand.ChildRun(budgets={"eur": 4})
+        delegated = await cm.tool.delegate(issued.token, scopes=["a.*"], budgets={"usd": 6}, child=child)
+
+    assert issued.remaining == {"usd": 7, "eur": 5}
+    assert delegated.remaining == {"usd": 5, "eur": 4}
 
 
 async def test_a_run_whose_budget_runs_out_is_over(real: Sidecar) -> None:

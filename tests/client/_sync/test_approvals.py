@@ -38,7 +38,7 @@ def test_an_action_waits_for_a_person_and_goes_on(real: Sidecar) -> None:
 
         def agree() -> None:
             with real.connect_sync() as cm:
-                seen.extend(cm.auditor.approvals())
+                seen.extend(cm.auditor.approvals().approvals)
             Person(real).agrees(actor="ann", note="fine")()
             waits.meanwhile = lambda: None
 
@@ -118,7 +118,7 @@ def test_nobody_can_agree_to_what_nobody_waits_for(real: Sidecar, way: str) -> N
                 pytest.fail("acted without consent")
         [given_up] = (run.report()).not_done
         with countermand.connect(real.home) as cm:
-            assert cm.operator.approvals() == ()
+            assert cm.operator.approvals() == countermand.ApprovalPage((), more=False)
             with pytest.raises(countermand.Conflict) as refusal:
                 cm.operator.approve(run.run_id, given_up.op_id, digest=countermand.digest())
 

@@ -1,0 +1,31 @@
+-- What the verbs of a compensator share: a duty that somebody may hold.
+-- ARGV  as in _about.lua, then kind (UNDO | CALL_OFF | ASK), lease (names a claim); then the verb's own
+
+local KIND, LEASE = ARGV[4], ARGV[5]
+
+-- Refuse, saying what it is about.
+local function refuse_duty(reason, more)
+  local details = { run = RUN_ID, op = OP, duty = KIND }
+  for name, value in pairs(more or {}) do details[name] = value end
+  return refused(reason, details)
+end
+
+-- The action and the duty, or nil and the refusal.
+local function find_duty()
+  local action, duty = read(ACTION), read(DUTIES[KIND])
+  if not action or not duty then return nil, refuse_duty('DUTY_UNKNOWN') end
+  return action, duty
+end
+
+-- The same of a duty that nobody else has claimed since.
+local function held_duty()
+  local action, duty = find_duty()
+  if action and duty.lease ~= LEASE then
+    return nil, refuse_duty('LEASE_LOST', { worker = duty.worker ~= '' and duty.worker or nil })
+  end
+  return action, duty
+end
+
+local function not_open(duty)
+  if duty.state ~= 'OPEN' then return refuse_duty('DUTY_OVER', { state = duty.state }) end
+end

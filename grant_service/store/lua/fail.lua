@@ -1,0 +1,20 @@
+-- fail.lua: record that an attempt did not work; after the last one the duty stays visible as failed.
+-- KEYS  as in _about.lua
+-- ARGV  as in _lease.lua, then retry_ms (how long until the next attempt, doubled each time), max attempts, note, final
+--       ('1' if no further attempt will work, else '')
+-- ANSWERS  FAILED replayed seq state due | REFUSED reason details... | UNFIT
+
+local RETRY_MS, MAX_ATTEMPTS, NOTE, FINAL = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8], ARGV[9]
+
+local action, duty = held_duty()
+if not action then return duty end
+local refusal = not_open(duty)
+if refusal then return refusal end
+local attempts = tonumber(duty.attempts)
+if FINAL ~= '' or attempts >= MAX_ATTEMPTS then return answer('FAILED', '0', give_up(duty, NOTE), 'FAILED', '0') end
+
+local due = text(NOW + RETRY_MS * 2 ^ math.min(math.max(0, attempts - 1), MOST_DOUBLINGS))
+local number = append(JOURNAL, 'TRIED', 'op', OP, 'duty', KIND, 'worker', duty.worker, 'note', NOTE, 'due', due)
+redis.call('HSET', DUTIES[KIND], 'due', due, 'worker', '', 'lease', '', 'lease_until', '0')
+if KIND ~= 'UNDO' then redis.call('ZADD', LISTS[KIND], due, RUN_ID .. '/' .. OP) end
+return answer('FAILED', '0', number, 'OPEN', due)
