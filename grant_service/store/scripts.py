@@ -51,6 +51,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "complete": (*_ABOUT, "_resolve", "_lease"),
     "fail": (*_ABOUT, "_lease", "_give_up"),
     "prune": (),
+    "release": (),
     "standing": (),
     "standing_when_full": (),
 }

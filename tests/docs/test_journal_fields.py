@@ -5,6 +5,7 @@ from collections import defaultdict
 from grant_service.core import verbs
 from grant_service.core.action import ActionState, Intent
 from grant_service.core.budget import Budget
+from grant_service.core.duty import DutyKind, DutyState
 from grant_service.core.errors import Refusal
 from grant_service.core.fence import FENCES, selector_of
 from grant_service.core.grant import GrantRef
@@ -22,7 +23,7 @@ def intent(op_id: str, action: str = "email.send") -> Intent:
     """An intent with every field filled in."""
     resource = "mailto:a@example.com"
     said = (Reversibility.COMPENSABLE, "email.recall", (("usd", 1),), "recall it if it is wrong")
-    return Intent(op_id, action, resource, "00" * 32, *said)
+    return Intent(op_id, action, resource, "00" * 32, *said, "{}", "email.sent")
 
 
 async def authority(store: MemoryStore) -> None:
@@ -53,10 +54,50 @@ async def authority(store: MemoryStore) -> None:
     assert isinstance(refused, Refusal)
 
 
+async def duties(store: MemoryStore, clock: list[int]) -> None:
+    """What is undone, called off and asked, each done, tried, given up and taken back."""
+    await store.open(verbs.Open("r-6", LONG, LONG))
+    await store.issue(verbs.Issue("g-8", "r-6", "tool", (Scope("*"),), LONG))
+    grant = GrantRef("g-8", "r-6", (), "tool", "")
+    for number in range(1, 9):
+        wanted = verbs.Perform(grant, "tool", intent(f"o-{number}"), 1, 10, LONG, undo_ms=LONG)
+        await store.perform(wanted)
+        if number < 6:
+            handle = (f"job-{number}", "job.stop")
+            said = (f"o-{number}", ActionState.SUCCEEDED, "m-1", "sent", '{"a":1}', *handle)
+            await store.settle(verbs.Settle(grant, "tool", *said))
+    await store.cancel(verbs.Cancel("r-6", StopReason.USER_STOP))
+    clock[0] += 10
+    await store.resolve(verbs.Resolve("r-6", "o-8", ActionState.FAILED, "operator", "looked"))
+    for number in (1, 2, 3):
+        await store.undo(verbs.Undo("r-6", f"o-{number}", "operator", "all of it"))
+    await store.withdraw(verbs.Withdraw("r-6", "o-3", "operator", "but that"))
+    for op_id, kind, outcome in (
+        ("o-2", DutyKind.UNDO, DutyState.DONE),
+        ("o-1", DutyKind.UNDO, ""),
+        ("o-1", DutyKind.CALL_OFF, DutyState.REFUSED),
+        ("o-2", DutyKind.CALL_OFF, ""),
+        ("o-6", DutyKind.ASK, ActionState.SUCCEEDED),
+        ("o-7", DutyKind.ASK, ""),
+    ):
+        which = ("r-6", op_id, kind)
+        for final in (False, True):
+            await store.claim(verbs.Claim(*which, "w-1", f"l-{final}", LONG, 3))
+            held = (*which, f"l-{final}")
+            if final and outcome:
+                await store.complete(verbs.Complete(*held, outcome, "u-1", "as it was"))
+            else:
+                failed = await store.fail(verbs.Fail(*held, 1, 3, "no answer", final))
+                assert isinstance(failed, verbs.Failed)
+            clock[0] += 10
+
+
 async def story() -> MemoryStore:
     """A store in whose journal every kind of line has every field it can have."""
-    store = MemoryStore()
+    clock = [1_800_000_000_000]
+    store = MemoryStore(lambda: clock[0])
     await authority(store)
+    await duties(store, clock)
     budgets = (Budget("usd", 100),)
     await store.open(verbs.Open("r-1", LONG, LONG, "", "ann", "mailer", "acme", {"team": "a"}, budgets))
     await store.open(verbs.Open("r-2", LONG, LONG, "r-1", "ann", "mailer", "acme", {"team": "a"}))
@@ -88,7 +129,7 @@ async def test_every_kind_of_journal_line_is_listed_with_its_fields() -> None:
     """docs/design.md lists the kinds of the journal's lines with their fields, and no others."""
     store = await story()
     found: dict[str, set[str]] = defaultdict(set)
-    for run_id in ("r-1", "r-2", "r-3", "r-4", "r-5", FENCES):
+    for run_id in ("r-1", "r-2", "r-3", "r-4", "r-5", "r-6", FENCES):
         for entry in await store.journal(run_id, 0, 100):
             found[entry.kind.value] |= entry.data.keys()
     listed = {code(row[0]): set(row[2].split(", ")) for row in page("docs/design.md").table("Kind")}

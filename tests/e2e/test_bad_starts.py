@@ -135,8 +135,9 @@ def test_a_second_sidecar_on_the_same_home_names_the_first(fresh: SidecarProcess
             said = refuses_to_start(second)
         finally:
             second.close()
-        assert f"another sidecar (process {first.pid}) uses {first.home}" in said
-        assert said.endswith("stop it, or set COUNTERMAND_HOME to another directory")
+        in_use = f"countermand serve: home {first.home} is in use by another sidecar (process {first.pid})"
+        assert said.startswith(in_use)
+        assert said.endswith("stop that one, or set COUNTERMAND_HOME to another directory")
         assert caller.perform(token, "op-1").fence
 
 
@@ -215,7 +216,7 @@ def test_a_file_of_a_later_version_is_refused_and_kept(fresh: SidecarProcess) ->
     with sqlite3.connect(fresh.home / "data" / "countermand.db") as file:
         file.execute("PRAGMA user_version = 99")
     file.close()
-    assert "countermand.db has schema 99, this sidecar knows 2" in refuses_to_start(fresh)
+    assert "countermand.db has schema 99, this sidecar knows 3" in refuses_to_start(fresh)
 
 
 def test_a_wrong_setting_is_named_with_code_2(fresh: SidecarProcess) -> None:
