@@ -1,22 +1,19 @@
-"""What a report says of each effect beside what became of it: undone, called off, resolved by somebody."""
+"""What a report says of an effect beside what became of it: undone, called off, resolved by somebody.
 
-from typing import TYPE_CHECKING
+Said once, for the terminal and for the page that is handed out; each has times in its own way.
+"""
 
 from countermand import ActionState, CallOffState, ReportedAction, Reversibility
-from countermand.cli.words import clock_time, counted, who
-
-if TYPE_CHECKING:
-    from datetime import datetime
+from countermand.cli.words import counted, who
 
 
-def undo_cell(one: ReportedAction, now: "datetime | None") -> str:
+def undo_in_words(one: ReportedAction, at: str = "") -> str:
     """Say whether it can be undone and how; and if somebody asked for that, how far it is."""
     undo = one.undo
     note = f": {undo.note}" if undo.note else ""
     if one.state is ActionState.UNDONE:
         receipt = f", receipt {undo.receipt}" if undo.receipt else ""
-        by = f" by {who(undo.worker)}" if undo.worker else ""
-        return f"UNDONE at {clock_time(undo.end_time, now)}{by}{receipt}{_asked(one)}"
+        return f"UNDONE{f' at {at}' if at else ''} by {who(undo.worker)}{receipt}{_asked(one)}"
     if one.state is ActionState.UNDO_FAILED:
         return f"NOT UNDONE, given up after {counted(undo.attempts, 'attempt')}{note}{_asked(one)}"
     if undo.why_not:
@@ -34,8 +31,8 @@ def _asked(one: ReportedAction) -> str:
     return f" (asked by {who(one.undo.asked_by)})"
 
 
-def call_off_cell(one: ReportedAction) -> str:
-    """Say what became of calling off a job that was only accepted."""
+def call_off_in_words(one: ReportedAction) -> str:
+    """Say what became of calling off a job that was only accepted; '' if there is none."""
     told = one.call_off
     if told is None:
         return ""
@@ -53,6 +50,6 @@ def call_off_cell(one: ReportedAction) -> str:
     return f"{job} was only accepted"
 
 
-def resolved_cell(one: ReportedAction) -> str:
-    """Say who said what became of it, and how they knew, if its tool did not."""
+def resolved_in_words(one: ReportedAction) -> str:
+    """Say who said what became of it, and how they knew; '' if it was its tool."""
     return f"{who(one.resolved_by)}: “{one.evidence}”" if one.resolved_by else ""
