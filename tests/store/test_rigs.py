@@ -7,7 +7,6 @@ from tests.store.player import UNDO, Player, done
 from tests.store.redis_rigs import RedisRig
 from tests.store.rigs import MemoryRig
 
-
 KEYS = Keys()
 
 
