@@ -61,7 +61,7 @@ ALLOW_OOM = frozenset(
     {
         *("cancel", "settle", "abandon", "finish", "revoke", "freeze", "deny"),
         *("resolve", "withdraw", "complete", "fail"),
-        *("prune", "standing_when_full"),
+        *("prune", "release", "standing_when_full"),
     }
 )
 

@@ -8,6 +8,7 @@ import redis
 
 from grant_service.core.duty import DutyKind
 from grant_service.core.errors import ErrorReason, StoreFailed
+from grant_service.core.retention import release_of
 from grant_service.store.keys import Keys
 from grant_service.store.redis import RedisStore
 from tests.redis.support import Desk, story, undoable
@@ -46,8 +47,19 @@ async def everything(url: str) -> None:
     try:
         await story(store)
         await prune(store, url)
+        await release(store)
     finally:
         await store.close()
+
+
+async def release(store: RedisStore) -> None:
+    """Let go of a run, as the archiver does."""
+    over = await Desk(store, run="over", grant="g-over").ready()
+    await over.perform()
+    await over.finish()
+    assert "over" in [run_id for _, run_id in await store.oldest_run_ids(0, 100)]
+    assert await store.release(release_of("over", await store.journal("over", 0, 100)))
+    assert await store.journal("over", 0, 100) == []
 
 
 async def prune(store: RedisStore, url: str) -> None:

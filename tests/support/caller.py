@@ -15,6 +15,8 @@ from countermand.v1 import grant_service_pb2 as grant_pb
 from countermand.v1 import grant_service_pb2_grpc as grant_grpc
 from countermand.v1 import journal_service_pb2 as journal_pb
 from countermand.v1 import journal_service_pb2_grpc as journal_grpc
+from countermand.v1 import undo_service_pb2 as undo_pb
+from countermand.v1 import undo_service_pb2_grpc as undo_grpc
 from tests.support import messages as say
 from tests.support.sidecar import CHANNEL_OPTIONS, SidecarProcess
 
@@ -30,6 +32,7 @@ class Caller:
         self._owner = control_grpc.ControlServiceStub(self.channel("issuer"))
         self._actions = action_grpc.ActionServiceStub(self.channel("tool"))
         self._control = control_grpc.ControlServiceStub(self.channel("operator"))
+        self._undo = undo_grpc.UndoServiceStub(self.channel("compensator"))
         self._journal = journal_grpc.JournalServiceStub(self.channel("auditor"))
 
     def channel(self, role: str) -> grpc.Channel:
@@ -88,6 +91,45 @@ class Caller:
     def cancel(self, run: str, **more: Any) -> control_pb.CancelRunResponse:
         """Cancel a run, as its operator."""
         return self._control.CancelRun(say.cancel(run, **more), timeout=TIMEOUT)
+
+    def did(self, run: str, *ops: str) -> str:
+        """Open a run, let these effects happen that can be undone, and answer the token."""
+        token = self.begin(run)
+        for op in ops:
+            self.undoable(token, op)
+            self.settle(token, op)
+        return token
+
+    def undoable(self, token: str, op: str) -> action_pb.Permit:
+        """Get the permit for an effect that can be undone."""
+        return self._actions.PerformAction(say.undoable(token, op), timeout=TIMEOUT).permit
+
+    def undo(self, run: str, *ops: str, note: str = "") -> control_pb.UndoRunResponse:
+        """Ask for a run to be undone, or these of its actions."""
+        request = control_pb.UndoRunRequest(run_id=run, op_ids=ops, note=note)
+        return self._control.UndoRun(request, timeout=TIMEOUT)
+
+    def withdraw(self, run: str, *ops: str, note: str = "") -> control_pb.WithdrawUndoResponse:
+        """Take back the authority to undo these."""
+        request = control_pb.WithdrawUndoRequest(run_id=run, op_ids=ops, note=note)
+        return self._control.WithdrawUndo(request, timeout=TIMEOUT)
+
+    def resolve(self, run: str, op: str, outcome: str = "SUCCEEDED") -> control_pb.ResolveActionResponse:
+        """Say what became of an action nobody settled."""
+        return self._control.ResolveAction(say.resolve(run, op, outcome), timeout=TIMEOUT)
+
+    def claim(self, worker: str = "w-1", lease: float | None = None) -> undo_pb.Duty | None:
+        """Claim an undo, if there is one."""
+        answer = self._undo.ClaimDuty(say.claim(worker, lease), timeout=TIMEOUT)
+        return answer.duty if answer.HasField("duty") else None
+
+    def complete(self, duty: undo_pb.Duty, **more: Any) -> undo_pb.CompleteDutyResponse:
+        """Say that it is done."""
+        return self._undo.CompleteDuty(undo_pb.CompleteDutyRequest(**say.held(duty), **more), timeout=TIMEOUT)
+
+    def fail(self, duty: undo_pb.Duty, **more: Any) -> undo_pb.FailDutyResponse:
+        """Say that an attempt did not work."""
+        return self._undo.FailDuty(undo_pb.FailDutyRequest(**say.held(duty), **more), timeout=TIMEOUT)
 
     def freeze(self, fence: str, **selector: str) -> control_pb.FreezeGrantsResponse:
         """Freeze by selector, as an operator."""

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
@@ -13,6 +14,7 @@ from countermand.v1 import control_service_pb2 as control_pb
 from countermand.v1 import errors_pb2
 from countermand.v1 import grant_service_pb2 as grant_pb
 from countermand.v1 import journal_service_pb2 as journal_pb
+from countermand.v1 import undo_service_pb2 as undo_pb
 
 DIGEST = hashlib.sha256(b"{}").digest()
 ACTION, RESOURCE = "email.send", "mailto:team@example.com"
@@ -113,6 +115,30 @@ def cancel(run: str, reason: str = "USER_STOP", note: str = "") -> control_pb.Ca
     """Cancel a run."""
     kind = errors_pb2.StopReason.Value(f"STOP_REASON_{reason}")
     return control_pb.CancelRunRequest(run_id=run, reason=kind, actor="ann", note=note)
+
+
+def undoable(token: str, op: str) -> action_pb.PerformActionRequest:
+    """Do what a compensation called `undo` can undo."""
+    request = perform(token, op, within=60)
+    request.intent.reversibility = action_pb.REVERSIBILITY_COMPENSABLE
+    request.intent.compensation = request.intent.probe = "undo"
+    return request
+
+
+def claim(worker: str = "w-1", lease: float | None = None) -> undo_pb.ClaimDutyRequest:
+    """Claim what that compensation can undo."""
+    return undo_pb.ClaimDutyRequest(worker=worker, compensations=["undo"], lease=seconds(lease))
+
+
+def held(duty: undo_pb.Duty) -> dict[str, Any]:
+    """Name a duty as whoever has claimed it does."""
+    return {"run_id": duty.run_id, "op_id": duty.op_id, "kind": duty.kind, "lease_id": duty.lease_id}
+
+
+def resolve(run: str, op: str, outcome: str = "SUCCEEDED") -> control_pb.ResolveActionRequest:
+    """Say what became of an action."""
+    kind = action_pb.Outcome.Value(f"OUTCOME_{outcome}")
+    return control_pb.ResolveActionRequest(run_id=run, op_id=op, outcome=kind, evidence="looked")
 
 
 PERMITTED_PARTS = ("done", "in_flight", "unknown")
