@@ -242,12 +242,12 @@ def test_a_job_that_was_accepted_is_called_off(granted: Shell, functions: Path) 
     for n in (1, 2):
         granted("perform", "video.render", "--op", f"o-{n}", "--grant", "g-1")
         granted("settle", f"o-{n}", "--grant", "g-1", "--succeeded", *job(n))
-    assert "job job-1 was only accepted" in granted("report", "r-1").out
+    assert "job-1 was only accepted" in granted("report", "r-1").out
     granted("cancel", "r-1", "--reason", "user_stop")
     assert granted("compensate", "undo_functions", "--once").code == ExitCode.OK
     report = granted("report", "r-1").out
-    assert "job job-1 was called off" in report
-    assert "job job-2 will NOT be called off: it is being rendered" in report
+    assert "job-1 was called off" in report
+    assert "job-2 will NOT be called off: it is being rendered" in report
 
 
 def job(n: int) -> tuple[str, ...]:

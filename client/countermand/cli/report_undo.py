@@ -37,7 +37,7 @@ def call_off_in_words(one: ReportedAction) -> str:
     if told is None:
         return ""
     note = f": {told.note}" if told.note else ""
-    job = f"job {told.handle}"
+    job = told.handle
     match told.state:
         case CallOffState.ACKNOWLEDGED:
             return f"{job} was called off{note}"
