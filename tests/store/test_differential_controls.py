@@ -106,7 +106,7 @@ def _hand_on(above: str = "g", below: str = "h", **more: Any) -> Use:
     return _use("delegate", above, **asked | more)
 
 
-def _settle(op: str, outcome: ActionState) -> Use:
+def _settle_op(op: str, outcome: ActionState) -> Use:
     return _use("settle", op_id=op, outcome=outcome, receipt="", note="")
 
 
@@ -183,9 +183,9 @@ POINTED: dict[str, list[list[Step]]] = {
             Tell("issue", (verbs.Issue("g", "r", "tool", (Scope("*"),), HOUR, sealed=True),)),
             _hand_on(),
         ],
-        [*_begun(), _perform("o1"), *_ENDS, _perform("o1"), *_ENDS, _settle("o1", ActionState.FAILED)],
-        [*_begun(), *[_settle("o1", one) for one in ActionState if one in OUTCOMES]],
-        [*_begun(), _perform("o1"), *[_settle("o1", one) for one in ActionState if one in OUTCOMES]],
+        [*_begun(), _perform("o1"), *_ENDS, _perform("o1"), *_ENDS, _settle_op("o1", ActionState.FAILED)],
+        [*_begun(), *[_settle_op("o1", one) for one in ActionState if one in OUTCOMES]],
+        [*_begun(), _perform("o1"), *[_settle_op("o1", one) for one in ActionState if one in OUTCOMES]],
         [
             *_begun(),
             *[_use("spend", "g", twist, **_SPENT) for twist in ("no path", "longer chain", "no chain")],
