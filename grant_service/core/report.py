@@ -66,6 +66,8 @@ class ReportedAction:
             return why
         if not self.compensation:
             return "no compensation is registered"
+        if self.state is ActionState.FAILED:
+            return "it did not happen"
         return self.undo.why_over if self.undo else ""
 
 
@@ -329,6 +331,8 @@ def _as_of(
         return replace(action, state=ActionState.UNKNOWN)
     if action.state is ActionState.SUCCEEDED and action.undo:
         return replace(action, state=_UNDO_STATES.get(action.undo.state, action.state))
+    if action.state is ActionState.FAILED and action.undo and action.undo.state is DutyState.OPEN:
+        return replace(action, undo=replace(action.undo, state=DutyState.MOOT))
     if action.state not in _LAPSED:
         return action
     if may_lack:
