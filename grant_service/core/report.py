@@ -66,6 +66,8 @@ class ReportedAction:
             return why
         if not self.compensation:
             return "no compensation is registered"
+        if self.state is ActionState.FAILED:
+            return "it did not happen"
         if self.undo and self.undo.why_over:
             return self.undo.why_over
         return "the time in which it could be undone is over" if now >= self.undo_until else ""
@@ -338,6 +340,8 @@ def _as_of(
         if undo is DutyState.OPEN and now >= action.undo_until:
             undo = DutyState.FAILED  # whoever claims it hears that; perhaps nobody does
         return replace(action, state=_UNDO_STATES.get(undo, action.state))
+    if action.state is ActionState.FAILED and action.undo and action.undo.state is DutyState.OPEN:
+        return replace(action, undo=replace(action.undo, state=DutyState.MOOT))
     if action.state not in _LAPSED:
         return action
     if may_lack:

@@ -1,18 +1,20 @@
 """Reports told one after the other: each is true, and no later one takes back what an earlier one said."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 
 from grant_service.core import report as reporting
 from grant_service.core import run as running
 from grant_service.core import verbs
 from grant_service.core.action import ActionState
 from grant_service.core.compile import compile_report
+from grant_service.core.duty import DutyKind, DutyState
 from grant_service.core.errors import Refusal
 from grant_service.core.fence import Fence
 from grant_service.core.journal import Entry
@@ -22,7 +24,7 @@ from grant_service.store.memory import MemoryStore
 from tests.store.differential import Model
 from tests.store.player import HOUR
 from tests.store.rigs import MemoryRig
-from tests.store.sequences import NewEpoch, Step, Tell, sequences
+from tests.store.sequences import STORIES, NewEpoch, Step, Tell, beginning, sequences
 
 #: What each part may become in a later report. What never happened, and what is known, stays.
 LATER = {
@@ -35,6 +37,22 @@ LATER = {
 }
 #: When facts may have been lost since, less is known than before: what had no permit may have had one.
 WITHOUT_PERMIT = {"interrupted", "not_done", "unknown"}
+
+#: What an effect that happened may become. Undone stays undone; what was given up may be asked for again, be
+#: done after all, or be left as it is for good; only what nobody asked for, or was taken back, is just there.
+UNDO_LATER = {
+    ActionState.SUCCEEDED: {"SUCCEEDED", "UNDO_PENDING", "UNDONE", "UNDO_FAILED"},
+    ActionState.UNDO_PENDING: {"UNDO_PENDING", "UNDONE", "UNDO_FAILED", "SUCCEEDED"},
+    ActionState.UNDO_FAILED: {"UNDO_FAILED", "UNDO_PENDING", "UNDONE", "SUCCEEDED"},
+    ActionState.UNDONE: {"UNDONE"},
+}
+#: The same of what the outside world said about one job. Who could not be reached may answer after all.
+CALL_OFF_LATER = {
+    "": {"", "ACKNOWLEDGED", "REFUSED", "UNREACHABLE"},
+    "UNREACHABLE": {"UNREACHABLE", "ACKNOWLEDGED", "REFUSED"},
+    "ACKNOWLEDGED": {"ACKNOWLEDGED"},
+    "REFUSED": {"REFUSED"},
+}
 
 Told = dict[tuple[str, str], ReportedAction]
 
@@ -70,9 +88,37 @@ def assert_more_certain(before: Report, after: Report, same_epoch: bool) -> None
         if was.settle_seq and was.settle_seq == now.settle_seq:
             assert (was.receipt, was.note, was.settle_time) == (now.receipt, now.note, now.settle_time)
             assert was.settled_after_cut == now.settled_after_cut or not same_epoch
+        assert_more_certain_of_undo(was, now)
     if before.end and same_epoch:
         assert after.end
         assert moment(after.end) <= moment(before.end)
+
+
+def assert_more_certain_of_undo(was: ReportedAction, now: ReportedAction) -> None:
+    """What was undone, resolved or called off stays so, and nobody forgets who did it or what they got."""
+    if was.state in UNDO_LATER:
+        assert now.state in UNDO_LATER[was.state], f"{was.op_id} was {was.state}, is {now.state}"
+    if now.state is ActionState.SUCCEEDED and was.state in (
+        ActionState.UNDO_PENDING,
+        ActionState.UNDO_FAILED,
+    ):
+        assert now.undo
+        assert now.undo.state is DutyState.WITHDRAWN
+    if was.state is ActionState.UNDONE:
+        assert now.undo == was.undo
+    if was.resolved_by or was.evidence:
+        assert (now.resolved_by, now.evidence, now.settle_seq) == (
+            *(was.resolved_by, was.evidence),
+            was.settle_seq,
+        )
+    if was.undo and was.undo.state is DutyState.WITHDRAWN:
+        assert now.undo
+        assert now.undo.state in (DutyState.WITHDRAWN, DutyState.DONE)
+    if was.call_off:
+        assert now.call_off
+        if now.call_off.handle == was.call_off.handle:
+            assert now.call_off.outcome in CALL_OFF_LATER[was.call_off.outcome]
+            assert now.call_off.attempts >= was.call_off.attempts
 
 
 def moment(end: End) -> tuple[float, int]:
@@ -86,7 +132,8 @@ def assert_true(report: Report, store: MemoryStore) -> None:
     for run in (report.run.run_id, *report.descendants):
         entries = store.state.entries.get(run, [])
         permitted = {entry.op_id for entry in entries if entry.kind == "PERMITTED"}
-        outcomes = {entry.op_id: entry.data["outcome"] for entry in entries if entry.kind == "SETTLED"}
+        told_of = ("SETTLED", "RESOLVED")
+        outcomes = {entry.op_id: entry.data["outcome"] for entry in entries if entry.kind in told_of}
         prepared = {entry.op_id for entry in entries if entry.kind == "PREPARED"}
         assert {op for of, op in listed if of == run} == prepared
         for op in prepared:
@@ -95,8 +142,10 @@ def assert_true(report: Report, store: MemoryStore) -> None:
             if action.fence or not report.may_lack:
                 happened = part(action) in ("done", "in_flight", "unknown") or action.state == "FAILED"
                 assert (op in permitted) == happened
+            assert_undo_is_true(action, [entry for entry in entries if entry.op_id == op], store)
             if op in outcomes:
-                assert action.state == outcomes[op]
+                happened = action.state in PARTS["done"] and outcomes[op] == "SUCCEEDED"
+                assert happened or action.state == outcomes[op]
             elif op in permitted:
                 lapsed = report.time >= action.use_by
                 assert action.state == (ActionState.UNKNOWN if lapsed else ActionState.PERMITTED)
@@ -107,6 +156,36 @@ def assert_true(report: Report, store: MemoryStore) -> None:
             assert part(action) != "pending" or not killers(action, store)
             stopped = has_ended(action, store, report.time) or killers(action, store)
             assert part(action) != "interrupted" or stopped
+
+
+def assert_undo_is_true(action: ReportedAction, entries: Sequence[Entry], store: MemoryStore) -> None:
+    """What is told of an undo or a call-off is what the journal says, and how the store's duties stand."""
+    said = [entry.kind.value for entry in entries]
+    assert (action.state == "UNDONE") == ("UNDONE" in said)
+    assert action.state != "UNDO_FAILED" or "UNDO_FAILED" in said
+    assert action.state != "UNDO_PENDING" or "UNDO_ASKED" in said
+    assert bool(action.resolved_by or action.evidence) <= ("RESOLVED" in said)
+    undo, job = (
+        store.state.duty(action.run_id, action.op_id, kind) for kind in (DutyKind.UNDO, DutyKind.CALL_OFF)
+    )
+    assert (action.undo is None) == (undo is None)
+    if action.undo and undo:
+        assert action.undo.state is undo.state
+        assert action.undo.attempts == undo.attempts
+    assert bool(action.why_not_undoable) or action.compensation
+    if undo and undo.state is DutyState.WITHDRAWN:
+        assert action.why_not_undoable
+    if action.state in PARTS["not_done"] and action.fence:
+        assert action.why_not_undoable
+    assert (action.call_off is None) == (job is None)
+    if action.call_off and job:
+        outcomes = {"DONE": "ACKNOWLEDGED", "REFUSED": "REFUSED", "FAILED": "UNREACHABLE"}
+        called_off = [entry.data["outcome"] for entry in entries if entry.kind == "CALLED_OFF"]
+        expected = outcomes.get(job.state, "")
+        assert action.call_off.outcome == expected or job.state is DutyState.MOOT
+        assert not expected or expected in called_off
+        assert action.call_off.attempts == job.attempts
+        assert action.call_off.canceller == job.name
 
 
 def has_ended(action: ReportedAction, store: MemoryStore, now: int) -> bool:
@@ -146,6 +225,21 @@ async def tell_along(sequence: Iterable[Step]) -> int:
                 compared += 1
             before[run], epoch_of[run] = report, epoch
     return compared
+
+
+def _joined(parts: tuple[list[Step], list[list[Step]]]) -> list[Step]:
+    return [*parts[0], *(step for story in parts[1] for step in story)]
+
+
+#: Sequences about nothing but effects that are undone, called off and asked about.
+cleaning_up = st.tuples(beginning, st.lists(STORIES["duty"], max_size=3)).map(_joined)
+
+
+@settings(max_examples=100, deadline=None)
+@given(cleaning_up)
+def test_a_report_of_cleaning_up_only_becomes_more_certain(sequence: list[Step]) -> None:
+    """Whatever is undone, called off, resolved or taken back between two reports, too."""
+    asyncio.run(tell_along(sequence))
 
 
 @settings(max_examples=150, deadline=None)
@@ -188,6 +282,33 @@ def _lets_the_dead_give_up(killers: Any, action: ReportedAction) -> Fence | None
     return replace(found, seq=10**9) if found else None
 
 
+def _undone_when_asked(action: ReportedAction, entry: Entry) -> ReportedAction:
+    told = RIGHT_CLEANED(action, entry)
+    asked = entry.kind == "CLAIMED" and told.undo
+    return replace(told, undo=replace(told.undo, state=DutyState.DONE)) if asked and told.undo else told
+
+
+def _forgets_what_was_undone(action: ReportedAction, entry: Entry) -> ReportedAction:
+    return action if entry.kind == "UNDONE" else RIGHT_CLEANED(action, entry)
+
+
+def _forgets_what_was_taken_back(action: ReportedAction, entry: Entry) -> ReportedAction:
+    return action if entry.kind == "UNDO_WITHDRAWN" else RIGHT_CLEANED(action, entry)
+
+
+def _acknowledged_when_tried(action: ReportedAction, entry: Entry) -> ReportedAction:
+    told = RIGHT_CLEANED(action, entry)
+    tried = entry.data.get("duty") == "CALL_OFF" and told.call_off
+    return replace(told, call_off=replace(told.call_off, outcome="ACKNOWLEDGED")) if tried else told
+
+
+def _resolved_without_a_name(
+    action: ReportedAction, entry: Entry, end: End | None, *rest: Any
+) -> ReportedAction:
+    return action if entry.kind == "RESOLVED" else RIGHT_MOVED(action, entry, end, *rest)
+
+
+RIGHT_CLEANED = reporting._cleaned
 RIGHT_AS_OF, RIGHT_MOVED = reporting._as_of, reporting._moved
 RIGHT_KILLER = reporting._Killers.of
 
@@ -207,6 +328,31 @@ DEFECTS: dict[str, tuple[object, str, object]] = {
     "the last end of a path counts": (running, "_moment", lambda end: (-end.time, -end.seq)),
     "ends of one millisecond are not ordered": (running, "_moment", lambda end: end.time or float("inf")),
 }
+
+
+UNDO_DEFECTS: dict[str, tuple[object, str, object]] = {
+    "what is claimed is undone": (reporting, "_cleaned", _undone_when_asked),
+    "what is undone is not told": (reporting, "_cleaned", _forgets_what_was_undone),
+    "what was taken back is not told": (reporting, "_cleaned", _forgets_what_was_taken_back),
+    "a call-off is acknowledged when it is tried": (reporting, "_cleaned", _acknowledged_when_tried),
+    "a resolved outcome is not told": (reporting, "_moved", _resolved_without_a_name),
+}
+
+
+@pytest.mark.parametrize(("where", "name", "wrong"), UNDO_DEFECTS.values(), ids=UNDO_DEFECTS.keys())
+def test_a_report_that_is_wrong_about_cleaning_up_is_caught(
+    where: object, name: str, wrong: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative control of the same for what is undone, called off and resolved."""
+
+    @settings(max_examples=500, derandomize=True, database=None, deadline=None, phases=[Phase.generate])
+    @given(cleaning_up)
+    def play(sequence: list[Step]) -> None:
+        asyncio.run(tell_along(sequence))
+
+    monkeypatch.setattr(where, name, wrong)
+    with pytest.raises(AssertionError):
+        play()
 
 
 @pytest.mark.parametrize(("where", "name", "wrong"), DEFECTS.values(), ids=DEFECTS.keys())

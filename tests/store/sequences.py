@@ -643,6 +643,14 @@ def duty(draw: st.DrawFn) -> list[Step]:
     above = Tell("cancel", (verbs.Cancel("a", StopReason.INCIDENT),))
     stops = [*[cancel] * 5, above, Tell("finish", (verbs.Finish(run),)), Move(60 * SECOND)]
     steps.append(draw(st.sampled_from(stops)))
+    if kind is DutyKind.UNDO and draw(st.sampled_from([False, False, True])):
+        undo = Tell("undo", (verbs.Undo(run, ops[-1]),))
+        back = Tell("withdraw", (verbs.Withdraw(run, ops[-1]),))
+        failed = Tell("resolve", (verbs.Resolve(run, ops[-1], ActionState.FAILED),))
+        steps += [
+            undo,
+            *draw(st.sampled_from([[Move(SECOND), failed], [Move(SECOND), failed], [back, back]])),
+        ]
     if kind is DutyKind.UNDO:
         steps += [
             Tell("undo", (verbs.Undo(run, op),)) for op in draw(st.sampled_from([ops, ops[:1], ops[1:]]))
@@ -692,7 +700,9 @@ def attempt(draw: st.DrawFn, run: str, op: st.SearchStrategy[str], kind: DutyKin
     end = Tell("complete", (replace(draw(completing(of, kinds)), lease="l1"),))
     bad = Tell("fail", (replace(draw(failing(of, kinds)), lease="l1"),))
     wait = Move(draw(st.sampled_from([1, SECOND, 5 * SECOND])))
+    rival = Tell("claim", (replace(claim, lease="l2", worker="w2"),))
     ways: list[list[Step]] = [
+        [rival, end],
         [end],
         [keep, end],
         [bad],
