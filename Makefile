@@ -24,6 +24,7 @@ check: setup ## format, lint, types, contract, generated code, import rules, sec
 bench: setup ## measure the decision against an empty RPC and a bare redis.get, and as authority grows
 	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" $(PY) -m bench $(ARGS)
 	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" $(PY) -m bench.authority $(ARGS)
+	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" $(PY) -m bench.truth $(ARGS)
 
 fuzz: setup ## drive all stores with 200,000 random sequences and compare every reply
 	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" \

@@ -26,6 +26,7 @@ from countermand.v1 import errors_pb2
 from countermand.v1 import grant_service_pb2 as grant_pb
 from countermand.v1 import grant_service_pb2_grpc as grant_grpc
 from countermand.v1 import journal_service_pb2 as journal_pb
+from countermand.v1 import undo_service_pb2_grpc as undo_grpc
 
 DIGEST = hashlib.sha256(b"{}").digest()
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -38,14 +39,15 @@ class Rig:
         self.name, self.process = name, process
         self._channels = {
             role: grpc.aio.insecure_channel(f"unix:{home}/run/{role}.sock", [("grpc.enable_retries", 0)])
-            for role in ("issuer", "tool", "operator")
+            for role in ("issuer", "tool", "operator", "compensator")
         }
         # The stubs' types are those of the blocking twin.
         self.issuer: Any = grant_grpc.GrantServiceStub(self._channels["issuer"])
         self.tool: Any = action_grpc.ActionServiceStub(self._channels["tool"])
         self.operator: Any = control_grpc.ControlServiceStub(self._channels["operator"])
+        self.compensator: Any = undo_grpc.UndoServiceStub(self._channels["compensator"])
         self._empty: Any = self._channels["tool"].unary_unary(EMPTY)
-        self._token, self._next = "", 0
+        self.token, self._next = "", 0
 
     async def open(self, depth: int = 1) -> None:
         """Open a run so many runs deep, and issue a grant."""
@@ -57,7 +59,7 @@ class Rig:
         scopes = [grant_pb.Scope(action="bench.*")]
         request = grant_pb.IssueGrantRequest(run_id=run.run.run_id, scopes=scopes)
         request.ttl.seconds = 900
-        self._token = (await self.issuer.IssueGrant(request)).grant_token
+        self.token = (await self.issuer.IssueGrant(request)).grant_token
         self.run_id = run.run.run_id
 
     async def prepare(self, count: int) -> list[str]:
@@ -65,13 +67,13 @@ class Rig:
         ids = [f"o-{self._next + index}" for index in range(count)]
         self._next += count
         intents = [action_pb.Intent(op_id=op, action="bench.act", digest=DIGEST) for op in ids]
-        requests = [action_pb.PrepareActionRequest(grant_token=self._token, intent=told) for told in intents]
+        requests = [action_pb.PrepareActionRequest(grant_token=self.token, intent=told) for told in intents]
         await callers(64, [partial(self.tool.PrepareAction, one) for one in requests])
         return ids
 
     def commit(self, op_id: str) -> Awaitable[object]:
         """Commit one."""
-        request = action_pb.CommitActionRequest(grant_token=self._token, op_id=op_id, digest=DIGEST)
+        request = action_pb.CommitActionRequest(grant_token=self.token, op_id=op_id, digest=DIGEST)
         call: Awaitable[object] = self.tool.CommitAction(request)
         return call
 
@@ -146,7 +148,7 @@ def _start(environment: dict[str, str]) -> subprocess.Popen[bytes]:
 
 async def _ready(home: Path, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 20
-    while not (home / "run" / "auditor.sock").exists():
+    while not (home / "run" / "compensator.sock").exists():
         if process.poll() is not None or time.monotonic() > deadline:
             raise SystemExit("bench: the sidecar did not start")
         await asyncio.sleep(0.05)

@@ -9,6 +9,9 @@ from pathlib import Path
 import grpc
 import structlog
 
+from grant_service.archive.archiver import Archiver
+from grant_service.archive.files import ArchiveFiles
+from grant_service.archive.reading import reading
 from grant_service.core.clock import Clock, system_clock
 from grant_service.core.store import Store
 from grant_service.core.tools import Tools
@@ -27,7 +30,7 @@ from grant_service.rpc.roles import Role
 from grant_service.rpc.server import build_server
 from grant_service.rpc.undo import UndoServicer
 from grant_service.settings import Settings
-from grant_service.store.lockfile import LockFile
+from grant_service.store.lockfile import LockFile, Taken
 from grant_service.store.memory import MemoryStore
 from grant_service.store.sqlite import SqliteStore
 from grant_service.tokens.keys import Keyring, load_or_create
@@ -74,7 +77,8 @@ class Sidecar:
         self._lock = lock
         self._listening = listening
         self._health = Health(store)
-        self._watching: asyncio.Task[None] | None = None
+        self._archive: ArchiveFiles | None = None
+        self._at_work: list[asyncio.Task[None]] = []
 
     @classmethod
     async def start(
@@ -88,8 +92,7 @@ class Sidecar:
         """Open everything in order; what was opened is closed again if a later step fails."""
         tools = read_tools(settings)
         run = listener.prepare_directory(settings.home)
-        lock = LockFile(run / "lock")
-        lock.take()
+        lock = _locked(settings.home, run)
         try:
             keyring = load_or_create(settings.home / "keys")
             opened = store or await open_store(settings, clock)
@@ -106,11 +109,20 @@ class Sidecar:
 
     async def _listen(self, keyring: Keyring, run: Path, new_id: NewId, tools: Tools) -> None:
         await self._health.look()
-        self._watching = asyncio.create_task(self._health.watch(), name="health")
+        self._at_work.append(asyncio.create_task(self._health.watch(), name="health"))
+        if directory := self.settings.archive_path:
+            self._archive = await asyncio.to_thread(ArchiveFiles, directory)
+            archiver = self._archiver(self._archive, HeadSigner(keyring))
+            self._at_work.append(asyncio.create_task(archiver.work(), name="archive"))
         verifier = Verifier(keyring, self.settings.token_cache)
         for offset, role in enumerate(Role):
             decode = Decoder(self.settings, role, verifier.verify, new_id, tools)
             self._listening[role] = await self._serve(role, decode, keyring, run, offset)
+
+    def _archiver(self, files: ArchiveFiles, signer: HeadSigner) -> Archiver:
+        settings = self.settings
+        after_ms, keep_ms = round(settings.archive_after * 1000), round(settings.archive_keep * 1000)
+        return Archiver(self.store, files, signer.archived, after_ms, keep_ms)
 
     async def _serve(
         self, role: Role, decode: Decoder, keyring: Keyring, run: Path, offset: int
@@ -126,11 +138,12 @@ class Sidecar:
             Line(longest, _COUNTS_AT_ONCE, most // 4),
         )
         signer = HeadSigner(keyring)
+        told_from = reading(store, self._archive) if self._archive else store
         servicers: dict[str, object] = {
             "GrantService": GrantServicer(store, decode, partial(_mint, keyring)),
             "ActionService": ActionServicer(store, decode),
-            "ControlService": ControlServicer(store, decode, counts, signer, longest),
-            "JournalService": JournalServicer(store, reports, counts, signer),
+            "ControlService": ControlServicer(told_from, decode, counts, signer, longest),
+            "JournalService": JournalServicer(told_from, reports, counts, signer),
             "UndoService": UndoServicer(store, decode, settings.decision_timeout),
         }
         guard = Guard(role, slots, settings.decision_timeout, settings.operator_timeout)
@@ -160,12 +173,25 @@ class Sidecar:
         drains = (one.slots.drain(self.settings.drain_timeout) for one in self._listening.values())
         left = sum(await asyncio.gather(*drains))
         await asyncio.gather(*(one.server.stop(grace=1) for one in self._listening.values()))
-        if self._watching:
-            self._watching.cancel()
-            await asyncio.gather(self._watching, return_exceptions=True)
+        for task in self._at_work:
+            task.cancel()
+        await asyncio.gather(*self._at_work, return_exceptions=True)
+        if self._archive:
+            self._archive.close()
         await self.store.close()
         self._lock.release()
         _log.info("stopped", calls_left=left)
+
+
+def _locked(home: Path, run: Path) -> LockFile:
+    lock = LockFile(run / "lock")
+    try:
+        lock.take()
+    except Taken as taken:
+        cause = f"home {home} is in use by another sidecar ({taken}), and a home has one"
+        remedy = "stop that one, or set COUNTERMAND_HOME to another directory"
+        raise listener.Unlistenable(cause, remedy) from taken
+    return lock
 
 
 def _mint(keyring: Keyring, issued: Issued | Delegated) -> SecretToken:

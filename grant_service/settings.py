@@ -96,6 +96,19 @@ class Settings(BaseSettings):
     permit_use_max: Seconds = 60
     """The longest a permit may last."""
 
+    archive: Literal["auto", "on", "off"] = "auto"
+    """Whether runs that are over move from the store into files; reports are told from those. `auto` is on
+    for the embedded store, and off for a Redis, where every sidecar would have files of its own."""
+
+    archive_directory: Path | None = None
+    """Where the archive is; `archive` below the home if not set. Several sidecars may share one."""
+
+    archive_after: Annotated[float, Field(ge=900)] = 7 * 86_400
+    """How long after its end a run stays in the store. One whose effects can still be undone stays longer."""
+
+    archive_keep: Annotated[float, Field(ge=0)] = 0
+    """How long archive files are kept before they are deleted; 0 is for ever."""
+
     undo_ttl: Seconds = 7 * 86_400
     """How long an effect may be undone, called off or asked about, from its prepare on; never longer than
     its run's records are kept."""
@@ -174,6 +187,12 @@ class Settings(BaseSettings):
         if not ipaddress.ip_address(host.strip("[]")).is_loopback:
             raise ValueError("must be a loopback address such as 127.0.0.1: it has no authentication at all")
         return value
+
+    @property
+    def archive_path(self) -> Path | None:
+        """Where runs that are over go, or None if they stay in the store."""
+        wanted = self.archive == "on" or (self.archive == "auto" and self.store == "sqlite")
+        return (self.archive_directory or self.home / "archive") if wanted else None
 
 
 def variable(name: str) -> str:

@@ -14,6 +14,7 @@ The same names, blocking: `import countermand.sync as countermand`.
 
 from countermand._async.action import Action, Commit, action
 from countermand._async.client import Client, connect
+from countermand._async.compensator import Compensator, compensator
 from countermand._async.delegation import delegate, delegate_run, spend
 from countermand._async.grant import CurrentGrant, current_grant
 from countermand._async.perform import Performance, perform
@@ -31,22 +32,30 @@ from countermand._errors import (
     CountermandError,
     Denied,
     DigestMismatch,
+    DutyOver,
     Exhausted,
     Expired,
     Fenced,
     FixTheCall,
+    GiveUp,
     GrantEnded,
     GrantUnknown,
+    InFlight,
     InvalidRequest,
+    LeaseLost,
     NoGrant,
     NotAllowed,
+    NotDone,
     NotFound,
     NotRunning,
     NotSent,
+    NotUndoable,
     OutOfScope,
     Overloaded,
     PermitLapsed,
+    Refused,
     Revoked,
+    RunActive,
     RunDeadline,
     RunEnded,
     RunFinished,
@@ -66,6 +75,18 @@ from countermand._models.approvals import (
     PendingApproval,
 )
 from countermand._models.budgets import Budget, BudgetStanding
+from countermand._models.duties import (
+    ActionResolved,
+    Duty,
+    DutyCompleted,
+    DutyFailed,
+    DutyStep,
+    Finding,
+    Progress,
+    UndoAsked,
+    UndoStep,
+    UndoWithdrawn,
+)
 from countermand._models.fences import (
     Explanation,
     Fence,
@@ -78,6 +99,7 @@ from countermand._models.fences import (
     Selector,
 )
 from countermand._models.reports import (
+    CallOff,
     Cancelled,
     Entry,
     EntryPage,
@@ -89,12 +111,16 @@ from countermand._models.reports import (
     Undo,
 )
 from countermand._models.runs import ChildRun, Delegated, End, Finished, Grant, Issued, Opened, Run, RunPage
+from countermand._registry import Registry, canceller, compensation, probe
 from countermand._scope import Scope
 from countermand._secret import SecretToken
 from countermand._tool import tool
 from countermand._words import (
     ActionState,
+    CallOffState,
     Durability,
+    DutyKind,
+    DutyState,
     ErrorReason,
     Exhaustion,
     FenceKind,
@@ -132,6 +158,20 @@ __all__ = [
     # let a function run only under a permit
     "tool",
     "NotSent",
+    # register what undoes an effect, calls it off, or knows what became of it; and run that
+    "Registry",
+    "compensation",
+    "canceller",
+    "probe",
+    "compensator",
+    "Compensator",
+    "Duty",
+    "DutyStep",
+    "Progress",
+    "Finding",
+    "Refused",
+    "NotDone",
+    "GiveUp",
     # describe an effect
     "Intent",
     "digest",
@@ -151,6 +191,13 @@ __all__ = [
     "Report",
     "ReportedAction",
     "Undo",
+    "CallOff",
+    "UndoAsked",
+    "UndoStep",
+    "UndoWithdrawn",
+    "ActionResolved",
+    "DutyCompleted",
+    "DutyFailed",
     "Explanation",
     "ApprovalPage",
     "PendingApproval",
@@ -174,7 +221,10 @@ __all__ = [
     "RunPage",
     # the contract's words
     "ActionState",
+    "CallOffState",
     "Durability",
+    "DutyKind",
+    "DutyState",
     "ErrorReason",
     "Exhaustion",
     "FenceKind",
@@ -195,6 +245,9 @@ __all__ = [
     "AlreadyPermitted",
     "AlreadySettled",
     "DigestMismatch",
+    "RunActive",
+    "NotUndoable",
+    "DutyOver",
     "TooLate",
     "PermitLapsed",
     # stop the run
@@ -214,6 +267,7 @@ __all__ = [
     "BudgetExhausted",
     "Denied",
     "ApprovalTimedOut",
+    "LeaseLost",
     # try again, with the same op_id
     "TryAgain",
     "Unavailable",
@@ -221,6 +275,7 @@ __all__ = [
     "TimedOut",
     "Overloaded",
     "AwaitingApproval",
+    "InFlight",
     # ask an operator
     "AskOperator",
 ]

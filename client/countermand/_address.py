@@ -1,4 +1,4 @@
-"""Where the sidecar listens: a Unix socket for each role, or, in development, four loopback ports."""
+"""Where the sidecar listens: a Unix socket for each role, or, in development, five loopback ports."""
 
 import errno
 import ipaddress
@@ -22,6 +22,7 @@ class Role(StrEnum):
     TOOL = "tool"
     OPERATOR = "operator"
     AUDITOR = "auditor"
+    COMPENSATOR = "compensator"
 
 
 class Address(Protocol):
@@ -65,7 +66,7 @@ class Sockets:
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Four loopback ports in a row. Without encryption and without authentication: for development only."""
+    """Five loopback ports in a row. Without encryption and without authentication: for development only."""
 
     host: str
     port: int
@@ -114,7 +115,7 @@ def _ports(target: str) -> Ports:
         loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         loopback = False
-    if not loopback or not port.isdecimal() or not 0 < int(port) <= 65_532:
+    if not loopback or not port.isdecimal() or not 0 < int(port) <= 65_531:
         rule = "must be the loopback address and first port of a development sidecar, such as 127.0.0.1:7420"
         raise InvalidRequest(f"target {rule}; not {target!r}", metadata={"field": "target", "rule": rule})
     return Ports("127.0.0.1" if host == "localhost" else host, int(port))

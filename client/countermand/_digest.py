@@ -26,12 +26,12 @@ def spelling(args: Mapping[str, object] | None = None) -> str:
     return json.dumps(told, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
-def plain(args: Mapping[str, object] | None = None) -> object:
+def plain(args: Mapping[str, object] | None = None, name: str = "args") -> object:
     """Check arguments, all the way down, and answer them as the types json knows."""
     try:
-        return _plain(args if args is not None else {}, "args")
+        return _plain(args if args is not None else {}, name)
     except RecursionError:
-        raise _refused("args", "is nested too deeply, or holds itself") from None
+        raise _refused(name, "is nested too deeply, or holds itself") from None
 
 
 def _plain(value: object, where: str) -> object:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from countermand._clock import Clock
-from countermand._errors import AwaitingApproval, CountermandError, NotRunning, TryAgain
+from countermand._errors import AwaitingApproval, CountermandError, InFlight, NotRunning, TryAgain
 
 _FIRST_PAUSE = 0.02  # seconds
 _LONGEST_PAUSE = 0.4
@@ -47,8 +47,8 @@ class Patience:
         """
         if not isinstance(failure, TryAgain) or (isinstance(failure, NotRunning) and not answered_before):
             return None
-        if isinstance(failure, AwaitingApproval):
-            return None  # a person takes longer than an outage: whoever waits does so at another pace
+        if isinstance(failure, AwaitingApproval | InFlight):
+            return None  # a person, or a permit, takes longer than an outage: who waits has another pace
         span = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self.attempts, 10))
         pause = span * (0.5 + self._pacing.jitter() / 2)  # spread, so that callers do not come back in step
         return pause if pause < self.left else None

@@ -10,6 +10,7 @@ from countermand.v1 import action_service_pb2 as actions
 from countermand.v1 import control_service_pb2 as control
 from countermand.v1 import grant_service_pb2 as grants
 from countermand.v1 import journal_service_pb2 as journal
+from countermand.v1 import undo_service_pb2 as undo
 
 Q = TypeVar("Q", bound=Message)
 R = TypeVar("R", bound=Message)
@@ -46,6 +47,15 @@ FREEZE = Rpc("ControlService", "FreezeGrants", control.FreezeGrantsRequest, cont
 LIFT = Rpc("ControlService", "LiftFence", control.LiftFenceRequest, control.LiftFenceResponse)
 APPROVE = Rpc("ControlService", "ApproveAction", control.ApproveActionRequest, control.ApproveActionResponse)
 DENY = Rpc("ControlService", "DenyAction", control.DenyActionRequest, control.DenyActionResponse)
+RESOLVE = Rpc("ControlService", "ResolveAction", control.ResolveActionRequest, control.ResolveActionResponse)
+UNDO_RUN = Rpc("ControlService", "UndoRun", control.UndoRunRequest, control.UndoRunResponse)
+WITHDRAW_UNDO = Rpc(
+    "ControlService", "WithdrawUndo", control.WithdrawUndoRequest, control.WithdrawUndoResponse
+)
+CLAIM_DUTY = Rpc("UndoService", "ClaimDuty", undo.ClaimDutyRequest, undo.ClaimDutyResponse)
+RENEW_DUTY = Rpc("UndoService", "RenewDuty", undo.RenewDutyRequest, undo.RenewDutyResponse)
+COMPLETE_DUTY = Rpc("UndoService", "CompleteDuty", undo.CompleteDutyRequest, undo.CompleteDutyResponse)
+FAIL_DUTY = Rpc("UndoService", "FailDuty", undo.FailDutyRequest, undo.FailDutyResponse)
 GET_REPORT = Rpc("JournalService", "GetReport", journal.GetReportRequest, journal.GetReportResponse)
 GET_RUN = Rpc("JournalService", "GetRun", journal.GetRunRequest, journal.GetRunResponse)
 LIST_RUNS = Rpc("JournalService", "ListRuns", journal.ListRunsRequest, journal.ListRunsResponse)

@@ -32,6 +32,11 @@ def tool(
     receipt: Callable[[Any], object] | None = None,
     reversibility: Reversibility = Reversibility.UNSPECIFIED,
     compensation: str = "",
+    compensation_args: Mapping[str, object] | Callable[..., Mapping[str, object]] | None = None,
+    undo_with: Callable[[Any], Mapping[str, object]] | None = None,
+    accepted: Callable[[Any], object] | None = None,
+    canceller: str = "",
+    probe: str = "",
     costs: Mapping[str, int] | Callable[..., Mapping[str, int]] | None = None,
     summary: str | Callable[..., str] = "",
     use_within: Span | None = None,
@@ -46,15 +51,24 @@ def tool(
     and answers what stands for them. `receipt` picks the world's own id from the result. Where a person has
     to agree first, the call waits for them, up to `approval_timeout`.
 
+    `compensation` names the function that undoes it. `compensation_args` is what that is called with, or gets
+    the call's arguments and answers it; `undo_with` picks from the result what only that can tell. `probe`
+    names the function that can tell what became of a call. `accepted` picks from the result what the outside
+    world calls a job that it has only accepted, or answers None; `canceller` names who calls that off.
+
     The work must be done when the function returns: a coroutine, generator or future for a result is stopped
     and refused with a TypeError, because what it does would come after the permit, and after a stop.
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
-        call = _Call(inspect.signature(function), name, resource, args, costs, summary)
+        if (accepted is None) is bool(canceller):
+            raise TypeError(f"{_name(function)}: accepted and canceller come together")
+        call = _Call(inspect.signature(function), name, resource, args, costs, summary, compensation_args)
+        result = _Result(receipt, undo_with, accepted, canceller)
         options: dict[str, Any] = {
             "reversibility": reversibility,
             "compensation": compensation,
+            "probe": probe,
             "use_within": use_within,
             "approval_timeout": approval_timeout,
             "timeout": timeout,
@@ -62,8 +76,8 @@ def tool(
         if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
             raise TypeError(f"{_name(function)} is a generator; use 'with countermand.perform(...)' inside")
         if inspect.iscoroutinefunction(function):
-            return _async_tool(function, call, receipt, options)
-        return _sync_tool(function, call, receipt, options)
+            return _async_tool(function, call, result, options)
+        return _sync_tool(function, call, result, options)
 
     return decorate
 
@@ -78,6 +92,7 @@ class _Call:
     args: Callable[..., Mapping[str, object]] | None
     costs: Mapping[str, int] | Callable[..., Mapping[str, int]] | None
     summary: str | Callable[..., str]
+    compensation_args: Mapping[str, object] | Callable[..., Mapping[str, object]] | None
 
     def intent(self, positional: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
         """Answer what `perform` is to be told of a call."""
@@ -93,7 +108,27 @@ class _Call:
             "args": told(self.args) if self.args else _without_self(bound.arguments),
             "costs": told(self.costs),
             "summary": told(self.summary),
+            "compensation_args": told(self.compensation_args),
         }
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """What is told of a call's result."""
+
+    receipt: Callable[[Any], object] | None
+    undo_with: Callable[[Any], Mapping[str, object]] | None
+    accepted: Callable[[Any], object] | None
+    canceller: str
+
+    def tell(self, result: object, act: AsyncEffect | Effect) -> None:
+        """Tell it."""
+        act.receipt = self.receipt(result) if self.receipt else None
+        if self.undo_with:
+            act.undo_with(**self.undo_with(result))
+        handle = self.accepted(result) if self.accepted else None
+        if handle is not None:
+            act.accepted(handle=handle, canceller=self.canceller)
 
 
 def _without_self(arguments: Mapping[str, object]) -> dict[str, object]:
@@ -104,7 +139,7 @@ def _without_self(arguments: Mapping[str, object]) -> dict[str, object]:
 def _async_tool(
     function: Callable[..., Any],
     call: _Call,
-    receipt: Callable[[Any], object] | None,
+    told: _Result,
     options: dict[str, Any],
 ) -> Callable[..., Any]:
     @functools.wraps(function)
@@ -112,7 +147,7 @@ def _async_tool(
         async with perform_async(**call.intent(positional, named), **options) as act:
             result = await function(*positional, **named)
             _refuse_work_to_do(function, result, act)
-            act.receipt = receipt(result) if receipt else None
+            told.tell(result, act)
             return result
 
     return guarded
@@ -121,7 +156,7 @@ def _async_tool(
 def _sync_tool(
     function: Callable[..., Any],
     call: _Call,
-    receipt: Callable[[Any], object] | None,
+    told: _Result,
     options: dict[str, Any],
 ) -> Callable[..., Any]:
     @functools.wraps(function)
@@ -129,7 +164,7 @@ def _sync_tool(
         with perform_sync(**call.intent(positional, named), **options) as act:
             result = function(*positional, **named)
             _refuse_work_to_do(function, result, act)
-            act.receipt = receipt(result) if receipt else None
+            told.tell(result, act)
             return result
 
     return guarded

@@ -100,6 +100,37 @@ class Durability(StrEnum):
     VOLATILE = "VOLATILE"
 
 
+class CallOffState(StrEnum):
+    """What became of calling off a job that the outside world had accepted."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    NOT_TRIED = "NOT_TRIED"
+    ACKNOWLEDGED = "ACKNOWLEDGED"
+    REFUSED = "REFUSED"
+    UNREACHABLE = "UNREACHABLE"
+
+
+class DutyKind(StrEnum):
+    """What a compensator is to do about an action: undo it, call it off, or ask what became of it."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    UNDO = "UNDO"
+    CALL_OFF = "CALL_OFF"
+    ASK = "ASK"
+
+
+class DutyState(StrEnum):
+    """Where a duty is in its life."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    OPEN = "OPEN"
+    DONE = "DONE"
+    REFUSED = "REFUSED"
+    FAILED = "FAILED"
+    WITHDRAWN = "WITHDRAWN"
+    MOOT = "MOOT"
+
+
 class ErrorReason(StrEnum):
     """Why a call was refused. UNSPECIFIED: no reason was given, or this client found the fault itself."""
 
@@ -160,3 +191,13 @@ class ErrorReason(StrEnum):
     CLOCK_UNSURE = "CLOCK_UNSURE"
     STORE_UNFIT = "STORE_UNFIT"
     INTERNAL = "INTERNAL"
+
+    RUN_ACTIVE = "RUN_ACTIVE"
+    NOT_UNDOABLE = "NOT_UNDOABLE"
+    IN_FLIGHT = "IN_FLIGHT"
+    DUTY_UNKNOWN = "DUTY_UNKNOWN"
+    DUTY_NOT_DUE = "DUTY_NOT_DUE"
+    DUTY_TAKEN = "DUTY_TAKEN"
+    DUTY_OVER = "DUTY_OVER"
+    LEASE_LOST = "LEASE_LOST"
+    TOOL_MISMATCH = "TOOL_MISMATCH"

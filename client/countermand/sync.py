@@ -26,22 +26,30 @@ from countermand._errors import (
     CountermandError,
     Denied,
     DigestMismatch,
+    DutyOver,
     Exhausted,
     Expired,
     Fenced,
     FixTheCall,
+    GiveUp,
     GrantEnded,
     GrantUnknown,
+    InFlight,
     InvalidRequest,
+    LeaseLost,
     NoGrant,
     NotAllowed,
+    NotDone,
     NotFound,
     NotRunning,
     NotSent,
+    NotUndoable,
     OutOfScope,
     Overloaded,
     PermitLapsed,
+    Refused,
     Revoked,
+    RunActive,
     RunDeadline,
     RunEnded,
     RunFinished,
@@ -61,6 +69,18 @@ from countermand._models.approvals import (
     PendingApproval,
 )
 from countermand._models.budgets import Budget, BudgetStanding
+from countermand._models.duties import (
+    ActionResolved,
+    Duty,
+    DutyCompleted,
+    DutyFailed,
+    DutyStep,
+    Finding,
+    Progress,
+    UndoAsked,
+    UndoStep,
+    UndoWithdrawn,
+)
 from countermand._models.fences import (
     Explanation,
     Fence,
@@ -73,6 +93,7 @@ from countermand._models.fences import (
     Selector,
 )
 from countermand._models.reports import (
+    CallOff,
     Cancelled,
     Entry,
     EntryPage,
@@ -84,10 +105,12 @@ from countermand._models.reports import (
     Undo,
 )
 from countermand._models.runs import ChildRun, Delegated, End, Finished, Grant, Issued, Opened, Run, RunPage
+from countermand._registry import Registry, canceller, compensation, probe
 from countermand._scope import Scope
 from countermand._secret import SecretToken
 from countermand._sync.action import Action, Commit, action
 from countermand._sync.client import Client, connect
+from countermand._sync.compensator import Compensator, compensator
 from countermand._sync.delegation import delegate, delegate_run, spend
 from countermand._sync.grant import CurrentGrant, current_grant
 from countermand._sync.perform import Performance, perform
@@ -95,7 +118,10 @@ from countermand._sync.run import ActiveRun
 from countermand._tool import tool
 from countermand._words import (
     ActionState,
+    CallOffState,
     Durability,
+    DutyKind,
+    DutyState,
     ErrorReason,
     Exhaustion,
     FenceKind,
@@ -133,6 +159,20 @@ __all__ = [
     # let a function run only under a permit
     "tool",
     "NotSent",
+    # register what undoes an effect, calls it off, or knows what became of it; and run that
+    "Registry",
+    "compensation",
+    "canceller",
+    "probe",
+    "compensator",
+    "Compensator",
+    "Duty",
+    "DutyStep",
+    "Progress",
+    "Finding",
+    "Refused",
+    "NotDone",
+    "GiveUp",
     # describe an effect
     "Intent",
     "digest",
@@ -152,6 +192,13 @@ __all__ = [
     "Report",
     "ReportedAction",
     "Undo",
+    "CallOff",
+    "UndoAsked",
+    "UndoStep",
+    "UndoWithdrawn",
+    "ActionResolved",
+    "DutyCompleted",
+    "DutyFailed",
     "Explanation",
     "ApprovalPage",
     "PendingApproval",
@@ -175,7 +222,10 @@ __all__ = [
     "RunPage",
     # the contract's words
     "ActionState",
+    "CallOffState",
     "Durability",
+    "DutyKind",
+    "DutyState",
     "ErrorReason",
     "Exhaustion",
     "FenceKind",
@@ -196,6 +246,9 @@ __all__ = [
     "AlreadyPermitted",
     "AlreadySettled",
     "DigestMismatch",
+    "RunActive",
+    "NotUndoable",
+    "DutyOver",
     "TooLate",
     "PermitLapsed",
     # stop the run
@@ -215,6 +268,7 @@ __all__ = [
     "BudgetExhausted",
     "Denied",
     "ApprovalTimedOut",
+    "LeaseLost",
     # try again, with the same op_id
     "TryAgain",
     "Unavailable",
@@ -222,6 +276,7 @@ __all__ = [
     "TimedOut",
     "Overloaded",
     "AwaitingApproval",
+    "InFlight",
     # ask an operator
     "AskOperator",
 ]

@@ -7,7 +7,7 @@ else holds. docs/evidence.md has the format for those who verify; they share no 
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from grant_service.core.journal import Entry
@@ -37,10 +37,9 @@ class Head:
 
 def head_of(run_id: str, entries: Iterable[Entry]) -> Head:
     """Fold a run's entries, in order, into the head of its chain."""
-    link = hashlib.sha256(_JOURNAL + run_id.encode()).digest()
+    link = _first(run_id)
     marks, count, last_seq = bytearray(), 0, 0
-    for entry in entries:
-        link = hashlib.sha256(link + canonical(entry)).digest()
+    for entry, link in chain(run_id, entries):
         marks += link[:MARK_BYTES]
         count, last_seq = count + 1, entry.seq
     stride = 1
@@ -51,6 +50,18 @@ def head_of(run_id: str, entries: Iterable[Entry]) -> Head:
     return Head(run_id, last_seq, count, link, kept, stride)
 
 
+def chain(run_id: str, entries: Iterable[Entry]) -> Iterator[tuple[Entry, bytes]]:
+    """Go through a run's entries, in order, with the chained hash of each."""
+    link = _first(run_id)
+    for entry in entries:
+        link = hashlib.sha256(link + canonical(entry)).digest()
+        yield entry, link
+
+
+def _first(run_id: str) -> bytes:
+    return hashlib.sha256(_JOURNAL + run_id.encode()).digest()
+
+
 def canonical(entry: Entry) -> bytes:
     """Write an entry in the one spelling that is hashed: RFC 8785."""
     told = {"data": entry.data, "kind": entry.kind.value, "run": entry.run_id}
@@ -59,7 +70,12 @@ def canonical(entry: Entry) -> bytes:
 
 def signed_bytes(head: Head, time: int, epoch: str, key_id: str) -> bytes:
     """Write what a key signs of a head: all that is told of it but the signature."""
-    told = {
+    return _HEAD + _canonical(head_fields(head, time, epoch, key_id))
+
+
+def head_fields(head: Head, time: int, epoch: str, key_id: str) -> dict[str, str | int]:
+    """Tell all there is to tell of a head but the signature, as JSON has it."""
+    return {
         "entry_count": head.entry_count,
         "hash": head.hash.hex(),
         "key_id": key_id,
@@ -70,7 +86,6 @@ def signed_bytes(head: Head, time: int, epoch: str, key_id: str) -> bytes:
         "stride": head.stride,
         "time": time,
     }
-    return _HEAD + _canonical(told)
 
 
 def _canonical(value: Mapping[str, object]) -> bytes:

@@ -70,12 +70,20 @@ class Store(Protocol):
     async def complete(self, command: verbs.Complete) -> verbs.Completed | Refusal: ...
     async def fail(self, command: verbs.Fail) -> verbs.Failed | Refusal: ...
 
+    async def release(self, command: verbs.Release) -> bool:
+        """Let go of all a run left but its record; False if it goes on or was written to since."""
+        ...
+
     async def runs(self, ids: Sequence[str]) -> list[Run | None]:
         """Read runs by id, in the order asked for."""
         ...
 
     async def run_ids(self, before_seq: int, limit: int) -> list[tuple[int, str]]:
         """Read `(open_seq, run_id)` of opened runs, the youngest first, older than `before_seq` (0: all)."""
+        ...
+
+    async def oldest_run_ids(self, after_seq: int, limit: int) -> list[tuple[int, str]]:
+        """Read the same the other way round: the oldest first, younger than `after_seq`."""
         ...
 
     async def journal(self, run_id: str, after_seq: int, limit: int) -> list[Entry]:
@@ -166,6 +174,14 @@ class State(View, Protocol):
         ...
 
     def put(self, record: Record) -> None: ...
+
+    def last_seq(self, run_id: str) -> int:
+        """Tell the number of a run's last entry, or 0."""
+        ...
+
+    def forget(self, command: verbs.Release) -> None:
+        """Delete a run's journal and records but its own, and take it off the list of runs."""
+        ...
 
     def append(self, run_id: str, kind: Kind, data: Mapping[str, str]) -> int:
         """Write a journal entry and answer its number. Empty values are left out."""

@@ -518,3 +518,14 @@ class Failed:
     seq: int
     state: DutyState
     due: int
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Let go of what a run left: its journal, archived up to `last_seq`, and the records named."""
+
+    run_id: str
+    last_seq: int
+    grant_ids: tuple[str, ...] = ()
+    op_ids: tuple[str, ...] = ()
+    spending_ids: tuple[str, ...] = ()

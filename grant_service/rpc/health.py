@@ -62,7 +62,9 @@ class Health:
         await self._set()
 
     async def _tell(self, well: bool, why: str) -> None:
-        changed, self._well = well != self._well, well
+        # That it is well at the first look is no news: the sidecar starts, and says so itself.
+        changed = well != self._well and not (well and self._well is None)
+        self._well = well
         # Before it is logged, and whether or not it changed: a setting that failed is made up for.
         await self._set()
         if changed:

@@ -42,6 +42,7 @@ _WORDS = {
     "abandon": "ABANDONED",
     "cancel": "CANCELLED",
     "finish": "FINISHED",
+    "release": "RELEASED",
     "spend": "SPENT",
     "revoke": "REVOKED",
     "freeze": "FROZEN",
@@ -131,6 +132,12 @@ def spent(op_id: str, replayed: bool, rest: list[str]) -> verbs.Spent:
     """Read the answer of spend."""
     seq, left = rest
     return verbs.Spent(op_id, int(seq), replayed, _remaining(left))
+
+
+def released(_: bool, rest: list[str]) -> bool:
+    """Read the answer of release."""
+    (done,) = rest
+    return _flag(done)
 
 
 def settled(op_id: str, replayed: bool, rest: list[str]) -> verbs.Settled:

@@ -109,3 +109,7 @@ class ByRules:
     async def fail(self, command: verbs.Fail) -> verbs.Failed | Refusal:
         """Record that an attempt did not work."""
         return await self._decide(lifecycle.fail, command)
+
+    async def release(self, command: verbs.Release) -> bool:
+        """Let go of what a run left."""
+        return await self._decide(lifecycle.release, command)

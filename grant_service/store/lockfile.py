@@ -4,7 +4,12 @@ import fcntl
 import os
 from pathlib import Path
 
-from grant_service.core.errors import ErrorReason, StoreFailed
+
+class Taken(Exception):
+    """Another process has the lock; whoever wanted it knows what that means, and the way out."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(f"process {holder}")
 
 
 class LockFile:
@@ -15,18 +20,14 @@ class LockFile:
         self._handle: int | None = None
 
     def take(self) -> None:
-        """Take the lock, or say who has it."""
+        """Take the lock, or raise Taken with the process that has it."""
         handle = os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             holder = os.read(handle, 32).decode("ascii", "replace").strip() or "?"
             os.close(handle)
-            raise StoreFailed(
-                ErrorReason.STORE_UNFIT,
-                cause=f"another sidecar (process {holder}) uses {self._path.parent}",
-                remedy="stop it, or set COUNTERMAND_HOME to another directory",
-            ) from error
+            raise Taken(holder) from error
         os.ftruncate(handle, 0)
         os.pwrite(handle, str(os.getpid()).encode(), 0)
         self._handle = handle

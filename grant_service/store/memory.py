@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from grant_service.core import verbs
 from grant_service.core.action import Action, ActionState, Spending
 from grant_service.core.clock import Clock, system_clock
 from grant_service.core.duty import Duty, DutyKind, DutyState
@@ -28,6 +29,8 @@ class MemoryState:
     behind_ms: int = 0
     seq: int = 0
     runs: dict[str, Run] = field(default_factory=dict)
+    #: Runs whose records were let go of.
+    unlisted: set[str] = field(default_factory=set)
     grants: dict[str, Grant] = field(default_factory=dict)
     actions: dict[tuple[str, str], Action] = field(default_factory=dict)
     spendings: dict[tuple[str, str], Spending] = field(default_factory=dict)
@@ -101,6 +104,24 @@ class MemoryState:
             case Duty():
                 self.duties[record.run_id, record.op_id, record.kind] = record
 
+    def last_seq(self, run_id: str) -> int:
+        """Tell the number of a run's last entry."""
+        entries = self.entries.get(run_id)
+        return entries[-1].seq if entries else 0
+
+    def forget(self, command: verbs.Release) -> None:
+        """Delete what a run left."""
+        self.unlisted.add(command.run_id)
+        self.entries.pop(command.run_id, None)
+        for grant_id in command.grant_ids:
+            self.grants.pop(grant_id, None)
+        for op_id in command.op_ids:
+            self.actions.pop((command.run_id, op_id), None)
+            for kind in DutyKind:
+                self.duties.pop((command.run_id, op_id, kind), None)
+        for op_id in command.spending_ids:
+            self.spendings.pop((command.run_id, op_id), None)
+
     def append(self, run_id: str, kind: Kind, data: Mapping[str, str]) -> int:
         """Write a journal entry."""
         self.seq += 1
@@ -135,8 +156,16 @@ class MemoryStore(ByRules):
 
     async def run_ids(self, before_seq: int, limit: int) -> list[tuple[int, str]]:
         """Read opened runs, the youngest first."""
-        opened = sorted(((run.open_seq, run.run_id) for run in self.state.runs.values()), reverse=True)
-        return [row for row in opened if row[0] and (not before_seq or row[0] < before_seq)][:limit]
+        opened = reversed(self._listed())
+        return [row for row in opened if not before_seq or row[0] < before_seq][:limit]
+
+    async def oldest_run_ids(self, after_seq: int, limit: int) -> list[tuple[int, str]]:
+        """Read opened runs, the oldest first."""
+        return [row for row in self._listed() if row[0] > after_seq][:limit]
+
+    def _listed(self) -> list[tuple[int, str]]:
+        runs = [run for run in self.state.runs.values() if run.run_id not in self.state.unlisted]
+        return sorted((run.open_seq, run.run_id) for run in runs if run.was_opened)
 
     async def journal(self, run_id: str, after_seq: int, limit: int) -> list[Entry]:
         """Read a run's entries in order."""

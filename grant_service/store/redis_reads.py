@@ -53,6 +53,18 @@ class RedisReads(ByScripts):
         """Read opened runs, the youngest first; take those whose records are gone off the list."""
         return await self._page(self._keys.runs, before_seq, limit, lambda *_: True)
 
+    async def oldest_run_ids(self, after_seq: int, limit: int) -> list[tuple[int, str]]:
+        """Read opened runs, the oldest first; take those whose records are gone off the list."""
+        found: list[tuple[int, str]] = []
+        while (missing := limit - len(found)) > 0:
+            words = (f"({after_seq}", "+inf", "WITHSCORES", "LIMIT", 0, missing)
+            rows = await self._listed("ZRANGEBYSCORE", self._keys.runs, *words)
+            found += await self._opened(self._keys.runs, rows, lambda *_: True)
+            if len(rows) < missing:
+                break
+            after_seq = rows[-1][0]
+        return found
+
     async def recent_run_ids(self, before_seq: int, limit: int, now: int) -> list[tuple[int, str]]:
         """Read runs that nobody ended, or not long ago, the youngest first; take the others off the list."""
 

@@ -51,6 +51,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "complete": (*_ABOUT, "_resolve", "_lease"),
     "fail": (*_ABOUT, "_lease", "_give_up"),
     "prune": (),
+    "release": (),
     "standing": (),
     "standing_when_full": (),
 }
@@ -60,7 +61,7 @@ ALLOW_OOM = frozenset(
     {
         *("cancel", "settle", "abandon", "finish", "revoke", "freeze", "deny"),
         *("resolve", "withdraw", "complete", "fail"),
-        *("prune", "standing_when_full"),
+        *("prune", "release", "standing_when_full"),
     }
 )
 

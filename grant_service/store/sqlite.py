@@ -26,7 +26,7 @@ from grant_service.core.store import Durability, Standing, State
 from grant_service.store import sqlite_state
 from grant_service.store.by_rules import ByRules
 from grant_service.store.headroom import Headroom
-from grant_service.store.lockfile import LockFile
+from grant_service.store.lockfile import LockFile, Taken
 
 C = TypeVar("C")
 A = TypeVar("A")
@@ -75,7 +75,12 @@ class SqliteStore(ByRules):
         """Open the store, or create it; refuse a directory that another process uses."""
         store = cls(path, clock)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        store._lock.take()
+        try:
+            store._lock.take()
+        except Taken as taken:
+            cause = f"{path.parent} is in use by another sidecar ({taken}), and a file has one writer"
+            remedy = "stop that one, or set COUNTERMAND_HOME to another directory"
+            raise StoreFailed(ErrorReason.STORE_UNFIT, cause=cause, remedy=remedy) from taken
         try:
             await store._in(store._writer, store._connect)
         except BaseException:
@@ -172,6 +177,10 @@ class SqliteStore(ByRules):
     async def run_ids(self, before_seq: int, limit: int) -> list[tuple[int, str]]:
         """Read opened runs, the youngest first."""
         return await self._reading(lambda read: sqlite_state.read_run_ids(read, before_seq, limit))
+
+    async def oldest_run_ids(self, after_seq: int, limit: int) -> list[tuple[int, str]]:
+        """Read opened runs, the oldest first."""
+        return await self._reading(lambda read: sqlite_state.read_oldest_run_ids(read, after_seq, limit))
 
     async def recent_run_ids(self, before_seq: int, limit: int, now: int) -> list[tuple[int, str]]:
         """Read runs that nobody ended, or not long ago, the youngest first."""

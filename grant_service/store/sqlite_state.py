@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+from grant_service.core import verbs
 from grant_service.core.action import Action, ActionState, Spending
 from grant_service.core.duty import Duty, DutyKind, DutyState
 from grant_service.core.errors import ErrorReason, Refusal, StoreFailed
@@ -319,6 +320,18 @@ class SqliteState:
         else:
             under.pop(fence.fence_id, None)
 
+    def last_seq(self, run_id: str) -> int:
+        """Tell the number of a run's last entry."""
+        (seq,) = self._db.execute("SELECT MAX(seq) FROM journal WHERE run_id = ?", (run_id,)).fetchone()
+        return seq or 0
+
+    def forget(self, command: verbs.Release) -> None:
+        """Delete what a run left."""
+        for delete in _FORGET:
+            self._db.execute(delete, (command.run_id,))
+        self._db.executemany("DELETE FROM grants WHERE grant_id = ?", [(one,) for one in command.grant_ids])
+        self._forget()
+
     def append(self, run_id: str, kind: Kind, data: Mapping[str, str]) -> int:
         """Write a journal entry."""
         self.seq += 1
@@ -343,6 +356,15 @@ _NEXT_UNDOS = (
     "GROUP BY run_id ORDER BY run_id LIMIT ?"
 )
 _DUE = "SELECT fields FROM duties WHERE open AND kind = ? ORDER BY due, run_id, op_id LIMIT ?"
+
+
+_FORGET = (
+    "DELETE FROM journal WHERE run_id = ?",
+    "DELETE FROM actions WHERE run_id = ?",
+    "DELETE FROM spendings WHERE run_id = ?",
+    "DELETE FROM duties WHERE run_id = ?",
+    "UPDATE runs SET open_seq = 0 WHERE run_id = ?",  # off the list; the record itself still has it
+)
 
 
 def _new_epoch() -> str:
@@ -387,6 +409,12 @@ _ENDED = f"SELECT * FROM ({_RUN_IDS} AND end_time > 0 AND end_time > :since {_YO
 def read_run_ids(db: sqlite3.Connection, before_seq: int, limit: int) -> list[tuple[int, str]]:
     """Read opened runs, the youngest first."""
     return list(db.execute(f"{_RUN_IDS} {_YOUNGEST}", {"before": before_seq, "limit": limit}))
+
+
+def read_oldest_run_ids(db: sqlite3.Connection, after_seq: int, limit: int) -> list[tuple[int, str]]:
+    """Read opened runs, the oldest first."""
+    select = "SELECT open_seq, run_id FROM runs WHERE open_seq > ? ORDER BY open_seq LIMIT ?"
+    return list(db.execute(select, (after_seq, limit)))
 
 
 def read_recent_run_ids(

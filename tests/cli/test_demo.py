@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from countermand import CallOffState, Report, UndoAsked
 from countermand.cli.exit_codes import ExitCode
 from countermand.demo.claims import Claim, check
 from countermand.demo.errands import ERRANDS
@@ -61,13 +62,13 @@ def test_without_it_three_effects_land_after_stop(both: tuple[dict[str, Any], st
 
 
 def test_with_it_no_late_commit_is_accepted(both: tuple[dict[str, Any], str]) -> None:
-    """What landed after the stop had been permitted before it, and the answer to the stop names it."""
+    """What was under way at the stop is named by its answer; it is called off before it lands."""
     document, told = both[0], both[0]["with"]
     assert document["schema"] == "countermand.demo/v1"
     assert told["late_commits_accepted"] == 0
     late = {effect["op_id"] for effect in told["effects"] if effect["at"] > told["stopped_at"]}
     in_flight = {action["op_id"] for action in told["report_at_stop"]["in_flight"]}
-    assert late == in_flight == {"o-upload"}
+    assert late <= in_flight == {"o-upload"}
     refused = {one["op_id"]: one["told"] for one in told["refused"]}
     assert set(refused) == {"o-ticket", "o-invoice"}
     assert all("REVOKED" in one and "cancelled by operator:u-7" in one for one in refused.values())
@@ -76,12 +77,33 @@ def test_with_it_no_late_commit_is_accepted(both: tuple[dict[str, Any], str]) ->
 
 
 def test_the_last_report_is_what_the_outside_world_saw(both: tuple[dict[str, Any], str]) -> None:
-    """The same effects, with the same receipts."""
+    """The same effects, with the same receipts; what was called off is none of them."""
     told = both[0]["with"]
     seen = {effect["op_id"]: effect["receipt"] for effect in told["effects"]}
-    assert {action["op_id"]: action["receipt"] for action in told["report"]["done"]} == seen
+    done = {action["op_id"]: action for action in told["report"]["done"]}
+    call_off = done["o-upload"]["call_off"]
+    assert call_off["state"] == ("REFUSED" if "o-upload" in seen else "ACKNOWLEDGED")
+    assert {op: action["receipt"] for op, action in done.items() if op != "o-upload"} == {
+        op: receipt for op, receipt in seen.items() if op != "o-upload"
+    }
     assert told["report"]["quiesced"] is True
     assert len(told["report"]["late_attempts"]) == 2
+
+
+def test_what_was_done_is_undone_in_the_end(both: tuple[dict[str, Any], str]) -> None:
+    """The last effect first, and the report has the outside world's own ids of the undos."""
+    told = both[0]["with"]
+    assert [(one["op_id"], one["by"]) for one in told["undone"]] == [
+        ("o-upload", "files.delete"),
+        ("o-calendar", "calendar.delete"),
+        ("o-email", "email.correct"),
+    ]
+    done = {action["op_id"]: action for action in told["report"]["done"]}
+    assert {one["op_id"]: one["receipt"] for one in told["undone"]} == {
+        op: action["undo"]["receipt"] for op, action in done.items()
+    }
+    assert {action["state"] for action in done.values()} == {"UNDONE"}
+    assert {action["undo"]["asked_by"] for action in done.values()} == {"operator:u-7"}
 
 
 def test_it_is_over_soon(both: tuple[dict[str, Any], str]) -> None:
@@ -101,7 +123,8 @@ def test_people_see_both_stories_and_what_was_counted(both: tuple[dict[str, Any]
             "With Countermand",
             "No new commit is accepted. May still land: files.upload.",
             "refused. REVOKED: run r-demo was cancelled by operator:u-7",
-            "after Stop, as the answer to Stop had said",
+            "The user wants it undone.",
+            "undone, receipt",
             "Done (3)",
             "Late attempts (2): all refused",
             "Effects after Stop: without 3; with 0 late commits accepted",
@@ -124,7 +147,7 @@ def test_nothing_is_left_behind_when_it_is_ended(number: signal.Signals, code: i
             if "queued" in line:
                 break
         children = children_of(demo.pid)
-        assert len(children) == 3  # the sidecar, the agent, the worker
+        assert len(children) == 4  # the sidecar, the compensator, the agent, the worker
         demo.send_signal(number)
         _, errors = demo.communicate(timeout=20)
     finally:
@@ -173,22 +196,27 @@ def remove(directory: Path) -> None:
 
 @pytest.fixture
 def told(real: Sidecar) -> tuple[Played, Played, Stopped]:
-    """A small story that bears every claim out: one effect in flight, one refused."""
+    """A small story that bears every claim out: one effect in flight and undone since, one refused."""
     with real.connect_sync() as client:
         client.issuer.open(run_id=RUN)
         token = client.issuer.issue(RUN, scopes=["*"]).token
         from countermand import Intent
 
-        client.tool.perform(token, Intent.of("files.upload", op_id="o-upload"))
+        undoable: dict[str, Any] = {"reversibility": "REVERSIBLE", "compensation": "files.delete"}
+        client.tool.perform(token, Intent.of("files.upload", op_id="o-upload", **undoable))
         cancelled = client.operator.cancel(RUN, reason="USER_STOP")
-        client.tool.settle(token, "o-upload", "SUCCEEDED")
+        client.tool.settle(token, "o-upload", "SUCCEEDED", handle="job-1", canceller="files.cancel")
+        asked = client.operator.undo_run(RUN)
+        duty = client.compensator.claim(compensations=["files.delete"])
+        assert duty is not None
+        client.compensator.complete(duty)
         journal = client.auditor.entries(RUN).entries
-        stopped = Stopped(RUN, cancelled, 0.0, client.auditor.report(RUN), journal)
+        stopped = Stopped(RUN, cancelled, 0.0, client.auditor.report(RUN), journal, asked)
     naive = Played(0.0, 1.0, [], [landed("o-ticket", 2.0)])
     from countermand.demo.stage import Event
 
     played = Played(0.0, 1.0, [Event(1.5, "refused", "o-ticket", "REVOKED: no")], [landed("o-upload", 2.0)])
-    return naive, played, stopped
+    return naive, replace(played, undone=[landed("o-upload", 3.0)]), stopped
 
 
 def landed(op_id: str, at: float) -> Effect:
@@ -215,6 +243,17 @@ def test_the_claims_can_fail(told: tuple[Played, Played, Stopped]) -> None:
     assert failing(check(naive, more, stopped)) == [2, 3]
     assert failing(check(naive, replace(played, effects=[]), stopped)) == [3]
     assert failing(check(naive, replace(played, events=[]), stopped)) == [4]
+    assert failing(check(naive, replace(played, undone=[]), stopped)) == [5]
+    assert failing(check(naive, played, replace(stopped, asked=UndoAsked(())))) == [5]
+    assert failing(check(naive, played, replace(stopped, report=called_off(stopped.report)))) == [3, 6]
+
+
+def called_off(report: Report) -> Report:
+    """The report if it said that the job was called off, though it landed."""
+    [done] = report.done
+    assert done.call_off is not None
+    said = replace(done.call_off, state=CallOffState.ACKNOWLEDGED)
+    return replace(report, done=(replace(done, call_off=said),))
 
 
 def test_an_agent_that_never_asks_is_caught(real: Sidecar) -> None:
@@ -227,7 +266,7 @@ def test_an_agent_that_never_asks_is_caught(real: Sidecar) -> None:
         journal = client.auditor.entries(RUN).entries
         stopped = Stopped(RUN, story.cancelled, story.took_s, client.auditor.report(RUN), journal)
         claims = check(played, played, stopped)
-    assert failing(claims) == [2, 3, 4]
+    assert failing(claims) == [2, 3, 4, 5]
     assert claims[2].found == len(ERRANDS)
 
 

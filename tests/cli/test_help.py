@@ -16,7 +16,15 @@ from tests.cli.support import Shell
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "cli.md").read_text("utf-8")
 SOURCES = Path(__file__).resolve().parents[2] / "client" / "countermand" / "cli"
-VERBS = {command.name or "" for command in app.registered_commands}
+GROUPS = {group.name or "": group.typer_instance for group in app.registered_groups}
+VERBS = {command.name or "" for command in app.registered_commands} | {*GROUPS}
+#: The verbs that are below another one, each with that in front.
+BELOW = {
+    f"{name} {command.name}"
+    for name, inner in GROUPS.items()
+    if inner
+    for command in inner.registered_commands
+}
 
 
 def table(first: str) -> list[list[str]]:
@@ -29,6 +37,11 @@ def table(first: str) -> list[list[str]]:
 def test_every_verb_is_documented() -> None:
     """In the table of verbs, once."""
     assert sorted(row[0].strip("`") for row in table("Verb")) == sorted(VERBS)
+
+
+def test_every_verb_below_another_is_documented() -> None:
+    """In a table of its own, once."""
+    assert sorted(f"journal {row[0].strip('`')}" for row in table("Below `journal`")) == sorted(BELOW)
 
 
 def test_every_exit_code_is_documented() -> None:
@@ -53,7 +66,9 @@ def test_every_reason_of_a_cancel_is_documented() -> None:
 def test_every_option_of_the_docs_exists(shell: Shell) -> None:
     """No page names an option that no verb has."""
     known = {"--help"} | {
-        option for verb in VERBS - {"serve"} for option in _options(shell(verb, "--help", COLUMNS="200").out)
+        option
+        for verb in (VERBS | BELOW) - {"serve"}
+        for option in _options(shell(*verb.split(), "--help", COLUMNS="200").out)
     }
     known |= set(_options(shell("--help", COLUMNS="200").out))
     assert set(_options(DOCS)) - known == set()
@@ -75,13 +90,23 @@ def test_the_command_alone_is_the_help_by_who_uses_it(shell: Shell) -> None:
     assert all(f"{code.value} {code.meaning}" in flowing for code in ExitCode)
 
 
-@pytest.mark.parametrize("verb", sorted(VERBS - {"serve"}))
+@pytest.mark.parametrize("verb", sorted((VERBS | BELOW) - {"serve", *GROUPS}))
 def test_every_verb_explains_itself(shell: Shell, verb: str) -> None:
     """What it does, its options, where the sidecar is, the exit codes."""
-    done = shell(verb, "--help")
+    done = shell(*verb.split(), "--help")
     assert done.code == 0
     for told in ("Usage: countermand " + verb, "--output", "--home", "--target", "--timeout", "Exit codes"):
         assert told in done.out
+
+
+@pytest.mark.parametrize("group", sorted(GROUPS))
+def test_a_verb_with_others_below_it_lists_them(shell: Shell, group: str) -> None:
+    """Each of them, and the exit codes."""
+    done = shell(group, "--help")
+    assert done.code == 0
+    listed = re.findall(r"^│ ([a-z]+) ", done.out, re.MULTILINE)
+    assert {f"{group} {name}" for name in listed} == BELOW
+    assert "Exit codes" in done.out
 
 
 def test_a_version_is_there_at_once(shell: Shell) -> None:

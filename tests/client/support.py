@@ -19,7 +19,7 @@ import countermand
 from countermand._retry import Pacing
 from countermand.testing import Sidecar
 
-ROLES = ("issuer", "tool", "operator", "auditor")
+ROLES = ("issuer", "tool", "operator", "auditor", "compensator")
 
 #: Takes what asks the sidecar, and the caller's context; answers the bytes that are answered.
 Step = Callable[[Callable[[], bytes], grpc.ServicerContext], bytes]

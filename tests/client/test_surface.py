@@ -19,11 +19,12 @@ from countermand.v1 import (
     errors_pb2,
     grant_service_pb2,
     journal_service_pb2,
+    undo_service_pb2,
 )
 from tests.build.support import run
 
-OWN = ["Action", "ActiveRun", "Client", "Commit", "CurrentGrant", "Performance"]
-OWN += ["action", "connect", "current_grant", "delegate", "delegate_run", "perform", "spend"]
+OWN = ["Action", "ActiveRun", "Client", "Commit", "Compensator", "CurrentGrant", "Performance"]
+OWN += ["action", "compensator", "connect", "current_grant", "delegate", "delegate_run", "perform", "spend"]
 SHARED = [
     *("Abandoned", "ActionApproved", "ActionDenied", "ActionState", "AlreadyPermitted"),
     *("AlreadySettled", "Approval", "ApprovalPage", "ApprovalTimedOut", "AskOperator", "AuthorityEnded"),
@@ -39,6 +40,10 @@ SHARED = [
     *("Run", "RunDeadline", "RunEnded", "RunFinished", "RunPage", "RunState", "Scope", "SecretToken"),
     *("Selector", "Settled", "Spent", "StopReason", "StopTheRun", "StoreEpoch", "TimedOut", "TooLate"),
     *("TryAgain", "Unavailable", "Undo", "digest", "tool"),
+    *("ActionResolved", "CallOff", "CallOffState", "Duty", "DutyCompleted", "DutyFailed", "DutyKind"),
+    *("DutyOver", "DutyState", "DutyStep", "Finding", "GiveUp", "InFlight", "LeaseLost", "NotDone"),
+    *("NotUndoable", "Progress", "Refused", "Registry", "RunActive", "UndoAsked", "UndoStep"),
+    *("UndoWithdrawn", "canceller", "compensation", "probe"),
 ]
 
 
@@ -64,13 +69,18 @@ def test_errors_are_named_as_they_are_imported() -> None:
 
 
 def test_every_reason_of_the_contract_has_its_exception() -> None:
-    """The table is complete, and in the contract's order: fix the call, stop, try again, ask an operator."""
+    """The table is complete, and in the contract's order: fix the call, stop, try again, ask an operator.
+
+    Those about undo come last, and are for the most part calls to fix.
+    """
+    about_undo = {"IN_FLIGHT": errors.TryAgain, "LEASE_LOST": errors.StopTheRun}
     assert list(errors.CLASSES) == list(countermand.ErrorReason)
     for reason, kind in errors.CLASSES.items():
         number = errors_pb2.ErrorReason.Value(f"ERROR_REASON_{reason}")
         parent = next(
             parent
             for start, parent in (
+                (80, about_undo.get(reason, errors.FixTheCall)),
                 (70, errors.AskOperator),
                 (50, errors.TryAgain),
                 (30, errors.StopTheRun),
@@ -103,11 +113,14 @@ def test_every_call_is_in_the_contract() -> None:
     """Its path, its request and its response."""
     from countermand import _rpcs
 
-    files = (grant_service_pb2, action_service_pb2, control_service_pb2, journal_service_pb2)
+    files = (
+        *(grant_service_pb2, action_service_pb2, control_service_pb2),
+        *(journal_service_pb2, undo_service_pb2),
+    )
     services = {name: service for file in files for name, service in file.DESCRIPTOR.services_by_name.items()}
     calls = [value for value in vars(_rpcs).values() if isinstance(value, Rpc)]
 
-    assert len(calls) == 25
+    assert len(calls) == 32
     for call in calls:
         method = services[call.service].methods_by_name[call.name]
         assert call.path == f"/{services[call.service].full_name}/{method.name}"

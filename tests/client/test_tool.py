@@ -410,3 +410,40 @@ async def test_a_function_whose_call_is_denied_does_not_run(real: Sidecar) -> No
             with run.grant(scopes=["* approval=read_only"]), pytest.raises(kind):
                 await pay(30)
             assert (await run.report()).done == ()
+
+
+@countermand.tool(
+    "job.start",
+    reversibility=countermand.Reversibility.COMPENSABLE,
+    compensation="job.remove",
+    compensation_args=lambda number: {"number": number},
+    undo_with=lambda job: {"job": job},
+    accepted=lambda job: job if job != "job-0" else None,
+    canceller="job.cancel",
+    probe="job.status",
+)
+async def start(number: int) -> str:
+    """Start a job."""
+    return f"job-{number}"
+
+
+async def test_a_function_says_how_its_call_is_undone(real: Sidecar) -> None:
+    """By the decorator alone: what the call and its result tell the compensation, and who calls it off."""
+    async with countermand.connect(real.home) as cm, cm.open_run(run_id="r-1", agent="clerk") as run:
+        with run.grant(scopes=["*"]):
+            await start(0)
+            await start(17)
+        [first, second] = (await run.report()).done
+        await run.cancel()
+        await cm.operator.undo_run("r-1", op_ids=[second.op_id])
+        undo = await cm.compensator.claim(compensations=["job.remove"])
+        call_off = await cm.compensator.claim(cancellers=["job.cancel"])
+        assert await cm.compensator.claim(cancellers=["job.cancel"]) is None
+
+    assert undo is not None
+    assert undo.args == {"number": 17, "job": "job-17"}
+    assert call_off is not None
+    assert call_off.handle == "job-17"
+    assert first.call_off is None
+    with pytest.raises(TypeError, match="accepted and canceller come together"):
+        countermand.tool("job.start", canceller="job.cancel")(close)

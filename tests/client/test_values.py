@@ -219,7 +219,7 @@ class TestAddress:
         """In the order of the contract."""
         assert Sockets(Path("/a b/%")).target(Role.TOOL) == "unix:/a%20b/%25/run/tool.sock"
         assert [Ports("127.0.0.1", 7420).target(role) for role in Role] == [
-            f"127.0.0.1:{port}" for port in range(7420, 7424)
+            f"127.0.0.1:{port}" for port in range(7420, 7425)
         ]
         assert Ports("::1", 7).target(Role.ISSUER) == "[::1]:7"
 
@@ -265,8 +265,8 @@ class TestAddress:
                 assert cm.issuer.open(run_id="r-1").run.run_id == "r-1"
 
     def test_a_development_sidecar_is_called_on_its_ports(self) -> None:
-        """Issuer first, then tool, operator and auditor."""
-        target = f"127.0.0.1:{four_ports()}"
+        """Issuer first, then tool, operator, auditor and compensator."""
+        target = f"127.0.0.1:{five_ports()}"
         with countermand.testing.sidecar(insecure_dev_tcp=target):
             with countermand.sync.connect(target=target) as cm, cm.open_run(agent="mailer") as run:
                 with run.grant(scopes=["*"]), countermand.sync.perform("email.send") as act:
@@ -275,13 +275,13 @@ class TestAddress:
                 assert len(cm.auditor.runs().runs) == 1
 
 
-def four_ports() -> int:
-    """The first of four loopback ports in a row that nobody has."""
+def five_ports() -> int:
+    """The first of five loopback ports in a row that nobody has."""
     while True:
         with ExitStack() as stack:
             first = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
             try:
-                for port in range(first + 1, first + 4):
+                for port in range(first + 1, first + 5):
                     stack.enter_context(socket.create_server(("127.0.0.1", port)))
             except (OSError, OverflowError):
                 continue

@@ -135,8 +135,9 @@ def test_a_second_sidecar_on_the_same_home_names_the_first(fresh: SidecarProcess
             said = refuses_to_start(second)
         finally:
             second.close()
-        assert f"another sidecar (process {first.pid}) uses {first.home}" in said
-        assert said.endswith("stop it, or set COUNTERMAND_HOME to another directory")
+        in_use = f"countermand serve: home {first.home} is in use by another sidecar (process {first.pid})"
+        assert said.startswith(in_use)
+        assert said.endswith("stop that one, or set COUNTERMAND_HOME to another directory")
         assert caller.perform(token, "op-1").fence
 
 

@@ -1,5 +1,6 @@
 """What the tests of the Redis store share: a story of all verbs, and looking at Redis from the side."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ import redis
 from grant_service.core import verbs
 from grant_service.core.action import ActionState, Intent
 from grant_service.core.budget import Budget, Exhaustion
+from grant_service.core.duty import DutyKind
 from grant_service.core.errors import Refusal
 from grant_service.core.fence import FENCES, selector_of
 from grant_service.core.grant import GrantRef
@@ -57,21 +59,28 @@ class Desk:
         asked = (scopes or (Scope("*"),), ttl_ms, budgets)
         return await self.store.issue(verbs.Issue(self.grant, self.run, TOOL, *asked))
 
-    async def prepare(self, op: str = "o-1", peer: str = TOOL, ttl_ms: int = 60_000) -> Any:
-        """Prepare to send a mail."""
-        return await self.store.prepare(verbs.Prepare(self.ref, peer, intent(op), ttl_ms, 1000, ttl_ms))
+    async def prepare(
+        self, op: str = "o-1", peer: str = TOOL, ttl_ms: int = 60_000, wanted: Intent | None = None
+    ) -> Any:
+        """Prepare to send a mail, or what is wanted."""
+        told = (wanted or intent(op), ttl_ms, 1000, ttl_ms, HOUR)
+        return await self.store.prepare(verbs.Prepare(self.ref, peer, *told))
 
     async def commit(self, op: str = "o-1", digest: str = DIGEST) -> Any:
         """Ask whether to send it now."""
         return await self.store.commit(verbs.Commit(self.ref, TOOL, op, digest, 5_000))
 
-    async def perform(self, op: str = "o-1") -> Any:
+    async def perform(self, op: str = "o-1", use_ms: int = 5_000, wanted: Intent | None = None) -> Any:
         """Both at once."""
-        return await self.store.perform(verbs.Perform(self.ref, TOOL, intent(op), 5_000, 1000, 60_000))
+        told = (wanted or intent(op), use_ms, 1000, 60_000, HOUR)
+        return await self.store.perform(verbs.Perform(self.ref, TOOL, *told))
 
-    async def settle(self, op: str = "o-1", outcome: ActionState = ActionState.SUCCEEDED) -> Any:
-        """Say what became of it."""
-        return await self.store.settle(verbs.Settle(self.ref, TOOL, op, outcome, "receipt"))
+    async def settle(
+        self, op: str = "o-1", outcome: ActionState = ActionState.SUCCEEDED, handle: str = ""
+    ) -> Any:
+        """Say what became of it; with a handle, that it can still be called off."""
+        more = ('{"id":7}', handle, "email.call_off" if handle else "")
+        return await self.store.settle(verbs.Settle(self.ref, TOOL, op, outcome, "receipt", "", *more))
 
     async def abandon(self, op: str = "o-1") -> Any:
         """Give it up."""
@@ -120,6 +129,43 @@ class Desk:
         """Say no to an action."""
         return await self.store.deny(verbs.Deny(self.run, op, "u-7"))
 
+    async def effect(self, op: str = "o-1") -> Any:
+        """Do what can be undone and asked about, and say that it is done."""
+        await self.perform(wanted=undoable(op))
+        return await self.settle(op)
+
+    async def resolve(self, op: str = "o-1", outcome: ActionState = ActionState.SUCCEEDED) -> Any:
+        """Say what became of what nobody settled."""
+        return await self.store.resolve(verbs.Resolve(self.run, op, outcome, "u-7", "seen"))
+
+    async def undo(self, op: str = "o-1") -> Any:
+        """Ask for an effect to be undone."""
+        return await self.store.undo(verbs.Undo(self.run, op, "u-7", "wrong list"))
+
+    async def withdraw(self, op: str = "o-1") -> Any:
+        """Take back the authority to undo it."""
+        return await self.store.withdraw(verbs.Withdraw(self.run, op, "u-7"))
+
+    async def claim(self, op: str = "o-1", kind: DutyKind = DutyKind.UNDO, lease: str = "l-1") -> Any:
+        """Take on a duty."""
+        return await self.store.claim(verbs.Claim(self.run, op, kind, "w-1", lease, 30_000, 2))
+
+    async def renew(self, op: str = "o-1", kind: DutyKind = DutyKind.UNDO, lease: str = "l-1") -> Any:
+        """Keep it."""
+        return await self.store.renew(verbs.Renew(self.run, op, kind, lease, 30_000))
+
+    async def complete(
+        self, op: str = "o-1", kind: DutyKind = DutyKind.UNDO, lease: str = "l-1", outcome: str = "DONE"
+    ) -> Any:
+        """Say that it is carried out."""
+        return await self.store.complete(verbs.Complete(self.run, op, kind, lease, outcome, "receipt"))
+
+    async def fail(
+        self, op: str = "o-1", kind: DutyKind = DutyKind.UNDO, lease: str = "l-1", final: bool = False
+    ) -> Any:
+        """Say that an attempt did not work."""
+        return await self.store.fail(verbs.Fail(self.run, op, kind, lease, 1, 2, "busy", final))
+
     async def kinds(self) -> list[str]:
         """What the run's journal says, one word a line."""
         return [str(entry.kind) for entry in await self.store.journal(self.run, 0, 10_000)]
@@ -134,6 +180,12 @@ class Desk:
 def intent(op: str) -> Intent:
     """Sending a mail that cannot be taken back."""
     return Intent(op, "email.send", "mailto:team@example.com", DIGEST, Reversibility.IRREVERSIBLE)
+
+
+def undoable(op: str) -> Intent:
+    """Sending a mail that can be recalled, and whose sending can be asked about."""
+    known = replace(intent(op), reversibility=Reversibility.COMPENSABLE, probe="email.was_sent")
+    return replace(known, compensation="email.recall", compensation_args='{"to":"team"}')
 
 
 async def story(store: Store) -> list[Any]:
@@ -170,6 +222,7 @@ async def story(store: Store) -> list[Any]:
     told += [await store.runs(["r-1", "r-2", "r-9"]), await store.run_ids(0, 10), await store.run_ids(3, 1)]
     told += [await desk.kinds(), await parent.kinds(), await store.standing()]
     told += await handing_on(store) + await asking(store) + await spending(store) + await fencing(store)
+    told += await undoing(store) + await calling_off(store) + await finding_out(store)
     return told
 
 
@@ -232,6 +285,78 @@ async def fencing(store: Store) -> list[Any]:
     told += [await store.revoke(gone), await desk.revoke(fence="f-6"), await desk.revoke(fence="f-6")]
     told += [await store.fences(), await store.journal(FENCES, 0, 100)]
     return told
+
+
+async def undoing(store: Store) -> list[Any]:
+    """Undo the effects of a run, the last one first, with a failure, a withdrawal and every refusal."""
+    desk = await Desk(store, run="r-50", grant="g-50").ready()
+    told: list[Any] = [await desk.effect(f"o-{number}") for number in range(5)]
+    told += [await desk.prepare(wanted=undoable("o-5")), await desk.commit("o-5"), await desk.perform("o-6")]
+    told += [await desk.undo(), await desk.cancel(), await desk.undo("o-6"), await desk.undo("o-9")]
+    told += [await desk.undo(f"o-{number}") for number in (0, 1, 1, 2, 3)]
+    told += [
+        await desk.claim("o-1"),
+        await desk.claim("o-3"),
+        await desk.claim("o-3"),
+        await desk.renew("o-3"),
+    ]
+    told += [
+        await desk.claim("o-3", lease="l-2"),
+        await desk.renew("o-3", lease="l-2"),
+        await desk.claim("o-9"),
+    ]
+    told += [await desk.withdraw("o-3"), await desk.withdraw("o-3"), await desk.undo("o-3")]
+    told += [await desk.fail("o-3"), await desk.complete("o-3"), await desk.complete("o-3")]
+    told += [await desk.withdraw("o-3"), await desk.withdraw("o-4"), await desk.withdraw("o-6")]
+    told += [await desk.withdraw("o-9"), await desk.claim("o-2"), await desk.fail("o-2")]
+    told += [await store.open_duties(DutyKind.UNDO, 10), await desk.undo("o-2")]
+    await asyncio.sleep(0.002)
+    told += [
+        await desk.claim("o-2"),
+        await desk.fail("o-2"),
+        await desk.fail("o-2"),
+        await desk.complete("o-2"),
+    ]
+    told += [await desk.undo("o-5"), await desk.settle("o-5", ActionState.FAILED), await desk.claim("o-5")]
+    told += [await desk.claim("o-1"), await desk.complete("o-1"), await store.open_duties(DutyKind.UNDO, 10)]
+    return told
+
+
+async def calling_off(store: Store) -> list[Any]:
+    """Call off what was only accepted, once a run above is cancelled."""
+    parent = await Desk(store, run="r-60", grant="g-60").ready()
+    desk = await Desk(store, run="r-61", parents=("r-60",), grant="g-61").ready()
+    kind, told = DutyKind.CALL_OFF, list[Any]()
+    for op in ("o-1", "o-2", "o-3", "o-4", "o-5"):
+        told += [await desk.perform(op), await desk.settle(op, ActionState.UNKNOWN, handle="job-1")]
+    told += [await desk.settle("o-4", ActionState.FAILED), await desk.claim("o-1", kind)]
+    told += [await parent.cancel(), await desk.claim("o-1", kind), await desk.complete("o-1", kind)]
+    told += [await desk.claim("o-2", kind), await desk.complete("o-2", kind, outcome="REFUSED")]
+    told += [await desk.claim("o-3", kind), await desk.fail("o-3", kind), await store.open_duties(kind, 10)]
+    await asyncio.sleep(0.002)
+    told += [await desk.claim("o-3", kind, "l-2"), await desk.fail("o-3", kind, "l-2", final=True)]
+    return [*told, await store.open_duties(kind, 10)]
+
+
+async def finding_out(store: Store) -> list[Any]:
+    """Ask what became of actions that nobody settled, and resolve what cannot be asked."""
+    desk = await Desk(store, run="r-70", grant="g-70").ready()
+    kind, told = DutyKind.ASK, list[Any]()
+    for number in range(1, 4):
+        told.append(await desk.perform(use_ms=1, wanted=undoable(f"o-{number}")))
+    told += [await desk.perform("o-4"), await desk.resolve("o-4"), await desk.resolve("o-9")]
+    told += [await desk.prepare("o-5"), await desk.resolve("o-5"), await desk.perform(wanted=undoable("o-6"))]
+    await asyncio.sleep(0.003)
+    told += [await store.open_duties(kind, 1), await store.open_duties(kind, 10)]
+    told += [await desk.claim("o-6", kind), await desk.claim("o-1", kind)]
+    told += [await desk.complete("o-1", kind, outcome="SUCCEEDED"), await desk.resolve("o-1")]
+    told += [await desk.resolve("o-1", ActionState.FAILED), await desk.claim("o-2", kind)]
+    told += [
+        await desk.resolve("o-2", ActionState.FAILED),
+        await desk.complete("o-2", kind, outcome="FAILED"),
+    ]
+    told += [await desk.claim("o-3", kind), await desk.fail("o-3", kind, final=True)]
+    return [*told, await store.open_duties(kind, 10)]
 
 
 @asynccontextmanager

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 import redis
 
+from grant_service.core.duty import DutyKind
 from grant_service.core.errors import ErrorReason, StoreFailed
+from grant_service.core.retention import release_of
 from grant_service.store.keys import Keys
 from grant_service.store.redis import RedisStore
-from tests.redis.support import Desk, story
+from tests.redis.support import Desk, story, undoable
 from tests.support.redis_server import RedisServer, redis_running
 
 CONF = Path(__file__).parents[2] / "deploy" / "redis-acl.conf"
@@ -45,16 +47,33 @@ async def everything(url: str) -> None:
     try:
         await story(store)
         await prune(store, url)
+        await release(store)
     finally:
         await store.close()
 
 
+async def release(store: RedisStore) -> None:
+    """Let go of a run, as the archiver does."""
+    over = await Desk(store, run="over", grant="g-over").ready()
+    await over.perform()
+    await over.finish()
+    assert "over" in [run_id for _, run_id in await store.oldest_run_ids(0, 100)]
+    assert await store.release(release_of("over", await store.journal("over", 0, 100)))
+    assert await store.journal("over", 0, 100) == []
+
+
 async def prune(store: RedisStore, url: str) -> None:
-    """Let a run vanish and list the runs."""
-    await Desk(store, run="gone").open()
+    """Let a run and its duties vanish and list what there is."""
+    gone = await Desk(store, run="gone", grant="g-gone").ready()
+    await gone.perform(wanted=undoable("o-1"))
+    await gone.settle(handle="job-1")
+    await gone.finish()
+    await gone.undo()
     with redis.Redis.from_url(url.replace("countermand:PASSWORD@", "")) as admin:
-        admin.delete(Keys().run("gone"))
+        admin.delete(Keys().run("gone"), *Keys().duties("gone", "o-1")[3:])
     assert "gone" not in [run_id for _, run_id in await store.run_ids(0, 10)]
+    for kind in DutyKind:
+        assert "gone" not in [duty.run_id for duty in await store.open_duties(kind, 10)]
 
 
 @pytest.mark.parametrize("right", RIGHTS)
@@ -79,17 +98,17 @@ FORBIDDEN = (
     "EVAL return 0",
     "KEYS *",
     "SCAN 0",
-    "DEL cm2:{p0}:meta",
-    "EXPIRE cm2:{p0}:meta 1",
-    "XDEL cm2:{p0}:journal:r-1 1-0",
-    "XTRIM cm2:{p0}:journal:r-1 MAXLEN 0",
-    "SET cm2:{p0}:meta x",
-    "RENAME cm2:{p0}:meta cm2:{p0}:runs",
+    "DEL cm3:{p0}:meta",
+    "EXPIRE cm3:{p0}:meta 1",
+    "XDEL cm3:{p0}:journal:r-1 1-0",
+    "XTRIM cm3:{p0}:journal:r-1 MAXLEN 0",
+    "SET cm3:{p0}:meta x",
+    "RENAME cm3:{p0}:meta cm3:{p0}:runs",
     "ACL WHOAMI",
     "SHUTDOWN",
     "REPLICAOF NO ONE",
     "HGET other meta",
-    "HSET cm2:{p1}:meta seq 0",
+    "HSET cm3:{p1}:meta seq 0",
     "XADD other * a b",
     "SUBSCRIBE all",
     "CLIENT LIST",

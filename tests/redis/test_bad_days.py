@@ -11,6 +11,7 @@ from grant_service.core import verbs
 from grant_service.core.action import ActionState
 from grant_service.core.budget import Budget
 from grant_service.core.clock import CLOCK_TOLERANCE_MS
+from grant_service.core.duty import DutyKind
 from grant_service.core.errors import ErrorReason, Refusal, StoreFailed
 from grant_service.core.scope import Reversibility, Scope
 from grant_service.store.keys import Keys
@@ -220,9 +221,21 @@ async def test_a_full_store_gives_no_authority_and_still_takes_it_away(
     await careful.open()
     await careful.issue(Scope("*", approval_from=Reversibility.READ_ONLY))
     await careful.prepare("asked")
+    undone = await Desk(store, run="r-5", grant="g-5").ready()
+    for op in ("o-1", "o-2", "o-3", "o-4"):
+        await undone.effect(op)
+    await undone.perform("o-5", use_ms=1)
+    await undone.finish()
+    for op in ("o-1", "o-2", "o-3"):
+        await undone.undo(op)
+    for op in ("o-3", "o-2"):
+        await undone.claim(op)
+        await undone.withdraw(op)
+    await undone.claim("o-1")
     with full(server):
         calls = (desk.commit("waiting"), desk.perform("new"), desk.prepare("new"), new.open(), desk.issue())
-        for call in calls:
+        duties = (undone.undo("o-4"), undone.claim("o-1", lease="l-2"), undone.renew("o-1"))
+        for call in (*calls, *duties):
             failed = await failure(call)
             assert failed.refusal.reason is ErrorReason.STORE_FULL
             assert isinstance(failed.__cause__, redis.exceptions.OutOfMemoryError)
@@ -231,6 +244,11 @@ async def test_a_full_store_gives_no_authority_and_still_takes_it_away(
         assert isinstance(await desk.abandon("unwanted"), verbs.Abandoned)
         assert isinstance(await lone.finish(), verbs.Finished)
         assert isinstance(await careful.deny("asked"), verbs.Denied)
+        assert isinstance(await undone.resolve("o-5"), verbs.Resolved)
+        assert isinstance(await undone.complete("o-3"), verbs.Completed)
+        assert isinstance(await undone.fail("o-1"), verbs.Failed)
+        assert isinstance(await undone.withdraw("o-4"), verbs.Withdrawn)
+        assert [duty.op_id for duty in await store.open_duties(DutyKind.UNDO, 10)] == ["o-1"]
         assert isinstance(await desk.revoke("agent=mailer"), verbs.Fenced)
         assert isinstance(await desk.freeze("agent=mailer"), verbs.Fenced)
         assert (await failure(desk.lift())).refusal.reason is ErrorReason.STORE_FULL

@@ -9,13 +9,15 @@ import pytest
 from redis.crc import key_slot
 
 from grant_service.core import verbs
+from grant_service.core.duty import DutyKind
 from grant_service.core.errors import Refusal
 from grant_service.core.fence import FENCES
 from grant_service.core.store import Durability
 from grant_service.store.dial import Dial
 from grant_service.store.keys import LIVES, Keys, Life
 from grant_service.store.link import Link
-from grant_service.store.redis import TOMBSTONE_KEEP_MS, RedisStore
+from grant_service.store.redis import RedisStore
+from grant_service.store.redis_control import TOMBSTONE_KEEP_MS
 from grant_service.store.scripts import scripts
 from tests.redis.support import HOUR, Desk, leaks, story
 from tests.support.redis_server import RedisServer
@@ -25,6 +27,9 @@ ALL = (
     Keys().runs,
     Keys().active,
     Keys().awaiting,
+    Keys().undoing,
+    Keys().calling_off,
+    Keys().asking,
     Keys().fences,
     Keys().standing,
     Keys().anchors,
@@ -33,9 +38,11 @@ ALL = (
     Keys().grant("g-1"),
     Keys().action("r-1", "o-1"),
     Keys().spending("r-1", "o-1"),
+    Keys().undo("r-1"),
+    Keys().duty("r-1", "o-1", DutyKind.UNDO),
 )
 #: Those of one run.
-OF_RUN = ALL[7:]
+OF_RUN = ALL[10:]
 
 
 def test_all_keys_of_a_partition_share_a_slot() -> None:
@@ -51,7 +58,7 @@ def test_every_kind_of_key_has_a_declared_life() -> None:
     assert set(lives.values()) == set(Life)
     assert len(LIVES) == len(ALL)
     assert Keys().life(Keys().journal(FENCES)) is Life.PERMANENT, "no run ends it"
-    for foreign in ("cm2:{p1}:meta", "cm2:{p0}:other", "cm2:{p0}:other:r-1", "meta"):
+    for foreign in ("cm3:{p1}:meta", "cm3:{p0}:other", "cm3:{p0}:other:r-1", "meta"):
         with pytest.raises(KeyError):
             Keys().life(foreign)
 
@@ -86,8 +93,10 @@ async def test_records_go_when_their_run_is_no_longer_kept(store: RedisStore, se
     opened = await desk.open(ttl_ms=HOUR, keep_ms=2 * HOUR)
     assert isinstance(opened, verbs.Opened)
     await desk.issue(ttl_ms=1_000)
-    await desk.perform()
+    await desk.effect()
     await desk.spend()
+    await desk.finish()
+    await desk.undo()
     assert opened.run.keep_until == opened.run.open_time + 3 * HOUR
     with server.client() as client:
         ends = {key: client.execute_command("PEXPIRETIME", key) for key in OF_RUN}

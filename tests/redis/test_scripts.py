@@ -12,12 +12,13 @@ import redis
 from grant_service.core import scope, verbs
 from grant_service.core.action import ActionState
 from grant_service.core.budget import Budget
+from grant_service.core.duty import DutyKind
 from grant_service.core.errors import ErrorReason, Refusal, StoreFailed
 from grant_service.core.scope import DELIMITERS, Reversibility, Scope
 from grant_service.store.keys import Keys
 from grant_service.store.redis import RedisStore
 from grant_service.store.scripts import ALLOW_OOM, PARTS, scripts
-from tests.redis.support import Desk, hosted, story
+from tests.redis.support import Desk, hosted, story, undoable
 from tests.support.redis_server import RedisServer
 
 LUA = resources.files("grant_service.store").joinpath("lua")
@@ -30,6 +31,7 @@ local real, declared, writes = redis, {}, 0
 for _, key in ipairs(KEYS) do declared[key] = true end
 local READS = {
   HGET = true, HMGET = true, HGETALL = true, EXISTS = true, ZCARD = true, ZRANGEBYSCORE = true,
+  ZREVRANGEBYSCORE = true, PEXPIRETIME = true,
 }
 local redis = { call = function(...)
   local name, key = ...
@@ -58,7 +60,7 @@ async def test_scripts_touch_declared_keys_only_and_write_last(server: RedisServ
     ("body", "said"),
     [
         ("redis.call('HSET', KEYS[1], 'a', '1') redis.call('HGET', KEYS[1], 'a')", "read after a write"),
-        ("redis.call('HGET', 'cm2:{p0}:run:other', 'a')", "undeclared key"),
+        ("redis.call('HGET', 'cm3:{p0}:run:other', 'a')", "undeclared key"),
     ],
 )
 def test_the_watch_would_notice(server: RedisServer, body: str, said: str) -> None:
@@ -67,6 +69,17 @@ def test_the_watch_would_notice(server: RedisServer, body: str, said: str) -> No
         with pytest.raises(redis.exceptions.ResponseError, match=said):
             client.eval(f"#!lua\n{NEVER}{WATCH}{body}", 1, Keys().meta)
         client.delete(Keys().meta)
+
+
+perform_undoable = partial(Desk.perform, wanted=undoable("o-1"))
+settle_with_handle = partial(Desk.settle, handle="job-1")
+UNDO_ASKED = ("open", "issue", "effect", "finish", "undo")
+
+
+async def perform_quickly(desk: Desk) -> None:
+    """Let a permit run out that somebody can ask about."""
+    await desk.perform(use_ms=1, wanted=undoable("o-1"))
+    await asyncio.sleep(0.003)
 
 
 STEPS: dict[str, tuple[tuple[str, ...], Callable[[Desk], Awaitable[object]]]] = {
@@ -86,11 +99,25 @@ STEPS: dict[str, tuple[tuple[str, ...], Callable[[Desk], Awaitable[object]]]] = 
     "ask": (("open", "issue for asking"), Desk.prepare),
     "approve": (("open", "issue for asking", "prepare"), Desk.approve),
     "deny": (("open", "issue for asking", "prepare"), Desk.deny),
+    "perform what can be asked": (("open", "issue"), perform_undoable),
+    "commit what can be asked": (("open", "issue", "prepare undoable"), Desk.commit),
+    "settle what can be called off": (("open", "issue", "perform what can be asked"), settle_with_handle),
+    "resolve": (("open", "issue", "perform quickly"), Desk.resolve),
+    "undo": (("open", "issue", "effect", "finish"), Desk.undo),
+    "withdraw": (("open", "issue", "effect", "finish"), Desk.withdraw),
+    "withdraw what was asked": (UNDO_ASKED, Desk.withdraw),
+    "claim": (UNDO_ASKED, Desk.claim),
+    "complete": ((*UNDO_ASKED, "claim"), Desk.complete),
+    "fail": ((*UNDO_ASKED, "claim"), Desk.fail),
+    "fail for good": ((*UNDO_ASKED, "claim"), partial(Desk.fail, final=True)),
 }
 FIRST: dict[str, Callable[[Desk], Awaitable[object]]] = {
     **{name: step for name, (_, step) in STEPS.items()},
     "open with a budget": partial(Desk.open, budgets=(Budget("usd", 5),)),
     "issue for asking": lambda desk: desk.issue(Scope("*", approval_from=Reversibility.READ_ONLY)),
+    "prepare undoable": partial(Desk.prepare, wanted=undoable("o-1")),
+    "perform quickly": perform_quickly,
+    "effect": Desk.effect,
 }
 
 
@@ -123,7 +150,7 @@ async def test_a_script_that_breaks_between_two_writes_permits_nothing(
                 return
         with server.client() as client:
             permitted = client.hget(Keys().action("r-1", "o-1"), "state") == ActionState.PERMITTED
-            if verb in ("commit", "perform", "settle"):
+            if verb.split()[0] in ("commit", "perform", "settle"):
                 assert not permitted or "PERMITTED" in await desk.kinds()
             cut = client.hget(Keys().run("r-1"), "state") in ("CANCELLED", "FINISHED")
         if verb == "cancel" and fail_at >= 2:
@@ -136,6 +163,47 @@ async def test_a_script_that_breaks_between_two_writes_permits_nothing(
         assert isinstance(await desk.open(), Refusal)
         with server.client() as client:
             client.flushall()
+    pytest.fail("the verb never got through")
+
+
+#: What a verb about duties leaves: of which kind one is open then, if any.
+LEFT = {
+    "perform what can be asked": DutyKind.ASK,
+    "commit what can be asked": DutyKind.ASK,
+    "settle what can be called off": DutyKind.CALL_OFF,
+    "resolve": None,
+    "undo": DutyKind.UNDO,
+    "withdraw": None,
+    "withdraw what was asked": None,
+    "claim": DutyKind.UNDO,
+    "complete": None,
+    "fail": DutyKind.UNDO,
+}
+
+
+@pytest.mark.parametrize("verb", LEFT)
+async def test_a_verb_about_duties_that_breaks_between_two_writes_can_be_asked_again(
+    server: RedisServer, store: RedisStore, verb: str
+) -> None:
+    """Break it before each of its writes: asked again it works, and the lists say what there is to do."""
+    before, step = STEPS[verb]
+    for fail_at in range(20):
+        desk = Desk(store)
+        for name in before:
+            await FIRST[name](desk)
+        async with hosted(server, f"local FAIL_AT = {fail_at}\n{WATCH}{HOST}") as breaking:
+            is_broken = await broke(step(Desk(breaking)))
+        if is_broken:
+            again = await step(desk)
+            assert not isinstance(again, Refusal), (fail_at, again)
+        left = {kind for kind in DutyKind if await store.open_duties(kind, 10)}
+        if is_broken and verb.split()[0] in ("settle", "resolve"):
+            left -= {DutyKind.ASK}  # whoever asks hears that the outcome is known
+        assert left == ({LEFT[verb]} if LEFT[verb] else set()), fail_at
+        with server.client() as client:
+            client.flushall()
+        if not is_broken:
+            return
     pytest.fail("the verb never got through")
 
 
@@ -181,6 +249,7 @@ def test_only_ending_and_reporting_may_use_the_last_memory() -> None:
         header = script.text.splitlines()[0]
         assert header == ("#!lua flags=allow-oom" if name in ALLOW_OOM else "#!lua")
     giving = {"open", "issue", "delegate", "prepare", "commit", "perform", "spend", "approve", "lift"}
+    giving |= {"undo", "claim", "renew"}
     assert not ALLOW_OOM & giving
 
 

@@ -68,13 +68,30 @@ async def test_a_part_nobody_knows_is_not_found(running: Served) -> None:
 async def test_a_failing_store_makes_the_sidecar_not_ready_until_it_is_back(
     running: Served, logs: list[dict[str, Any]], failure: Exception
 ) -> None:
-    """Both parts: a sidecar without a store can decide nothing."""
+    """Both parts: a sidecar without a store can decide nothing. Each change is logged, and nothing else."""
     running.store.before["standing"] = raising(failure)
     await become(running, "NOT_SERVING")
     del running.store.before["standing"]
     await become(running, "SERVING")
     told = [(event["log_level"], event["well"]) for event in logs if event["event"] == "store"]
-    assert told[-2:] == [("error", False), ("info", True)]
+    assert told == [("error", False), ("info", True)]
+
+
+async def test_a_store_that_is_well_from_the_first_is_no_news(logs: list[dict[str, Any]]) -> None:
+    """The welcome says that the sidecar is ready; the log says what changes."""
+    async with served(ObstructedStore()) as running:
+        looks = 0
+
+        async def look() -> None:
+            nonlocal looks
+            looks += 1
+
+        async def looked() -> bool:
+            return looks > 2
+
+        running.store.before["standing"] = look
+        await until(looked)
+    assert [event for event in logs if event["event"] == "store"] == []
 
 
 async def test_a_store_that_fell_silent_is_not_well(running: Served) -> None:
@@ -129,7 +146,7 @@ async def test_a_store_that_answers_but_is_in_trouble_is_not_well(running: Serve
     await become(running, "NOT_SERVING")
 
 
-async def test_a_sidecar_starts_not_ready_beside_a_store_that_fails() -> None:
+async def test_a_sidecar_starts_not_ready_beside_a_store_that_fails(logs: list[dict[str, Any]]) -> None:
     """It listens, says that it is not ready, and refuses; it does not say SERVING first."""
     store = ObstructedStore()
     store.before = {verb: raising(GONE) for verb in ("standing", "open")}
@@ -139,6 +156,7 @@ async def test_a_sidecar_starts_not_ready_beside_a_store_that_fails() -> None:
         store.before.clear()
         await become(running, "SERVING")
         await running.issuer("OpenRun")
+    assert [event["well"] for event in logs if event["event"] == "store"] == [False, True]
 
 
 async def test_a_drain_is_final(running: Served) -> None:

@@ -13,7 +13,6 @@ import grpc
 import pytest
 
 from grant_service.app import Sidecar
-from grant_service.core.errors import Refused, explain
 from grant_service.rpc import listener
 from grant_service.rpc.listener import Unlistenable
 from grant_service.rpc.roles import Role
@@ -336,11 +335,12 @@ def fill(path: Path) -> list[socket.socket]:
 async def test_a_second_sidecar_on_the_same_home_is_refused_by_name(home: Path) -> None:
     """It names the process that is there, which goes on undisturbed."""
     first = await start(home)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(Unlistenable) as caught:
         await start(home)
-    said = explain(caught.value.refusal)
-    assert f"another sidecar (process {os.getpid()}) uses {home / 'run'}" in said
-    assert "set COUNTERMAND_HOME to another directory" in said
+    assert str(caught.value) == (
+        f"home {home} is in use by another sidecar (process {os.getpid()}), and a home has one; "
+        "stop that one, or set COUNTERMAND_HOME to another directory"
+    )
     await works(first, home)
 
 

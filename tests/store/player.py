@@ -41,11 +41,12 @@ def intent(
     compensation: str = "",
     costs: Costs = (),
     summary: str = "",
+    compensation_args: str = "",
     probe: str = "",
 ) -> Intent:
     """What a tool wants to do."""
-    told = (op, action, resource, digest(arguments), reversibility, compensation, costs, summary)
-    return Intent(*told, probe=probe)
+    how = (digest(arguments), reversibility, compensation, costs, summary, compensation_args, probe)
+    return Intent(op, action, resource, *how)
 
 
 def undoable(op: str = "op", compensation: str = "email.recall", **more: Any) -> Intent:

@@ -181,9 +181,9 @@ class RedisRig(Rig):
         return dump.grants[rest]["run"] if kind == "grant" else rest.partition(":")[0]
 
     async def _read_lists(self, dump: Dump) -> None:
-        """The list of runs holds every opened run under its number, and nothing else; read the others."""
+        """The list of runs holds every opened run that still has its marks, and no other; read the others."""
         opened = await self._listed(self.keys.runs)
-        numbers = {run: int(record["open_seq"]) for run, record in dump.runs.items()}
+        numbers = {run: int(told["open_seq"]) for run, told in dump.runs.items() if told["marks"]}
         assert opened == {run: number for run, number in numbers.items() if number}, "not the opened runs"
         recent = await self._listed(self.keys.active)
         assert recent == {run: numbers[run] for run in recent}, "a recent run is listed under another number"

@@ -244,7 +244,7 @@ approving = st.builds(
 )
 denying = st.builds(lambda asked, *told: verbs.Deny(*asked, *told), asked_of, words, words)
 outcome = st.sampled_from([ActionState.SUCCEEDED, ActionState.FAILED, ActionState.UNKNOWN])
-known = st.sampled_from([ActionState.SUCCEEDED, ActionState.SUCCEEDED, ActionState.FAILED])
+known = st.sampled_from([ActionState.SUCCEEDED, ActionState.FAILED])
 #: Most that is settled is done at once; some is only accepted, and has a handle.
 handle = st.sampled_from([("", "")] * 4 + [("h-1", "job.stop"), ("h-1", "job.stop"), ("h-2", "job.end")])
 undo_ms = st.sampled_from([HOUR, HOUR, HOUR, 5 * SECOND, 2 * DAY, 0])
@@ -253,7 +253,7 @@ undo_ms = st.sampled_from([HOUR, HOUR, HOUR, 5 * SECOND, 2 * DAY, 0])
 duty_kind = st.sampled_from([DutyKind.UNDO, *DutyKind])
 lease = st.sampled_from([*["l1"] * 5, "l2"])
 lease_ms = st.sampled_from([1, SECOND, SECOND, 5 * SECOND, HOUR])
-max_attempts = st.sampled_from([1, 2, 3, 3])
+max_attempts = st.sampled_from([1, 1, 2, 3])
 
 
 def resolving(of: Asked) -> st.SearchStrategy[verbs.Resolve]:
@@ -296,7 +296,7 @@ def completing(of: Asked, kind: Kinds = duty_kind) -> st.SearchStrategy[verbs.Co
 
 def failing(of: Asked, kind: Kinds = duty_kind) -> st.SearchStrategy[verbs.Fail]:
     """It could not."""
-    final = st.sampled_from([False] * 4 + [True])
+    final = st.sampled_from([False] * 2 + [True])
     told = (of, kind, lease, st.sampled_from([1, 500, SECOND]), max_attempts, words, final)
     return st.builds(lambda at, *told: verbs.Fail(*at, *told), *told)
 
@@ -614,15 +614,14 @@ def cut(draw: st.DrawFn) -> list[Step]:
 @st.composite
 def duty(draw: st.DrawFn) -> list[Step]:
     """Effects of one run are to be undone, called off or asked about, by compensators who work or do not."""
-    name, kind = draw(st.integers(1, 30)), draw(st.sampled_from(DutyKind))
+    name, kind = draw(st.integers(1, 30)), draw(duty_kind)
     run, grant = f"u{name}", f"ug{name}"
     ops = draw(st.sampled_from([("e1",), ("e1", "e2"), ("e1", "e2")]))
     of = st.tuples(st.just(run), st.sampled_from(["e1", "e1", "e2"]))
     probe = "email.ask" if kind is DutyKind.ASK else ""
     lasts = draw(st.sampled_from([HOUR, HOUR, HOUR, 5 * SECOND]))
-    settled = st.sampled_from(
-        [*[[ActionState.SUCCEEDED]] * 6, [ActionState.UNKNOWN], [ActionState.FAILED], []]
-    )
+    told_at_once = [[ActionState.SUCCEEDED]] * 8 + [[ActionState.FAILED]]
+    settled = st.sampled_from([*told_at_once, [ActionState.UNKNOWN], []])
     steps: list[Step] = [
         Tell(
             "open",
@@ -638,8 +637,8 @@ def duty(draw: st.DrawFn) -> list[Step]:
         wanted = Intent(op, "email.send", "", digest(), Reversibility.REVERSIBLE, "email.recall", probe=probe)
         more = {"max_actions": 1000, "wait_ms": SECOND, "undo_ms": lasts}
         steps.append(_use("perform", grant, intent=wanted, use_ms=SECOND, **more))
-        ends = [] if kind is DutyKind.ASK else draw(settled)
-        steps.extend(draw(_settled(grant, op, end, kind)) for end in ends)
+        told = [] if kind is DutyKind.ASK else draw(settled)
+        steps.extend(draw(_settled(grant, op, end, kind)) for end in told)
     cancel = Tell("cancel", (verbs.Cancel(run, StopReason.USER_STOP),))
     above = Tell("cancel", (verbs.Cancel("a", StopReason.INCIDENT),))
     stops = [*[cancel] * 5, above, Tell("finish", (verbs.Finish(run),)), Move(60 * SECOND)]
@@ -652,7 +651,7 @@ def duty(draw: st.DrawFn) -> list[Step]:
         steps.append(Move(SECOND))
     kinds = st.just(kind)
     later: dict[str, tuple[int, st.SearchStrategy[list[Step]]]] = {
-        "attempt": (12, attempt(run, st.sampled_from(ops), kind)),
+        "attempt": (12, attempt(run, st.sampled_from([ops[-1], ops[-1], ops[0]]), kind)),
         "claim": (2, _alone(tell("claim", claiming(of, kinds)))),
         "renew": (1, _alone(tell("renew", renewing(of, kinds)))),
         "complete": (2, _alone(tell("complete", completing(of, kinds)))),
@@ -660,7 +659,8 @@ def duty(draw: st.DrawFn) -> list[Step]:
         "undo": (2, _alone(tell("undo", undoing(of)))),
         "withdraw": (1, _alone(tell("withdraw", withdrawing(of)))),
         "resolve": (1, _alone(tell("resolve", resolving(of)))),
-        "settle": (1, _alone(st.builds(_settle, st.just(grant), st.sampled_from(ops), outcome, handle))),
+        "learn": (3, learn(run, st.sampled_from(ops), kind)),
+        "settle": (2, _alone(st.builds(_settle, st.just(grant), st.sampled_from(ops), outcome, handle))),
         "move": (5, _alone(st.sampled_from([1, 499, 500, SECOND, SECOND, 5 * SECOND, HOUR]).map(Move))),
         "again": (1, _alone(st.sampled_from([1, 1, 2, 3]).map(Again))),
         "look": (1, _alone(st.just(Tell("open_duties", (kind, 99))))),
@@ -676,6 +676,14 @@ def _alone(step: st.SearchStrategy[Step]) -> st.SearchStrategy[list[Step]]:
 
 
 @st.composite
+def learn(draw: st.DrawFn, run: str, op: st.SearchStrategy[str], kind: DutyKind) -> list[Step]:
+    """When no permit can be used any more somebody says what became of an action; its duty is claimed."""
+    of = st.just((run, draw(op)))
+    claim = tell("claim", claiming(of, st.just(kind)))
+    return [Move(SECOND), draw(tell("resolve", resolving(of))), draw(claim)]
+
+
+@st.composite
 def attempt(draw: st.DrawFn, run: str, op: st.SearchStrategy[str], kind: DutyKind) -> list[Step]:
     """A compensator claims a duty and works on it; it ends well or badly, late or never."""
     of, kinds = st.just((run, draw(op))), st.just(kind)
@@ -684,7 +692,16 @@ def attempt(draw: st.DrawFn, run: str, op: st.SearchStrategy[str], kind: DutyKin
     end = Tell("complete", (replace(draw(completing(of, kinds)), lease="l1"),))
     bad = Tell("fail", (replace(draw(failing(of, kinds)), lease="l1"),))
     wait = Move(draw(st.sampled_from([1, SECOND, 5 * SECOND])))
-    ways: list[list[Step]] = [[end], [keep, end], [bad], [bad, wait], [wait, end], [wait, keep], [wait], []]
+    ways: list[list[Step]] = [
+        [end],
+        [keep, end],
+        [bad],
+        [bad],
+        [bad, wait],
+        [wait, end],
+        [wait, keep],
+        [wait],
+    ]
     return [Tell("claim", (claim,)), *draw(st.sampled_from(ways))]
 
 
@@ -735,7 +752,7 @@ kind = st.sampled_from(
     + ["run_out"] * 3
     + ["thaw"] * 2
     + ["cut"] * 3
-    + ["duty"] * 8
+    + ["duty"] * 9
     + [name for name, (weight, _) in KINDS.items() for _ in range(weight)]
 )
 

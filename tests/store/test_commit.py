@@ -217,8 +217,16 @@ async def test_an_abandoned_action_gets_no_permit(play: Player) -> None:
 async def test_what_an_action_says_of_itself_is_on_record(play: Player) -> None:
     """The journal holds the action, its resource, digest, class and compensation as the tool gave them."""
     grant = await play.ready()
-    wanted = intent(arguments="x", reversibility=Reversibility.COMPENSABLE, compensation="email.recall")
-    done(await play.prepare(grant, wanted, ttl_ms=SECOND))
+    wanted = intent(
+        arguments="x",
+        reversibility=Reversibility.COMPENSABLE,
+        compensation="email.recall",
+        compensation_args='{"id":"1"}',
+        probe="email.ask",
+    )
+    prepared = done(await play.prepare(grant, wanted, ttl_ms=SECOND))
+    assert prepared.undo_until == START + HOUR
+    assert (await play.read_action()).intent == wanted
     entry = (await play.journal())[-1]
     assert (entry.kind, entry.time, entry.op_id) == ("PREPARED", START, "op")
     assert dict(entry.data) == {
@@ -229,5 +237,7 @@ async def test_what_an_action_says_of_itself_is_on_record(play: Player) -> None:
         "digest": digest("x"),
         "reversibility": "COMPENSABLE",
         "compensation": "email.recall",
+        "probe": "email.ask",
+        "undo_until": str(START + HOUR),
         "expire": str(START + SECOND),
     }

@@ -26,6 +26,7 @@ async def test_a_story_is_told_line_by_line(play: Player) -> None:
     opened = {"subject": "u-7", "labels": '{"a":"1","b":"2"}', "deadline": end}
     refusal = {"verb": "abandon", "reason": "ALREADY_SETTLED", "op": "op", "grant": "grant"}
     asked = {"op": "op", "grant": "grant", "action": "email.send", "digest": digest()}
+    asked |= {"undo_until": str(after + HOUR)}
     scopes = '[["email.*","*",2,"COMPENSABLE",""]]'
     assert _lines(await play.journal("a")) == [
         (1, START, "OPENED", opened),

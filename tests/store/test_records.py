@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from grant_service.core.action import Action, ActionState, Approval, Intent, Spending
 from grant_service.core.budget import MAX_AMOUNT, Budget, Exhaustion, costs_of
+from grant_service.core.duty import Duty, DutyKind, DutyState
 from grant_service.core.fence import Fence, FenceKind, Selector
 from grant_service.core.grant import Grant
 from grant_service.core.run import Run, RunState
@@ -13,6 +14,8 @@ from grant_service.core.scope import Reversibility, Scope
 from grant_service.store.records import (
     action_fields,
     action_from,
+    duty_fields,
+    duty_from,
     fence_fields,
     fence_from,
     grant_fields,
@@ -81,7 +84,7 @@ grants = st.lists(scopes, min_size=1, max_size=4).flatmap(
     )
 )
 costs = st.dictionaries(names, amounts, max_size=3).map(costs_of)
-intents = st.builds(Intent, ids, words, words, words, classes, words, costs, words)
+intents = st.builds(Intent, ids, words, words, words, classes, words, costs, words, words, words)
 said = st.builds(Approval, words, words, st.integers(1, 2**53), numbers, numbers, words, words)
 actions = st.builds(
     Action,
@@ -90,7 +93,8 @@ actions = st.builds(
     intents,
     st.integers(0, 15),
     st.sampled_from(ActionState),
-    *[numbers] * 6,
+    *[numbers] * 7,
+    *[words] * 2,
     st.none() | said,
 )
 spendings = st.builds(Spending, ids, ids, ids, names, amounts, flags, numbers)
@@ -105,11 +109,25 @@ fences = st.builds(
     *[numbers] * 2,
     flags,
 )
+duties = st.builds(
+    Duty,
+    ids,
+    ids,
+    st.sampled_from(DutyKind),
+    ids,
+    st.sampled_from(DutyState),
+    *[numbers] * 2,
+    words,
+    *[numbers] * 3,
+    *[words] * 2,
+    numbers,
+)
 
 A_RUN = Run("r")
 A_GRANT = Grant("g", "r", (), "tool", "e", (Scope("*"),), (0,), 1, 2, 3, 4, 5)
 A_SPENDING = Spending("r", "g", "o", "usd", 1, False, 1)
 A_FENCE = Fence("f", FenceKind.FREEZE, Selector(("run=r",)), "INCIDENT", "", "", 1, 2, 3)
+A_DUTY = Duty("r", "o", DutyKind.UNDO, "email.recall", DutyState.OPEN, 1, 2, "e", 3, 4)
 AN_ACTION = Action(
     "r", "g", Intent("o", "a", "", "00", Reversibility.READ_ONLY), 0, ActionState.PREPARED, 1, 2, 3
 )
@@ -145,6 +163,12 @@ def test_a_fence_comes_back_the_same(fence: Fence) -> None:
     assert fence_from(fence_fields(fence)) == fence
 
 
+@given(duties)
+def test_a_duty_comes_back_the_same(duty: Duty) -> None:
+    """Every field of a duty survives."""
+    assert duty_from(duty_fields(duty)) == duty
+
+
 @pytest.mark.parametrize(
     ("fields", "read"),
     [
@@ -153,8 +177,9 @@ def test_a_fence_comes_back_the_same(fence: Fence) -> None:
         (action_fields(AN_ACTION), action_from),
         (spending_fields(A_SPENDING), spending_from),
         (fence_fields(A_FENCE), fence_from),
+        (duty_fields(A_DUTY), duty_from),
     ],
-    ids=["run", "grant", "action", "spending", "fence"],
+    ids=["run", "grant", "action", "spending", "fence", "duty"],
 )
 def test_a_record_with_a_missing_field_is_an_error(fields: dict[str, str], read: object) -> None:
     """There are no defaults: half a record is no record."""
@@ -191,6 +216,11 @@ def test_a_record_with_a_missing_field_is_an_error(fields: dict[str, str], read:
         (fence_fields(A_FENCE), fence_from, "kind", "BLOCK"),
         (fence_fields(A_FENCE), fence_from, "standing", "true"),
         (fence_fields(A_FENCE), fence_from, "kill_until", ""),
+        (action_fields(AN_ACTION), action_from, "undo_until", ""),
+        (duty_fields(A_DUTY), duty_from, "kind", "REDO"),
+        (duty_fields(A_DUTY), duty_from, "state", "open"),
+        (duty_fields(A_DUTY), duty_from, "lease_until", ""),
+        (duty_fields(A_DUTY), duty_from, "attempts", "1.5"),
     ],
 )
 def test_a_record_with_a_strange_value_is_an_error(

@@ -2,30 +2,42 @@
 
 import pytest
 
-from tests.store.player import Player
+from grant_service.store.keys import Keys
+from tests.store.player import UNDO, Player, done
 from tests.store.redis_rigs import RedisRig
 from tests.store.rigs import MemoryRig
+
+KEYS = Keys()
 
 
 @pytest.mark.parametrize(
     "damage",
     [
-        ("PERSIST", "cm2:{p0}:grant:grant"),
-        ("PERSIST", "cm2:{p0}:run:run"),
-        ("PERSIST", "cm2:{p0}:journal:run"),
-        ("PEXPIRE", "cm2:{p0}:action:run:op", 60_000),
-        ("SET", "cm2:{p0}:cache:x", "1"),
+        ("PERSIST", KEYS.grant("grant")),
+        ("PERSIST", KEYS.run("run")),
+        ("PERSIST", KEYS.journal("run")),
+        ("PERSIST", KEYS.undo("run")),
+        ("PERSIST", KEYS.duty("run", "op", UNDO)),
+        ("PEXPIRE", KEYS.action("run", "op"), 60_000),
+        ("SET", f"{KEYS.stem}cache:x", "1"),
         ("SET", "elsewhere", "1"),
-        ("ZREM", "cm2:{p0}:runs", "run"),
-        ("ZADD", "cm2:{p0}:runs", 7, "nobody"),
-        ("HSET", "cm2:{p0}:meta", "more", "1"),
+        ("ZREM", KEYS.runs, "run"),
+        ("ZADD", KEYS.runs, 7, "nobody"),
+        ("HSET", KEYS.meta, "more", "1"),
+        ("ZREM", KEYS.undoing, "run"),
+        ("ZREM", KEYS.undo("run"), "op"),
+        ("ZADD", KEYS.undo("run"), 7, "op"),
+        ("ZADD", KEYS.asking, 7, "run/op"),
+        ("HSET", KEYS.duty("run", "op", UNDO), "state", "DONE"),
     ],
 )
-async def test_a_key_that_lives_too_long_fails_the_test_that_left_it(damage: tuple[str, ...]) -> None:
-    """The look at the whole state after each test finds a key without its expiry, or without a name."""
+async def test_a_damage_fails_the_test_that_left_it(damage: tuple[str, ...]) -> None:
+    """The look at the whole state after each test finds a key without its expiry or name, or a wrong list."""
     rig = await RedisRig.start_fake()
     play = Player(rig)
-    await play.permit(await play.ready())
+    await play.effect(await play.ready())
+    done(await play.finish())
+    done(await play.undo())
     await rig.dump()
     await rig.link.call(*damage)
     with pytest.raises((AssertionError, KeyError)):

@@ -1,6 +1,6 @@
 """The client's types as its users meet them. Never run: mypy reads it in strict mode."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, assert_type
 
 import countermand
@@ -100,6 +100,61 @@ async def a_decorated_function_keeps_its_signature() -> None:
     send_now()  # type: ignore[call-arg]
     kept: Callable[[str], Any] = send
     assert_type(kept("a"), Any)
+
+
+registry = countermand.Registry()
+
+
+@countermand.tool(
+    "job.start",
+    compensation="job.remove",
+    compensation_args=lambda to: {"to": to},
+    undo_with=lambda job: {"job": job},
+    accepted=str,
+    canceller="job.cancel",
+    probe="job.status",
+)
+def start(to: str) -> int:
+    """Say what undoes it, who calls it off, and who knows what became of it."""
+    return 1
+
+
+@registry.compensation("job.remove")
+async def remove(duty: countermand.Duty) -> str:
+    """Keep its signature, too."""
+    assert_type(duty.args, Mapping[str, object])
+    assert_type(duty.is_held, bool)
+    return duty.key
+
+
+@registry.canceller("job.cancel")
+def cancel(duty: countermand.Duty) -> countermand.Refused | None:
+    """Answer that it is called off, or will not be."""
+    return countermand.Refused("it is done") if duty.attempt > 1 else None
+
+
+@countermand.probe("job.status")
+def status(duty: countermand.Duty) -> countermand.Finding | None:
+    """Answer only what is known."""
+    return countermand.Finding("SUCCEEDED", evidence=f"{duty.handle} is listed as done")
+
+
+async def what_was_done_is_undone(cm: countermand.Client) -> None:
+    """By an operator who asks, and a compensator that does it."""
+    removed: Callable[[countermand.Duty], Coroutine[Any, Any, str]] = remove
+    assert_type(removed, Callable[[countermand.Duty], Coroutine[Any, Any, str]])
+    asked = await cm.operator.undo_run("r-1", op_ids=["o-1"], note="wrong file", dry_run=True)
+    assert_type(asked.steps, tuple[countermand.UndoStep, ...])
+    assert_type(await cm.operator.withdraw_undo("r-1", ["o-1"]), countermand.UndoWithdrawn)
+    resolved = await cm.operator.resolve("r-1", "o-1", "FAILED", evidence="it is not there")
+    assert_type(resolved, countermand.ActionResolved)
+    worker = countermand.compensator(registry, client=cm, workers=2, lease="30s")
+    assert_type(await worker.run(), None)
+    assert_type(await cm.compensator.claim(compensations=["job.remove"]), countermand.Duty | None)
+    countermand.sync.compensator(registry).run_until_idle()
+    async with countermand.perform("job.start", compensation="job.remove", probe="job.status") as act:
+        act.undo_with(job=17)
+        act.accepted(handle=17, canceller="job.cancel")
 
 
 def a_caller_handles_errors(error: countermand.CountermandError) -> str:

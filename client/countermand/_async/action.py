@@ -26,6 +26,8 @@ def action(
     op_id: str | None = None,
     reversibility: Reversibility = Reversibility.UNSPECIFIED,
     compensation: str = "",
+    compensation_args: Mapping[str, object] | None = None,
+    probe: str = "",
     costs: Mapping[str, int] | None = None,
     summary: str = "",
     ttl: Span | None = None,
@@ -37,6 +39,9 @@ def action(
     `args` are bound to the permit by their digest. `op_id` names the effect for ever; give one if another
     process may try the same effect. `costs` are what it takes of budgets; they are held from the entry on.
     `ttl` is how long it may stay prepared; `timeout`, in seconds, is the deadline of each call.
+
+    `compensation` names the function that undoes it, and `compensation_args` is what that is called with;
+    `probe` names the one that can tell what became of it. Compensators have them: see `compensator`.
 
     Where a person has to agree first, they are shown `summary`, and entering the block waits for them, up to
     `approval_timeout`; None does not wait and raises `AwaitingApproval`. They may have agreed to narrower
@@ -51,6 +56,8 @@ def action(
         resource=resource,
         reversibility=reversibility,
         compensation=compensation,
+        compensation_args=compensation_args,
+        probe=probe,
         costs=costs,
         summary=summary,
     )

@@ -11,6 +11,7 @@ from countermand._async.doors import Auditor, Issuer, Operator
 from countermand._async.grant import CurrentGrant
 from countermand._async.run import ActiveRun
 from countermand._async.tool_door import Tool
+from countermand._async.undo_door import Compensating
 from countermand._clock import Clock, elapsing
 from countermand._grant import Asked, Authority
 from countermand._models.budgets import Budgets, budgets_of
@@ -41,7 +42,10 @@ def connect(
 
 
 class Client:
-    """A client of one sidecar. Its doors `issuer`, `tool`, `operator`, `auditor` have their roles' verbs."""
+    """A client of one sidecar.
+
+    Its doors `issuer`, `tool`, `operator`, `auditor` and `compensator` have their roles' verbs.
+    """
 
     def __init__(
         self,
@@ -63,6 +67,7 @@ class Client:
         self.tool = Tool(self._connection, Role.TOOL, timeout, clock)
         self.operator = Operator(self._connection, Role.OPERATOR, control_timeout, clock)
         self.auditor = Auditor(self._connection, Role.AUDITOR, control_timeout, clock)
+        self.compensator = Compensating(self._connection, Role.COMPENSATOR, timeout, clock)
 
     async def __aenter__(self) -> Self:
         return self

@@ -1,17 +1,18 @@
-"""Fences and approvals: who may look, and who may decide."""
+"""Fences, approvals, undos: who may look, and who may decide."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from countermand import _rpcs as rpcs
 from countermand import _wire as wire
 from countermand._async.door import Door
 from countermand._digest import digest as digest_of
 from countermand._digest import spelling
-from countermand._ids import new_id
+from countermand._ids import ids_of, new_id
 from countermand._models.approvals import ActionApproved, ActionDenied, ApprovalPage
+from countermand._models.duties import ActionResolved, UndoAsked, UndoWithdrawn
 from countermand._models.fences import Explanation, Fence, FenceLifted, FenceSet, FenceStanding, Selector
 from countermand._span import Span, duration
-from countermand._words import ActionState, StopReason
+from countermand._words import ActionState, Outcome, StopReason
 from countermand.v1 import control_service_pb2 as control
 from countermand.v1 import journal_service_pb2 as journal
 
@@ -44,7 +45,7 @@ class Reader(Door):
 
 
 class Controller(Door):
-    """What those may ask who stop more than a run, and who decide what waits for a person."""
+    """What those may ask who stop more than a run, decide what waits for a person, and have it undone."""
 
     async def revoke(
         self,
@@ -125,6 +126,59 @@ class Controller(Door):
         told = (await self._call(rpcs.APPROVE, request, timeout)).message
         state = wire.word(ActionState, told.state)
         return ActionApproved(state, told.seq, wire.time(told, "expire_time"), told.replayed)
+
+    async def resolve(
+        self,
+        run_id: str,
+        op_id: str,
+        outcome: Outcome | str,
+        *,
+        evidence: str,
+        actor: str = "",
+        timeout: float | None = None,
+    ) -> ActionResolved:
+        """Record what became of an action that nobody settled: SUCCEEDED or FAILED, and how one knows.
+
+        The first word stands. While its permit can be used, nobody can know: that raises `InFlight`.
+        """
+        what = wire.number(Outcome(outcome))
+        request = control.ResolveActionRequest(
+            run_id=run_id, op_id=op_id, outcome=what, actor=actor, evidence=evidence
+        )
+        told = (await self._call(rpcs.RESOLVE, request, timeout)).message
+        return ActionResolved(wire.word(ActionState, told.state), told.seq, told.replayed)
+
+    async def undo_run(
+        self,
+        run_id: str,
+        *,
+        op_ids: Iterable[str] = (),
+        note: str = "",
+        actor: str = "",
+        dry_run: bool = False,
+        timeout: float | None = None,
+    ) -> UndoAsked:
+        """Ask for what a run that has ended and the runs below it did to be undone, or only these actions.
+
+        Compensators carry it out; the report tells how far they are. Safe to repeat.
+        """
+        request = control.UndoRunRequest(
+            run_id=run_id, op_ids=ids_of(op_ids), note=note, actor=actor, validate_only=dry_run
+        )
+        return wire.undo_asked((await self._call(rpcs.UNDO_RUN, request, timeout)).message)
+
+    async def withdraw_undo(
+        self,
+        run_id: str,
+        op_ids: Iterable[str],
+        *,
+        note: str = "",
+        actor: str = "",
+        timeout: float | None = None,
+    ) -> UndoWithdrawn:
+        """Take back, for good, the authority to undo these actions of a run, asked for or not."""
+        request = control.WithdrawUndoRequest(run_id=run_id, op_ids=ids_of(op_ids), note=note, actor=actor)
+        return wire.undo_withdrawn((await self._call(rpcs.WITHDRAW_UNDO, request, timeout)).message)
 
     async def deny(
         self, run_id: str, op_id: str, *, actor: str = "", note: str = "", timeout: float | None = None

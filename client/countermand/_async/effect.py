@@ -6,7 +6,7 @@ from typing import Any
 
 from countermand._approval import Waiting
 from countermand._async.grant import CurrentGrant
-from countermand._effect import Plan, Word
+from countermand._effect import Plan, Told, Word
 from countermand._errors import (
     AlreadyPermitted,
     AuthorityEnded,
@@ -78,6 +78,20 @@ class Effect:
     @receipt.setter
     def receipt(self, receipt: object) -> None:
         self._word.receipt = receipt
+
+    def undo_with(self, /, **args: object) -> None:
+        """Say what only the result told the compensation needs; added to the `compensation_args`.
+
+        Call it inside the block, as soon as it is known: it is put on record with the outcome.
+        """
+        self._word.add(args)
+
+    def accepted(self, *, handle: object, canceller: str) -> None:
+        """Say that the outside world has only accepted the effect, as a job that it calls `handle`.
+
+        Should the run be cancelled, the `canceller` is asked to call that job off.
+        """
+        self._word.accept(handle, canceller)
 
     def failed(self, note: str = "") -> None:
         """Say that it certainly did not happen, however the block is left."""
@@ -158,13 +172,13 @@ class Effect:
 
     async def _not_started(self, note: str) -> None:
         """Put on record that an action which has its permit did not happen, because its body did not run."""
-        await self._finish(self._settle, Outcome.FAILED, "", note, None)
+        await self._finish(self._settle, Told(Outcome.FAILED, note), None)
 
     async def _leave(self, error: BaseException | None) -> None:
         """Put on record what became of it. Never raises: the tool's own exception is the one to see."""
         if self._word.outcome is None and isinstance(error, NotSent) and not self._is_about_this(error):
             self.unknown("left by NotSent, raised for another action")
-        await self._finish(self._settle, *self._word.last(error), None)
+        await self._finish(self._settle, self._word.last(error), None)
         if self.unsettled is not None and error is not None:
             error.add_note(
                 f"countermand: the outcome of action {self.op_id} is not on record: {self.unsettled}"
@@ -175,17 +189,25 @@ class Effect:
         here = (self.op_id, id(self))  # an op_id alone is for one run only, and blocks of two may be nested
         return bool(vars(error).setdefault("_raised_for", here) == here)
 
-    async def _settle(self, outcome: Outcome, receipt: str, note: str, timeout: float | None) -> None:
+    async def _settle(self, told: Told, timeout: float | None) -> None:
         """Tell the sidecar, within a deadline of its own."""
         try:
             token = await self._grant.token()
             self.settled = await self._grant.tool.settle(
-                token, self.op_id, outcome, receipt=receipt, note=note, timeout=timeout
+                token,
+                self.op_id,
+                told.outcome,
+                receipt=told.receipt,
+                note=told.note,
+                compensation_args=told.undo_with,
+                handle=told.handle,
+                canceller=told.canceller,
+                timeout=timeout,
             )
             self.remaining = self.settled.remaining
         except CountermandError as error:
             self.unsettled = error
-            log.warning("the outcome %s of action %s is not on record: %s", outcome, self.op_id, error)
+            log.warning("the outcome %s of action %s is not on record: %s", told.outcome, self.op_id, error)
 
     async def _give_up(self, error: BaseException | None) -> None:
         """Leave nothing behind of an action whose body did not run; whoever has its permit settles it."""
@@ -202,7 +224,7 @@ class Effect:
             self.remaining = abandoned.remaining
         except AlreadyPermitted as permitted:
             if self._ours and self._asked:  # then it is our own permit: lost, or kept back when it comes
-                await self._settle(Outcome.FAILED, "", _NOT_REACHED, timeout)
+                await self._settle(Told(Outcome.FAILED, _NOT_REACHED), timeout)
             else:
                 log.info("action %s is another attempt's: %s", self.op_id, permitted)
         except CountermandError as failure:

@@ -26,6 +26,8 @@ def perform(
     op_id: str | None = None,
     reversibility: Reversibility = Reversibility.UNSPECIFIED,
     compensation: str = "",
+    compensation_args: Mapping[str, object] | None = None,
+    probe: str = "",
     costs: Mapping[str, int] | None = None,
     summary: str = "",
     use_within: Span | None = None,
@@ -46,6 +48,8 @@ def perform(
         resource=resource,
         reversibility=reversibility,
         compensation=compensation,
+        compensation_args=compensation_args,
+        probe=probe,
         costs=costs,
         summary=summary,
     )

@@ -43,3 +43,21 @@ class NotSent(Exception):
 
     `raise NotSent from error` settles the action as failed; any other exception settles it as unknown.
     """
+
+
+class NotDone(Exception):
+    """Raised by a compensation, canceller or probe: this attempt did not work, a later one may.
+
+    Its text is one line for people and goes into the report; of any other exception only the type does.
+    """
+
+
+class GiveUp(NotDone):
+    """Raised by a compensation, canceller or probe: no further attempt will work. A person has to look."""
+
+
+class Refused(Exception):
+    """Answered, or raised, by a canceller: the outside world said that it will not call the job off.
+
+    Its text is one line for people and goes into the report.
+    """

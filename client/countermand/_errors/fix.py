@@ -1,6 +1,7 @@
 """The call is wrong."""
 
 from countermand._errors.base import CountermandError
+from countermand._words import DutyState
 
 
 class FixTheCall(CountermandError):
@@ -20,7 +21,7 @@ class NoGrant(FixTheCall):
 
 
 class NotFound(FixTheCall):
-    """No such run, action or fence is known."""
+    """No such run, action, fence or duty is known."""
 
 
 class Conflict(FixTheCall):
@@ -33,6 +34,23 @@ class AlreadyPermitted(Conflict):
 
 class AlreadySettled(Conflict):
     """The action's outcome is on record: do not act again."""
+
+
+class RunActive(Conflict):
+    """The run is still at work: cancel or finish it before what it did is undone."""
+
+
+class NotUndoable(Conflict):
+    """The effect cannot be undone; `metadata` names the `rule`."""
+
+
+class DutyOver(Conflict):
+    """The duty is done, given up, taken back or pointless: do nothing more about it."""
+
+    @property
+    def state(self) -> DutyState:
+        """Which of these it is."""
+        return self._word(DutyState, "state") or DutyState.UNSPECIFIED
 
 
 class DigestMismatch(Conflict):

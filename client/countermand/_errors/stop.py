@@ -169,5 +169,9 @@ class Denied(_SaidBySomebody):
         return self.metadata.get("cause", "")
 
 
+class LeaseLost(StopTheRun):
+    """Another compensator has claimed the duty since: stop, and leave it to that one."""
+
+
 class ApprovalTimedOut(Denied):
     """Nobody agreed while this client waited. It gives the action up, so nobody can agree to it later."""

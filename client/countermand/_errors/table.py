@@ -6,10 +6,13 @@ from countermand._errors.fix import (
     AlreadySettled,
     Conflict,
     DigestMismatch,
+    DutyOver,
     InvalidRequest,
     NoGrant,
     NotAllowed,
     NotFound,
+    NotUndoable,
+    RunActive,
     TooLate,
 )
 from countermand._errors.stop import (
@@ -20,6 +23,7 @@ from countermand._errors.stop import (
     Fenced,
     GrantEnded,
     GrantUnknown,
+    LeaseLost,
     OutOfScope,
     Revoked,
     RunDeadline,
@@ -29,6 +33,7 @@ from countermand._errors.stop import (
 from countermand._errors.unknown import (
     AskOperator,
     AwaitingApproval,
+    InFlight,
     Overloaded,
     TimedOut,
     Unavailable,
@@ -89,4 +94,13 @@ CLASSES: dict[ErrorReason, type[CountermandError]] = {
     ErrorReason.CLOCK_UNSURE: AskOperator,
     ErrorReason.STORE_UNFIT: AskOperator,
     ErrorReason.INTERNAL: AskOperator,
+    ErrorReason.RUN_ACTIVE: RunActive,
+    ErrorReason.NOT_UNDOABLE: NotUndoable,
+    ErrorReason.IN_FLIGHT: InFlight,
+    ErrorReason.DUTY_UNKNOWN: NotFound,
+    ErrorReason.DUTY_NOT_DUE: Conflict,
+    ErrorReason.DUTY_TAKEN: Conflict,
+    ErrorReason.DUTY_OVER: DutyOver,
+    ErrorReason.LEASE_LOST: LeaseLost,
+    ErrorReason.TOOL_MISMATCH: InvalidRequest,
 }

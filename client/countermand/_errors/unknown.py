@@ -27,5 +27,14 @@ class AwaitingApproval(TryAgain):
     """A person has to agree first. It is on record and waits; `action` and `perform` wait with it."""
 
 
+class InFlight(TryAgain):
+    """The permit can still be used, so nobody can know what became of it. Ask again after its use-by."""
+
+    @property
+    def left(self) -> float:
+        """How many seconds that is from now."""
+        return self._number("left_ms") / 1000
+
+
 class AskOperator(CountermandError):
     """The sidecar cannot decide until somebody has looked at it; cancelling still works."""

@@ -27,6 +27,10 @@ class Intent:
     costs: Mapping[str, int] = field(default_factory=dict, hash=False)
     #: One line for the person who may have to agree. It is shown and journalled: no secrets.
     summary: str = ""
+    #: What the compensation is called with. Stored, not journalled.
+    compensation_args: Mapping[str, object] = field(default_factory=dict, hash=False)
+    #: Who can tell what became of the effect, if nobody says so in time.
+    probe: str = ""
 
     @classmethod
     def of(
@@ -38,6 +42,8 @@ class Intent:
         op_id: str | None = None,
         reversibility: Reversibility = Reversibility.UNSPECIFIED,
         compensation: str = "",
+        compensation_args: Mapping[str, object] | None = None,
+        probe: str = "",
         costs: Mapping[str, int] | None = None,
         summary: str = "",
     ) -> Self:
@@ -52,6 +58,8 @@ class Intent:
             compensation=compensation,
             costs=costs_of(costs),
             summary=summary,
+            compensation_args={} if compensation_args is None else compensation_args,
+            probe=probe,
         )
 
 
@@ -72,6 +80,8 @@ class Prepared:
     approval: Approval | None = None
     #: What is left in each budget that applies.
     remaining: Mapping[str, int] = field(default_factory=dict, hash=False)
+    #: Until when the effect may be undone, should it happen. No cancel ends that.
+    undo_until_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,17 +6,46 @@ from datetime import datetime
 
 from countermand._models.fences import Fence
 from countermand._models.runs import Run
-from countermand._words import ActionState, Durability, ErrorReason, Reversibility
+from countermand._words import ActionState, CallOffState, Durability, ErrorReason, Reversibility
 
 
 @dataclass(frozen=True, slots=True)
 class Undo:
-    """Whether an effect can be undone: `how`, or else `why_not`."""
+    """Whether an effect can be undone, `how` or else `why_not`; and what was asked and tried so far."""
 
     undoable: bool
     how: str
     why_not: str
     reversibility: Reversibility
+    #: Until when it may be undone.
+    until_time: datetime | None = None
+    #: Who asked for it, and when; empty if nobody did.
+    asked_by: str = ""
+    ask_time: datetime | None = None
+    #: How often it was tried, and by whom last.
+    attempts: int = 0
+    worker: str = ""
+    #: The outside world's own id of the undo, and the last line anybody left about it.
+    receipt: str = ""
+    note: str = ""
+    #: When it was undone, given up or taken back.
+    end_time: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CallOff:
+    """A job that the outside world had only accepted, and what became of calling it off."""
+
+    #: Who can call it off, and what the outside world calls it.
+    canceller: str
+    handle: str
+    #: NOT_TRIED: nobody has heard yet, and nobody tries unless the run is cancelled.
+    state: CallOffState
+    attempts: int
+    worker: str
+    note: str
+    #: When it was acknowledged, refused or given up.
+    end_time: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +67,11 @@ class ReportedAction:
     fence: int
     settled_after_cut: bool
     undo: Undo
+    #: Who said what became of it, if its tool did not, and how they knew.
+    resolved_by: str = ""
+    evidence: str = ""
+    #: Set if the outside world had only accepted it.
+    call_off: CallOff | None = None
 
 
 @dataclass(frozen=True, slots=True)

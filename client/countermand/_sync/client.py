@@ -18,6 +18,7 @@ from countermand._sync.doors import Auditor, Issuer, Operator
 from countermand._sync.grant import CurrentGrant
 from countermand._sync.run import ActiveRun
 from countermand._sync.tool_door import Tool
+from countermand._sync.undo_door import Compensating
 from countermand._twin import Twin
 from countermand._world import Background, World
 
@@ -42,7 +43,10 @@ def connect(
 
 
 class Client:
-    """A client of one sidecar. Its doors `issuer`, `tool`, `operator`, `auditor` have their roles' verbs."""
+    """A client of one sidecar.
+
+    Its doors `issuer`, `tool`, `operator`, `auditor` and `compensator` have their roles' verbs.
+    """
 
     def __init__(
         self,
@@ -64,6 +68,7 @@ class Client:
         self.tool = Tool(self._connection, Role.TOOL, timeout, clock)
         self.operator = Operator(self._connection, Role.OPERATOR, control_timeout, clock)
         self.auditor = Auditor(self._connection, Role.AUDITOR, control_timeout, clock)
+        self.compensator = Compensating(self._connection, Role.COMPENSATOR, timeout, clock)
 
     def __enter__(self) -> Self:
         return self

@@ -1,6 +1,7 @@
 # Derived from client/countermand/_async/tool_door.py by scripts/unasync.py. Do not edit.
 """The tool's verbs: small frozen values in and out, one call each."""
 
+from collections.abc import Mapping
 from typing import TypeVar
 
 from countermand import _rpcs as rpcs
@@ -41,6 +42,7 @@ class Tool(Delegator):
             replayed=told.replayed,
             approval=wire.approval(told.approval) if told.HasField("approval") else None,
             remaining=dict(told.remaining),
+            undo_until_time=wire.time(told, "undo_until_time"),
         )
 
     def commit(
@@ -95,11 +97,25 @@ class Tool(Delegator):
         *,
         receipt: str = "",
         note: str = "",
+        compensation_args: Mapping[str, object] | None = None,
+        handle: str = "",
+        canceller: str = "",
         timeout: float | None = None,
     ) -> Settled:
-        """Tell what became of a permitted action. Accepted after a cancel too, as information."""
-        what = wire.number(Outcome(outcome))
-        request = actions.SettleActionRequest(op_id=op_id, outcome=what, receipt=receipt, note=note)
+        """Tell what became of a permitted action. Accepted after a cancel too, as information.
+
+        `compensation_args` are what only the result told, added to those of prepare. `handle` is what the
+        outside world calls a job that it has only accepted, `canceller` who can call that off.
+        """
+        request = actions.SettleActionRequest(
+            op_id=op_id,
+            outcome=wire.number(Outcome(outcome)),
+            receipt=receipt,
+            note=note,
+            compensation_args=wire.args_text("compensation_args", compensation_args),
+            handle=handle,
+            canceller=canceller,
+        )
         told = (self._call(rpcs.SETTLE, request, timeout, token)).message
         state = wire.word(ActionState, told.state)
         return Settled(told.op_id, told.seq, state, told.after_cut, told.replayed, dict(told.remaining))

@@ -1,6 +1,7 @@
 """Between the contract's messages and our values. Nothing here decides anything."""
 
 from countermand._wire.actions import approval, intent_message, pending_approval
+from countermand._wire.duties import args_text, duty, undo_asked, undo_withdrawn
 from countermand._wire.entries import entry
 from countermand._wire.fences import explanation, fence, hit, selector_message
 from countermand._wire.reports import evidence_key, report
@@ -10,8 +11,10 @@ from countermand._wire.words import ENUMS, every, number, time, word
 __all__ = [
     "ENUMS",
     "approval",
+    "args_text",
     "budget_messages",
     "child_message",
+    "duty",
     "entry",
     "every",
     "evidence_key",
@@ -27,5 +30,7 @@ __all__ = [
     "scope_messages",
     "selector_message",
     "time",
+    "undo_asked",
+    "undo_withdrawn",
     "word",
 ]

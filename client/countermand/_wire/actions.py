@@ -2,6 +2,7 @@
 
 from countermand._models.actions import Intent
 from countermand._models.approvals import Approval, PendingApproval
+from countermand._wire.duties import args_text
 from countermand._wire.words import number, time, word
 from countermand._words import Reversibility
 from countermand.v1 import action_service_pb2 as actions
@@ -17,6 +18,8 @@ def intent_message(intent: Intent) -> actions.Intent:
         digest=intent.digest,
         reversibility=number(intent.reversibility),
         compensation=intent.compensation,
+        compensation_args=args_text("compensation_args", intent.compensation_args),
+        probe=intent.probe,
         costs=intent.costs,
         summary=intent.summary,
     )

@@ -1,6 +1,7 @@
 """Reports and journal entries."""
 
 from countermand._models.reports import (
+    CallOff,
     EvidenceKey,
     LateAttempt,
     Report,
@@ -11,7 +12,7 @@ from countermand._models.reports import (
 from countermand._wire.fences import fence
 from countermand._wire.runs import run
 from countermand._wire.words import every, time, word
-from countermand._words import ActionState, Durability, ErrorReason, Reversibility
+from countermand._words import ActionState, CallOffState, Durability, ErrorReason, Reversibility
 from countermand.v1 import journal_service_pb2 as journal
 
 
@@ -44,7 +45,6 @@ def report(message: journal.Report) -> Report:
 
 
 def _reported(message: journal.ReportedAction) -> ReportedAction:
-    undo = message.undo
     return ReportedAction(
         op_id=message.op_id,
         run_id=message.run_id,
@@ -59,7 +59,39 @@ def _reported(message: journal.ReportedAction) -> ReportedAction:
         settle_time=time(message, "settle_time"),
         fence=message.fence,
         settled_after_cut=message.settled_after_cut,
-        undo=Undo(undo.undoable, undo.how, undo.why_not, word(Reversibility, undo.reversibility)),
+        undo=_undo(message.undo),
+        resolved_by=message.resolved_by,
+        evidence=message.evidence,
+        call_off=_call_off(message.call_off) if message.HasField("call_off") else None,
+    )
+
+
+def _undo(message: journal.Undo) -> Undo:
+    return Undo(
+        undoable=message.undoable,
+        how=message.how,
+        why_not=message.why_not,
+        reversibility=word(Reversibility, message.reversibility),
+        until_time=time(message, "until_time"),
+        asked_by=message.asked_by,
+        ask_time=time(message, "ask_time"),
+        attempts=message.attempts,
+        worker=message.worker,
+        receipt=message.receipt,
+        note=message.note,
+        end_time=time(message, "end_time"),
+    )
+
+
+def _call_off(message: journal.CallOff) -> CallOff:
+    return CallOff(
+        canceller=message.canceller,
+        handle=message.handle,
+        state=word(CallOffState, message.state),
+        attempts=message.attempts,
+        worker=message.worker,
+        note=message.note,
+        end_time=time(message, "end_time"),
     )
 
 

@@ -10,7 +10,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from countermand._words import (
     ActionState,
+    CallOffState,
     Durability,
+    DutyKind,
+    DutyState,
     ErrorReason,
     Exhaustion,
     FenceKind,
@@ -24,6 +27,7 @@ from countermand.v1 import action_service_pb2 as actions
 from countermand.v1 import errors_pb2 as errors
 from countermand.v1 import grant_service_pb2 as grants
 from countermand.v1 import journal_service_pb2 as journal
+from countermand.v1 import undo_service_pb2 as undo
 
 W = TypeVar("W", bound=StrEnum)
 T = TypeVar("T")
@@ -40,6 +44,9 @@ ENUMS: dict[type[StrEnum], tuple[Any, str]] = {
     Exhaustion: (grants.Exhaustion, "EXHAUSTION_"),
     FenceKind: (journal.FenceKind, "FENCE_KIND_"),
     FenceState: (journal.FenceState, "FENCE_STATE_"),
+    CallOffState: (journal.CallOffState, "CALL_OFF_STATE_"),
+    DutyKind: (undo.DutyKind, "DUTY_KIND_"),
+    DutyState: (undo.DutyState, "DUTY_STATE_"),
 }
 
 

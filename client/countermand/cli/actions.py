@@ -46,6 +46,7 @@ ReversibilityOption = Annotated[
     ),
 ]
 Compensation = Annotated[str, typer.Option(metavar="NAME", help="The compensation registered for the tool.")]
+Probe = Annotated[str, typer.Option(metavar="NAME", help="The probe registered for it, if one can tell.")]
 UseWithin = Annotated[
     str | None,
     typer.Option(metavar="TIME", help="How long the permit should last, such as 2s. Shorter is safer."),
@@ -71,6 +72,8 @@ class Described:
     args: Args = "{}"
     reversibility: ReversibilityOption = ""
     compensation: Compensation = ""
+    compensation_args: options.CompensationArgs = ""
+    probe: Probe = ""
     cost: options.Costs = None
     summary: options.Summary = ""
 
@@ -86,9 +89,15 @@ def _intent(action: str, op: str | None, told: Described) -> Intent:
         op_id=op,
         reversibility=Reversibility(declared),
         compensation=told.compensation,
+        compensation_args=_for_undo(told.compensation_args),
+        probe=told.probe,
         costs=options.amounts(told.cost or ()),
         summary=told.summary,
     )
+
+
+def _for_undo(text: str) -> dict[str, object]:
+    return options.arguments(text, "--compensation-args") if text else {}
 
 
 def prepare(
@@ -225,6 +234,13 @@ def settle(
         str, typer.Option(metavar="ID", help="The outside world's id of the effect, such as a message id.")
     ] = "",
     note: Note = "",
+    compensation_args: options.CompensationArgs = "",
+    handle: Annotated[
+        str, typer.Option(metavar="ID", help="What the outside world calls a job that it has only accepted.")
+    ] = "",
+    canceller: Annotated[
+        str, typer.Option(metavar="NAME", help="Who can call that job off, should the run be cancelled.")
+    ] = "",
 ) -> None:
     """Say what became of a permitted effect. Accepted after a cancel too, as information."""
     if succeeded + failed + unknown != 1:
@@ -232,7 +248,16 @@ def settle(
     outcome = Outcome.SUCCEEDED if succeeded else Outcome.FAILED if failed else Outcome.UNKNOWN
     token = options.grant_token(call, grant)
     with call.connect() as client:
-        settled = client.tool.settle(token, op, outcome, receipt=receipt, note=note)
+        settled = client.tool.settle(
+            token,
+            op,
+            outcome,
+            receipt=receipt,
+            note=note,
+            compensation_args=_for_undo(compensation_args),
+            handle=handle,
+            canceller=canceller,
+        )
     late = " The run had been stopped by then: the report says so." if settled.after_cut else ""
     told = f"Action {settled.op_id} is on record as {settled.state}.{late}{left_over(settled.remaining)}"
     show(call.output, document("settled", **members(settled)), lambda console: console.print(told))

@@ -10,6 +10,7 @@ import typer
 from countermand.cli import (
     actions,
     approvals,
+    compensate,
     demo,
     doctor,
     fence_list,
@@ -21,6 +22,7 @@ from countermand.cli import (
     serve,
     spending,
     stop,
+    undoing,
     version,
     why,
 )
@@ -43,7 +45,7 @@ app = typer.Typer(
 
 # The order of the help: the first verb of a group puts the group there.
 _MODULES = (
-    *(serve, demo, doctor, stop, fencing, fence_list, approvals),
+    *(serve, demo, doctor, stop, fencing, fence_list, approvals, undoing, compensate),
     *(runs, grants, actions, spending, why, run_list, journal, version),
 )
 for module in _MODULES:

@@ -47,6 +47,7 @@ def _runs(state: str) -> Callable[[typer.Context, str], Offer]:
 
 all_runs = _runs("UNSPECIFIED")
 active_runs = _runs("ACTIVE")
+cancelled_runs = _runs("CANCELLED")
 
 
 def frozen_fences(ctx: typer.Context, incomplete: str) -> Offer:

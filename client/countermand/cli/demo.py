@@ -55,13 +55,14 @@ def demo(call: Call) -> None:
 
 def _play(page: "DemoPage | None") -> "tuple[Played, Played, Stopped]":
     from countermand.demo.processes import Players
-    from countermand.demo.story import with_countermand, without
+    from countermand.demo.story import WITH, with_countermand, without
 
     def tell(*_: object) -> None:
         """Say nothing: only the document is asked for."""
 
     with Players() as players:
-        sidecar = players.start_sidecar()  # it gets ready while the first story plays
+        sidecar = players.start_sidecar()  # they get ready while the first story plays
+        players.start_undoer(WITH)
         if page:
             page.begin()
         first = without(players, page.tell_without if page else tell)
@@ -112,6 +113,15 @@ def _told(played: "Played") -> dict[str, object]:
         ],
         "effects_after_stop": len(played.after_stop),
         "refused": [{"op_id": event.op_id, "told": event.told} for event in played.refused],
+        "undone": [
+            {
+                "at": round(effect.at - played.began_at, 3),
+                "op_id": effect.op_id,
+                "by": effect.action,
+                "receipt": effect.receipt,
+            }
+            for effect in played.undone
+        ],
     }
 
 

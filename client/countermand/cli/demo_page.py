@@ -8,14 +8,21 @@ from rich.text import Text
 from countermand.cli.output import page
 from countermand.cli.report_page import print_report
 from countermand.demo.claims import Claim, late_commits
-from countermand.demo.errands import ERRANDS, QUEUED_S, UPLOADING_S, WRITING_S
+from countermand.demo.errands import ERRANDS, PUBLISHING_S, QUEUED_S, UPLOADING_S, WRITING_S
 from countermand.demo.stage import Event
 from countermand.demo.story import Played, Stopped
 
 _UNDER_WAY = {
     "begun": f"begun; it takes {UPLOADING_S:g} s",
+    "accepted": f"accepted by the service; it publishes the file in {PUBLISHING_S:g} s",
     "writing": f"the model writes it; that takes {WRITING_S:g} s",
     "queued": f"queued for a worker in another process, due in {QUEUED_S:g} s",
+}
+
+
+_CLEANED_UP = {
+    "called off": "the service calls off {}: the file is never published",
+    "undone": "undone, receipt {}",
 }
 
 
@@ -53,7 +60,10 @@ class DemoPage:
 
     def tell_with(self, played: Played, event: Event) -> None:
         """Tell an event of the second story."""
-        if event.what == "stopped":
+        if event.what == "undo":
+            told = "The user wants it undone. Countermand has each effect undone, the last one first."
+            self._stop(played, event.at, told)
+        elif event.what == "stopped":
             named = ", ".join(ERRANDS[op_id].action for op_id in sorted(played.named)) or "nothing"
             self._stop(played, played.stopped_at, "The user presses Stop. Countermand answers:")
             self._stop(played, played.stopped_at, f"No new commit is accepted. May still land: {named}.")
@@ -73,8 +83,11 @@ class DemoPage:
             self._line(since, errand.action, told, late if after else "")
         elif event.what == "refused":
             self._line(since, errand.action, f"refused. {event.told}", "green")
+        elif event.what in _CLEANED_UP:
+            self._line(since, errand.action, _CLEANED_UP[event.what].format(event.told), "green")
         else:
-            self._line(since, errand.action, _UNDER_WAY[event.what], "dim")
+            told = _UNDER_WAY.get(event.what, f"{event.what}: {event.told}")
+            self._line(since, errand.action, told, "dim")
 
     def end(self, without: Played, played: Played, stopped: Stopped, claims: list[Claim]) -> None:
         """Print the report, and what was counted."""
@@ -88,7 +101,7 @@ class DemoPage:
             )
         late, named = late_commits(stopped), len({one.op_id for one in played.after_stop} & played.named)
         told = f"Effects after Stop: without {len(without.after_stop)}; with {late} late commits accepted"
-        self._say(f"{told}, and {named} landed that the answer to Stop had named.", "bold")
+        self._say(f"{told}, {named} that the answer to Stop had named, {len(played.undone)} undone.", "bold")
 
     def _title(self, text: str) -> None:
         self._say(f"\n{text}\n", "bold")

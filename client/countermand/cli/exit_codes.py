@@ -20,6 +20,8 @@ class ExitCode(IntEnum):
     WAITS_FOR_A_PERSON = 9
     NOT_CONFIRMED = 10
     DOES_NOT_HOLD = 11
+    NOT_UNDONE = 12
+    UNDO_PENDING = 13
     INTERRUPTED = 130
 
     @property
@@ -37,10 +39,12 @@ _MEANINGS = {
     ExitCode.TRY_AGAIN: "no answer; do not act, ask again with the same op id",
     ExitCode.NOT_QUIET: "stopped, but something may still land, or the report is unread or unwritten",
     ExitCode.NEVER_OPENED: "cancel: no such run was ever opened, so nothing was stopped",
-    ExitCode.NOTHING_HIT: "revoke, freeze: nothing is there that matches; a freeze still blocks what comes",
+    ExitCode.NOTHING_HIT: "revoke, freeze, undo: nothing there matches; a freeze still blocks what comes",
     ExitCode.WAITS_FOR_A_PERSON: "a person has to agree first; do not act, ask again with the same op id",
     ExitCode.NOT_CONFIRMED: "it was not confirmed, so nothing was done",
     ExitCode.DOES_NOT_HOLD: "journal: it is not what was signed, or contradicts itself",
+    ExitCode.NOT_UNDONE: "undo, compensate: something was given up or cannot be undone; a person has to look",
+    ExitCode.UNDO_PENDING: "undo, compensate: something is still to be undone",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
 }
 

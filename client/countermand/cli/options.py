@@ -51,6 +51,13 @@ Args = Annotated[
         help="The arguments of the effect, a JSON object. Only their digest is sent, to bind the permit.",
     ),
 ]
+CompensationArgs = Annotated[
+    str,
+    typer.Option(
+        metavar="JSON|@FILE",
+        help="What the compensation is called with, a JSON object. It is stored: no secrets.",
+    ),
+]
 Reason = Annotated[
     str,
     typer.Option(
@@ -134,9 +141,8 @@ def grant_token(call: Call, grant: str | None, args: str = "{}") -> SecretToken:
     return tokens.find(call.place.directory, grant)
 
 
-def arguments(text: str) -> dict[str, Any]:
-    """Read an effect's arguments."""
-    hint = "--args"
+def arguments(text: str, hint: str = "--args") -> dict[str, Any]:
+    """Read the arguments of an effect, or of what undoes it."""
     try:
         if text == "-":
             text = sys.stdin.read()

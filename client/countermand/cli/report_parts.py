@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from countermand import ActionState, LateAttempt, Report, ReportedAction
-from countermand.cli.report_words import PARTS, STATES, WHY_LATE, repeated, undo_in_words
+from countermand.cli.report_undo import call_off_in_words, resolved_in_words, undo_in_words
+from countermand.cli.report_words import PARTS, STATES, WHY_LATE, repeated
 from countermand.cli.rows import print_rows
 from countermand.cli.words import clock_time, left
 
@@ -19,14 +20,19 @@ def print_parts(console: "Console", report: Report) -> None:
 
 
 def _done(console: "Console", report: Report) -> None:
-    header = ["what", "where", "confirmed at", "receipt", "undo", "note", "run", "op"]
+    header = [
+        *("what", "where", "confirmed at", "receipt", "undo", "called off", "resolved by"),
+        *("note", "run", "op"),
+    ]
     rows = [
         [
             one.action,
             one.resource,
             _settled(one, report),
             one.receipt,
-            undo_in_words(one),
+            _undo(one, report),
+            call_off_in_words(one),
+            resolved_in_words(one),
             one.note,
             *_names(one, report),
         ]
@@ -49,7 +55,7 @@ def _in_flight(console: "Console", report: Report) -> None:
             one.resource,
             clock_time(one.use_by_time, report.time),
             left(one.use_by_time, report.time),
-            undo_in_words(one),
+            _undo(one, report),
             *_names(one, report),
         ]
         for one in report.in_flight
@@ -59,14 +65,15 @@ def _in_flight(console: "Console", report: Report) -> None:
 
 
 def _unknown(console: "Console", report: Report) -> None:
-    header = ["what", "where", "told to go at", "receipt", "undo", "note", "run", "op"]
+    header = ["what", "where", "told to go at", "receipt", "undo", "called off", "note", "run", "op"]
     rows = [
         [
             one.action,
             one.resource,
             clock_time(one.permit_time, report.time),
             one.receipt,
-            undo_in_words(one),
+            _undo(one, report),
+            call_off_in_words(one),
             one.note,
             *_names(one, report),
         ]
@@ -76,9 +83,12 @@ def _unknown(console: "Console", report: Report) -> None:
 
 
 def _not_done(console: "Console", report: Report) -> None:
-    header = ["what", "where", "how", "note", "run", "op"]
+    header = ["what", "where", "how", "resolved by", "note", "run", "op"]
     rows = [
-        [one.action, one.resource, STATES[one.state], one.note, *_names(one, report)]
+        [
+            *(one.action, one.resource, "failed" if one.resolved_by else STATES[one.state]),
+            *(resolved_in_words(one), one.note, *_names(one, report)),
+        ]
         for one in report.not_done
     ]
     _part(console, "not_done", header, rows, "")
@@ -97,6 +107,10 @@ def _pending(console: "Console", report: Report) -> None:
         for one in report.pending
     ]
     _part(console, "pending", header, rows, "")
+
+
+def _undo(one: ReportedAction, report: Report) -> str:
+    return undo_in_words(one, clock_time(one.undo.end_time, report.time))
 
 
 def _waits(one: ReportedAction) -> str:

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from countermand import ActionState, LateAttempt, Report, ReportedAction
 from countermand.cli.documents import moment as rfc3339
 from countermand.cli.html import Node, node, said, table
-from countermand.cli.report_words import ACTIONS, PARTS, STATES, WHY_LATE, repeated, undo_in_words
+from countermand.cli.report_undo import call_off_in_words, resolved_in_words, undo_in_words
+from countermand.cli.report_words import ACTIONS, PARTS, STATES, WHY_LATE, repeated
 
 _HEADER = (
     "What",
@@ -78,13 +79,21 @@ def _row(one: ReportedAction, name: str, report: Report) -> list[Node | str]:
         said(one.action) or "(not told)",
         said(one.resource),
         node("ul", *_times(one), class_="times"),
-        STATES[one.state],
+        said(f"{_RESOLVED[one.state]} {resolved_in_words(one)}") if _is_resolved(one) else STATES[one.state],
         said(one.receipt),
-        said(undo_in_words(one)) if happened else "",
+        said("; ".join(filter(None, [undo_in_words(one), call_off_in_words(one)]))) if happened else "",
         said(one.note),
         said(one.run_id) if report.descendant_run_ids else "",
         said(one.op_id),
     ]
+
+
+#: What a state means where somebody else than the tool has said it.
+_RESOLVED = {ActionState.SUCCEEDED: "done, says", ActionState.FAILED: "did not happen, says"}
+
+
+def _is_resolved(one: ReportedAction) -> bool:
+    return bool(one.resolved_by) and one.state in _RESOLVED
 
 
 def _times(one: ReportedAction) -> list[Node]:

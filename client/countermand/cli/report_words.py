@@ -9,7 +9,6 @@ from countermand import (
     ErrorReason,
     LateAttempt,
     Report,
-    ReportedAction,
     Reversibility,
     StopReason,
 )
@@ -120,15 +119,6 @@ _SURVIVES = {
 def durability(tier: Durability) -> str:
     """Say what the record survives."""
     return f"The store is {tier}: {_SURVIVES.get(tier, 'a power cut may lose all of it')}."
-
-
-def undo_in_words(one: ReportedAction) -> str:
-    """Say whether and how an effect can be undone, or why not."""
-    undo = one.undo
-    if undo.undoable:
-        trace = ", a trace remains" if undo.reversibility is Reversibility.COMPENSABLE else ""
-        return f"yes: {undo.how}{trace}"
-    return f"no: {undo.why_not}" if undo.why_not else "no"
 
 
 def repeated(attempts: Iterable[LateAttempt]) -> list[list[LateAttempt]]:

@@ -22,6 +22,7 @@ class Panel(StrEnum):
     START = "Start here"
     OPERATOR = "Operators: stop a run, see what became of it"
     AUTHORITY = "Operators: stop everything of a kind, decide what waits for a person"
+    UNDO = "Undo what was done"
     OWNER = "Owners of runs"
     TOOL = "Tools: every side effect passes here"
     LOOK = "Look"

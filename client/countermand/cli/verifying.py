@@ -170,7 +170,7 @@ def _offline(
     for block in blocks:
         heads = [one for one in kept if one.run_id == block.run_id]
         checked = _checked(block.run_id, block.lines, heads, keys)
-        checked.fault = _first([checked.fault, *_own_faults(block, keys)])
+        checked.fault = _first([block.fault, checked.fault, *_own_faults(block, keys)])
         if block.head and not checked.fault:
             checked.heads.append(block.head)
             checked.uncovered_count = 0
@@ -204,7 +204,6 @@ def _own_faults(block: Block, keys: Sequence[EvidenceKey]) -> Iterable[Fault | N
             text = "its hash does not follow from it and the entries before it: one of the three was changed"
             yield Fault(text, place, one.seq, one.kind)
             break
-    yield block.fault
 
 
 def _note_missing(blocks: list[Block], there: set[str], found: list[Checked], notes: list[str]) -> None:
@@ -259,10 +258,12 @@ def _line(one: Checked, proved: bool) -> str:
     if fault := one.fault:
         at = f", entry {fault.seq} ({fault.kind}), number {fault.place} of its journal" if fault.seq else ""
         return f"DOES NOT HOLD: run {one.run_id}{at}: {fault.text}."
-    entries = counted(one.entry_count, "entry", "entries")
+    entries = counted(one.entry_count - one.uncovered_count, "entry", "entries")
     if not one.heads:
         return f"Consistent: run {one.run_id}, {entries}; held against no signed head."
     last = max(one.heads, key=lambda head: head.last_seq)
     by = f"up to entry {last.last_seq} as key {last.key_id} signed them for {clock_time(last.time)}"
-    after = f"; {one.uncovered_count} after that are in order, and not covered" if one.uncovered_count else ""
+    after = (
+        f"; {one.uncovered_count} more after that, in order and not covered" if one.uncovered_count else ""
+    )
     return f"{'Holds' if proved else 'Consistent'}: run {one.run_id}, {entries}, {by}{after}."

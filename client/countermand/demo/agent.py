@@ -16,8 +16,10 @@ from pathlib import Path
 from countermand import CountermandError
 from countermand.demo.errands import (
     CALENDAR,
+    CANCELLER,
     EMAIL,
     INVOICE,
+    PUBLISHING_S,
     QUEUED_S,
     TICKET,
     UPLOAD,
@@ -26,8 +28,8 @@ from countermand.demo.errands import (
     Errand,
 )
 from countermand.demo.gates import Gate
-from countermand.demo.ledger import Ledger
-from countermand.demo.stage import exit_with_the_stage, gate_of, queue_below, report
+from countermand.demo.ledger import Jobs, Ledger
+from countermand.demo.stage import exit_with_the_stage, gate_of, jobs_below, queue_below, report
 
 
 class Agent:
@@ -36,6 +38,7 @@ class Agent:
     def __init__(self, gate: Gate, directory: Path) -> None:
         self._gate = gate
         self._world = Ledger(directory / "ledger")
+        self._jobs = Jobs(jobs_below(directory), self._world)
         self._queue = queue_below(directory)
 
     def run(self, stopped: Callable[[], object]) -> None:
@@ -55,18 +58,25 @@ class Agent:
         """A quick effect."""
         with self._gate.intend(EMAIL) as act, act.commit():
             act.receipt = self._land(EMAIL)
+            act.undo_with(message=act.receipt)
 
     def book_calendar(self) -> None:
         """A quick effect that can be undone exactly."""
         with self._gate.intend(CALENDAR) as act, act.commit():
             act.receipt = self._land(CALENDAR)
+            act.undo_with(entry=act.receipt)
 
     def upload(self) -> None:
-        """A slow effect: once begun, it cannot be called back."""
+        """A slow effect: once begun, it goes on. At its end it is only accepted, and published later."""
         with self._gate.intend(UPLOAD) as act, act.commit():
             report("begun", UPLOAD.op_id)
             time.sleep(UPLOADING_S)
-            act.receipt = self._land(UPLOAD)
+            effect = (UPLOAD.op_id, UPLOAD.action, UPLOAD.resource)
+            act.receipt = job = self._jobs.accept(
+                effect, PUBLISHING_S, lambda receipt: report("landed", UPLOAD.op_id, receipt)
+            )
+            act.accepted(handle=job, canceller=CANCELLER)
+            report("accepted", UPLOAD.op_id, job)
 
     def write_ticket(self) -> None:
         """An effect that a model takes a while to write; only then it is committed."""

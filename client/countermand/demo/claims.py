@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from countermand import ActionState, CallOffState
 from countermand.demo.story import Played, Stopped
 
 
@@ -21,6 +22,8 @@ def check(without: Played, played: Played, stopped: Stopped) -> list[Claim]:
     wrong = not_as_reported(played, stopped)
     unexplained = [event for event in played.refused if not event.told.startswith("REVOKED")]
     naive = len(without.after_stop)
+    undone = [effect.op_id for effect in played.undone]
+    landed = called_off(stopped) & {effect.op_id for effect in played.effects}
     return [
         Claim("without: effects that landed after the user was told Stopped", naive, naive > 0),
         Claim("with: commits accepted after the cancel had answered", late, late == 0),
@@ -31,6 +34,12 @@ def check(without: Played, played: Played, stopped: Stopped) -> list[Claim]:
             len(played.refused),
             bool(played.refused) and not unexplained,
         ),
+        Claim(
+            "with: effects undone afterwards, the last one first, as asked and as reported",
+            len(undone),
+            bool(undone) and undone == list(stopped.asked.op_ids) and set(undone) == reported_undone(stopped),
+        ),
+        Claim("with: jobs called off that landed all the same", len(landed), not landed),
     ]
 
 
@@ -49,4 +58,16 @@ def not_in_the_stop_report(played: Played, stopped: Stopped) -> set[str]:
 
 def not_as_reported(played: Played, stopped: Stopped) -> set[str]:
     """Effects the last report calls done that the outside world has not seen, and the other way round."""
-    return {effect.op_id for effect in played.effects} ^ {action.op_id for action in stopped.report.done}
+    done = {action.op_id for action in stopped.report.done} - called_off(stopped)
+    return {effect.op_id for effect in played.effects} ^ done
+
+
+def called_off(stopped: Stopped) -> set[str]:
+    """Jobs that the last report says were called off."""
+    done = stopped.report.done
+    return {one.op_id for one in done if one.call_off and one.call_off.state is CallOffState.ACKNOWLEDGED}
+
+
+def reported_undone(stopped: Stopped) -> set[str]:
+    """Effects that the last report says are undone."""
+    return {one.op_id for one in stopped.report.done if one.state is ActionState.UNDONE}

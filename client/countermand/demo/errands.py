@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from countermand import Reversibility
 
 #: Seconds. The user presses Stop a moment after all errands are under way; the slow ones all take longer.
-WRITING_S, QUEUED_S, UPLOADING_S = 1.2, 1.4, 1.6
+WRITING_S, QUEUED_S, UPLOADING_S = 1.2, 1.4, 1.0
+#: An upload that the service has accepted is there for everybody only so much later.
+PUBLISHING_S = 0.8
 STOP_AFTER_S = 0.3
 
 
@@ -21,7 +23,14 @@ class Errand:
     args: dict[str, str] = field(default_factory=dict)
 
 
-EMAIL = Errand("o-email", "email.send", "mailto:team@example.com", args={"subject": "Offer for Monday"})
+EMAIL = Errand(
+    "o-email",
+    "email.send",
+    "mailto:team@example.com",
+    Reversibility.COMPENSABLE,
+    "email.correct",
+    args={"subject": "Offer for Monday"},
+)
 CALENDAR = Errand(
     "o-calendar", "calendar.create", "calendar:team/offer", Reversibility.REVERSIBLE, "calendar.delete"
 )
@@ -42,6 +51,9 @@ TICKET = Errand(
 )
 
 ERRANDS = {one.op_id: one for one in (EMAIL, CALENDAR, UPLOAD, INVOICE, TICKET)}
+
+#: Who calls off an upload that the service has accepted and not published yet.
+CANCELLER = "files.cancel"
 
 #: What the agent's grant allows.
 SCOPES = ["email.send mailto:*@example.com", "calendar.*", "files.*", "invoice.send", "ticket.*"]

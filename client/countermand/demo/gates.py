@@ -20,6 +20,10 @@ class Act(Protocol):
 
     def commit(self) -> AbstractContextManager[object]: ...
 
+    def undo_with(self, /, **args: object) -> None: ...
+
+    def accepted(self, *, handle: object, canceller: str) -> None: ...
+
 
 class Gate(Protocol):
     """How a tool comes to its effect."""
@@ -43,6 +47,12 @@ class Free:
     def commit(self) -> AbstractContextManager[object]:
         """Go ahead."""
         return nullcontext()
+
+    def undo_with(self, /, **args: object) -> None:
+        """Nobody will undo it."""
+
+    def accepted(self, *, handle: object, canceller: str) -> None:
+        """Nobody will call it off."""
 
 
 class NoGate:
@@ -116,6 +126,12 @@ class HandedOver:
     def __init__(self, client: countermand.Client, errand: Errand, token: SecretToken) -> None:
         self._client, self._errand, self._token = client, errand, token
         self.receipt: object = ""
+
+    def undo_with(self, /, **args: object) -> None:
+        """The worker's one errand has nothing to undo it."""
+
+    def accepted(self, *, handle: object, canceller: str) -> None:
+        """Nor is it a job of somebody else's."""
 
     @contextmanager
     def commit(self) -> Iterator[object]:

@@ -2,7 +2,9 @@
 
 import json
 import os
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,6 +18,40 @@ class Effect:
     action: str
     resource: str
     receipt: str
+
+
+class Jobs:
+    """A service of the outside world that accepts a job now and does it later, unless it is called off.
+
+    Whether a job is done or called off is decided by who first makes a file of its name, in any process.
+    """
+
+    def __init__(self, directory: Path, ledger: "Ledger") -> None:
+        self._directory, self._ledger = directory, ledger
+        directory.mkdir(exist_ok=True)
+
+    def accept(self, effect: tuple[str, str, str], seconds: float, done: Callable[[str], object]) -> str:
+        """Take a job in and answer what it is called; it lands so many seconds later."""
+        job = f"job-{os.urandom(2).hex()}"
+
+        def land() -> None:
+            time.sleep(seconds)
+            if self._decide(job):
+                done(self._ledger.land(*effect))
+
+        threading.Thread(target=land, name=job).start()
+        return job
+
+    def call_off(self, job: str) -> bool:
+        """Call a job off; answers False if it is done already."""
+        return self._decide(job)
+
+    def _decide(self, job: str) -> bool:
+        try:
+            (self._directory / job).touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
 
 
 class Ledger:

@@ -42,9 +42,14 @@ class Players:
         with (self.home / "log").open("w") as log:
             return self._start("countermand.demo.sidecar", output=log, errors=log)
 
-    def start(self, module: str, *arguments: str) -> subprocess.Popen[str]:
+    def start_undoer(self, below: str) -> subprocess.Popen[str]:
+        """Start the compensator for a story that plays in this directory; it waits for the sidecar."""
+        with (self.directory / "undoer.log").open("w") as log:
+            return self.start("countermand.demo.undoer", str(self.directory / below), errors=log)
+
+    def start(self, module: str, *arguments: str, errors: IO[str] | None = None) -> subprocess.Popen[str]:
         """Start one of the demo's programs and listen to it."""
-        process = self._start(module, *arguments, output=subprocess.PIPE, errors=None)
+        process = self._start(module, *arguments, output=subprocess.PIPE, errors=errors)
         listener = threading.Thread(target=self._listen, args=(process,), daemon=True)
         listener.start()
         self._listeners.append(listener)

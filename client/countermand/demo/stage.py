@@ -48,6 +48,16 @@ def gate_of(home: str, token: str = "") -> Gate:
     return Countermand(countermand.connect(home), SecretToken(token) if token else None)
 
 
+def jobs_below(directory: Path) -> Path:
+    """Where the upload service keeps what became of its jobs."""
+    return directory / "jobs"
+
+
+def undone_below(directory: Path) -> Path:
+    """Where the outside world writes down what was undone."""
+    return directory / "undone"
+
+
 def queue_below(directory: Path) -> Path:
     """Where jobs wait for the worker."""
     return directory / "queue"

@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import countermand.sync as countermand
-from countermand import Cancelled, Entry, NotRunning, Report, StopReason
+from countermand import Cancelled, Entry, NotRunning, Report, StopReason, UndoAsked
 from countermand.demo.errands import SCOPES, STOP_AFTER_S
 from countermand.demo.ledger import Effect, Ledger
 from countermand.demo.processes import ENDED, Players
-from countermand.demo.stage import Event, queue_below
+from countermand.demo.stage import Event, queue_below, undone_below
 
 #: The run of the second story; its sidecar has no other.
 RUN = "r-demo"
+
+#: Below which name the second story plays.
+WITH = "with"
 
 #: Seconds without any event after which something is broken.
 _PATIENCE_S = 20.0
@@ -38,6 +41,8 @@ class Played:
     effects: list[Effect] = field(default_factory=list)
     #: The actions that the answer to Stop named as in flight.
     named: set[str] = field(default_factory=set)
+    #: What the outside world has of being undone, in order.
+    undone: list[Effect] = field(default_factory=list)
 
     @property
     def was_stopped(self) -> bool:
@@ -65,6 +70,8 @@ class Stopped:
     took_s: float
     report: Report
     journal: Sequence[Entry]
+    #: What was asked to be undone afterwards, in the order in which it is to be done.
+    asked: UndoAsked = field(default_factory=lambda: UndoAsked(()))
 
 
 class Story:
@@ -127,6 +134,20 @@ class StoryWithCountermand(Story):
         played.named = {action.op_id for action in self.cancelled.report.in_flight}
         super().press_stop(played, agent)
 
+    def undo(self, played: Played) -> UndoAsked:
+        """Have everything undone that can be, and wait until it is, or given up."""
+        asked = self._client.operator.undo_run(RUN, actor="u-7", note="the offer was wrong")
+        waiting = set(asked.op_ids)
+        self._tell(played, Event(time.monotonic(), "undo"))
+        for event in self._players.events(_PATIENCE_S) if waiting else ():
+            self._take(played, event)
+            if event.what in ("undone", "not undone"):
+                waiting.discard(event.op_id)
+            if not waiting:
+                break
+        played.undone = Ledger(undone_below(self._directory)).effects
+        return asked
+
 
 def without(players: Players, tell: Tell) -> Played:
     """Play the story of today."""
@@ -140,12 +161,14 @@ def with_countermand(
     with countermand.connect(players.home) as client:
         _open(client, sidecar, players.home)
         issued = client.issuer.issue(RUN, scopes=SCOPES, ttl="60s")
-        story = StoryWithCountermand(players, players.directory / "with", tell, client)
+        story = StoryWithCountermand(players, players.directory / WITH, tell, client)
         played = story.play(str(players.home), issued.token.reveal())
         if story.cancelled is None:
             raise RuntimeError("the agent ended before its user could stop it")
+        asked = story.undo(played)
         journal = client.auditor.entries(RUN, page_size=1000).entries
-        return played, Stopped(RUN, story.cancelled, story.took_s, client.auditor.report(RUN), journal)
+        last = client.auditor.report(RUN)
+        return played, Stopped(RUN, story.cancelled, story.took_s, last, journal, asked)
 
 
 def _open(client: countermand.Client, sidecar: "subprocess.Popen[str]", home: Path) -> None:

@@ -10,7 +10,7 @@ from grant_service.core.lifecycle.approvals import approve, deny
 from grant_service.core.lifecycle.duties import claim, complete, fail, renew, resolve, undo, withdraw
 from grant_service.core.lifecycle.fences import freeze, lift, revoke
 from grant_service.core.lifecycle.grants import delegate, issue
-from grant_service.core.lifecycle.runs import cancel, finish, open
+from grant_service.core.lifecycle.runs import cancel, finish, open, release
 from grant_service.core.lifecycle.spendings import spend
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "open",
     "perform",
     "prepare",
+    "release",
     "renew",
     "resolve",
     "revoke",

@@ -121,6 +121,18 @@ def end_run(state: State, run: Run, reason: StopReason, actor: str, note: str, t
     return seq
 
 
+def release(state: State, command: verbs.Release) -> bool:
+    """Let go of a run that has ended and was archived whole. What is left says how it ended, for ever."""
+    run = state.run(command.run_id)
+    if run is None or ended(state, run.path, run.run_id) is None:
+        return False
+    if state.last_seq(run.run_id) != command.last_seq:
+        return False
+    state.put(replace(run, labels={}, marks=(), budgets=()))
+    state.forget(command)
+    return True
+
+
 def finish(state: State, command: verbs.Finish) -> verbs.Finished | Refusal:
     """End a run that did its work, unless it was cancelled first."""
     run = state.run(command.run_id)

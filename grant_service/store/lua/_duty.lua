@@ -18,9 +18,10 @@ local function list(kind, duty, goes)
   end
 end
 
--- When the records of this action's run go, and with them its duties.
-local function records_go()
-  return text(redis.call('PEXPIRETIME', ACTION))
+-- When the records of this action's run go, and with them its duties. Of a script that broke half-way the action may
+-- stay for ever; its duties do not.
+local function records_go(action)
+  return text(math.max(redis.call('PEXPIRETIME', ACTION), tonumber(action.undo_until)))
 end
 
 -- Write a duty whole; what is not given is as in a new one. The list goes first: should a later write fail, it names a

@@ -23,7 +23,7 @@ end
 local function permit(grant, action, use_ms, held)
   local use_by = math.min(NOW + use_ms, tonumber(grant.expire_time))
   local costs = #OWNERS > 0 and (action.costs or redis.call('HGET', ACTION, 'costs'))
-  local goes = action.probe ~= '' and (action.keep_until or records_go())
+  local goes = action.probe ~= '' and (action.keep_until or records_go(action))
   local fence = append(JOURNAL, 'PERMITTED', 'op', OP, 'use_by', text(use_by))
   for key, used in pairs(USED) do redis.call('HSET', key, 'used', used) end
   if costs then

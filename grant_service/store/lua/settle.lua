@@ -20,7 +20,7 @@ if state ~= 'PERMITTED' and state ~= 'UNKNOWN' then return refuse('NEVER_PERMITT
 
 find_budgets(grant)
 local moot = moot_by(OUTCOME, action)
-local goes = HANDLE ~= '' and HANDLE ~= action.handle and records_go()
+local goes = HANDLE ~= '' and HANDLE ~= action.handle and records_go(action)
 local number = append(JOURNAL, 'SETTLED', 'op', OP, 'outcome', OUTCOME, 'receipt', RECEIPT, 'note', NOTE,
   'handle', HANDLE, 'canceller', CANCELLER)
 if goes then -- it may be called off, should the run be cancelled; the same job once

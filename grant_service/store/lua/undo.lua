@@ -29,7 +29,7 @@ end
 local rule = why_not(action, duty)
 if rule then return refused('NOT_UNDOABLE', { run = RUN_ID, op = OP, rule = rule }) end
 
-local goes, holder = records_go(), duty or {} -- whoever holds it still does
+local goes, holder = records_go(action), duty or {} -- whoever holds it still does
 local number = append(JOURNAL, 'UNDO_ASKED', 'op', OP, 'actor', ACTOR, 'note', NOTE)
 redis.call('ZADD', UNDOING, number, RUN_ID)
 put_duty('UNDO', {

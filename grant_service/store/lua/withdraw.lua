@@ -16,7 +16,7 @@ if action.compensation == '' then
   return refused('NOT_UNDOABLE', { run = RUN_ID, op = OP, rule = 'no compensation is registered' })
 end
 
-local goes = not duty and records_go()
+local goes = not duty and records_go(action)
 local number = append(JOURNAL, 'UNDO_WITHDRAWN', 'op', OP, 'actor', ACTOR, 'note', NOTE)
 if duty then
   end_duty('UNDO', 'state', 'WITHDRAWN', 'seq', number)

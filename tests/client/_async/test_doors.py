@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 import countermand
+from countermand import evidence
 from countermand.testing import ManualClock, Sidecar
 
 State = countermand.ActionState
@@ -154,3 +155,26 @@ async def test_a_closed_client_says_so(real: Sidecar) -> None:
     await cm.close()
     with pytest.raises(countermand.FixTheCall, match="the client is closed"):
         await cm.issuer.open()
+
+
+async def test_what_a_cancel_answers_can_be_kept_as_evidence(real: Sidecar) -> None:
+    """Its heads verify by the keys that every reader of reports may ask for, and hold against the journal."""
+    async with countermand.connect(real.home) as cm:
+        await cm.issuer.open(run_id="r-1")
+        token = (await cm.issuer.issue("r-1", scopes=["*"])).token
+        await cm.tool.perform(token, countermand.Intent.of("a.b", op_id="o-1"))
+        stopped = (await cm.operator.cancel("r-1", reason="USER_STOP")).report
+        await cm.tool.settle(token, "o-1", "SUCCEEDED")
+        keys = await cm.issuer.evidence_keys()
+        lines = [evidence.line(one) for one in (await cm.auditor.entries("r-1")).entries]
+        again = await cm.auditor.report("r-1", at_seq=stopped.cut_seq)
+        why = await cm.auditor.why("r-1", op_id="o-1")
+    (head,) = stopped.heads
+    assert (head.run_id, head.last_seq, head.entry_count) == ("r-1", stopped.cut_seq, 5)
+    assert evidence.signature_fault(head, keys) is None
+    assert evidence.journal_fault(head, lines) is None
+    assert evidence.run_fault("r-1", lines) is None
+    assert evidence.journal_fault(head, lines[1:]) is not None
+    assert dataclasses.replace(again, at_seq=0) == stopped
+    assert (again.at_seq, [one.op_id for one in again.in_flight]) == (stopped.cut_seq, ["o-1"])
+    assert [one.kind for one in why.story] == ["PREPARED", "PERMITTED", "CANCELLED", "SETTLED"]

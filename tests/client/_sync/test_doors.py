@@ -6,6 +6,7 @@ import dataclasses
 import pytest
 
 import countermand.sync as countermand
+from countermand import evidence
 from countermand.testing import ManualClock, Sidecar
 
 State = countermand.ActionState
@@ -153,3 +154,26 @@ def test_a_closed_client_says_so(real: Sidecar) -> None:
     cm.close()
     with pytest.raises(countermand.FixTheCall, match="the client is closed"):
         cm.issuer.open()
+
+
+def test_what_a_cancel_answers_can_be_kept_as_evidence(real: Sidecar) -> None:
+    """Its heads verify by the keys that every reader of reports may ask for, and hold against the journal."""
+    with countermand.connect(real.home) as cm:
+        cm.issuer.open(run_id="r-1")
+        token = (cm.issuer.issue("r-1", scopes=["*"])).token
+        cm.tool.perform(token, countermand.Intent.of("a.b", op_id="o-1"))
+        stopped = (cm.operator.cancel("r-1", reason="USER_STOP")).report
+        cm.tool.settle(token, "o-1", "SUCCEEDED")
+        keys = cm.issuer.evidence_keys()
+        lines = [evidence.line(one) for one in (cm.auditor.entries("r-1")).entries]
+        again = cm.auditor.report("r-1", at_seq=stopped.cut_seq)
+        why = cm.auditor.why("r-1", op_id="o-1")
+    (head,) = stopped.heads
+    assert (head.run_id, head.last_seq, head.entry_count) == ("r-1", stopped.cut_seq, 5)
+    assert evidence.signature_fault(head, keys) is None
+    assert evidence.journal_fault(head, lines) is None
+    assert evidence.run_fault("r-1", lines) is None
+    assert evidence.journal_fault(head, lines[1:]) is not None
+    assert dataclasses.replace(again, at_seq=0) == stopped
+    assert (again.at_seq, [one.op_id for one in again.in_flight]) == (stopped.cut_seq, ["o-1"])
+    assert [one.kind for one in why.story] == ["PREPARED", "PERMITTED", "CANCELLED", "SETTLED"]

@@ -32,7 +32,10 @@ def test_an_effect_is_permitted_and_settled(proxy: Proxy) -> None:
         "ticket:42",
         "t-42",
     )
-    assert done.undo == countermand.Undo(True, "reopen", "", countermand.Reversibility.COMPENSABLE)
+    undo = done.undo
+    assert (undo.undoable, undo.how, undo.why_not) == (True, "reopen", "")
+    assert (undo.reversibility, undo.asked_by) == (countermand.Reversibility.COMPENSABLE, "")
+    assert undo.until_time is not None
     assert [call for call in proxy.calls if call.endswith("Action")] == ["PerformAction", "SettleAction"]
 
 

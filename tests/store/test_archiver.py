@@ -1,0 +1,204 @@
+"""The archiver: what is over goes, what is needed stays, and a report does not notice."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from grant_service.archive.archiver import Archiver
+from grant_service.archive.files import ArchiveFiles
+from grant_service.archive.reading import reading
+from grant_service.core.compile import compile_report
+from grant_service.core.errors import ErrorReason
+from grant_service.core.evidence import head_of
+from grant_service.core.grant import GrantRef
+from grant_service.core.journal import Entry
+from grant_service.core.report import Report
+from grant_service.core.scope import Reversibility
+from grant_service.core.store import Standing
+from grant_service.core.verbs import Perform, Release
+from tests.store.player import DAY, HOUR, SECOND, Player, done, intent, refused
+from tests.store.rigs import Rig
+
+AFTER = 2 * HOUR
+
+
+def head(run_id: str, entries: Sequence[Entry], _: Standing) -> dict[str, Any]:
+    """A head nobody signed."""
+    told = head_of(run_id, entries)
+    return {"run_id": run_id, "entry_count": told.entry_count, "hash": told.hash.hex()}
+
+
+class Archive:
+    """A player, an archiver at hand, and the store as reports see it."""
+
+    def __init__(self, rig: Rig, directory: Path) -> None:
+        self.rig, self.play, self.files = rig, Player(rig), ArchiveFiles(directory)
+        self.archiver = Archiver(rig.store, self.files, head, AFTER, 0)
+        self.reading = reading(rig.store, self.files)
+
+    async def report(self, run: str = "run") -> Report:
+        """Tell a run's report."""
+        report = await compile_report(self.reading, run)
+        assert isinstance(report, Report)
+        return report
+
+
+@pytest.fixture
+def archive(rig: Rig, tmp_path: Path) -> Archive:
+    """An empty store and an empty archive."""
+    return Archive(rig, tmp_path / "archive")
+
+
+async def perform_mail(play: Player, grant: GrantRef) -> None:
+    """Do what can be undone for twelve hours."""
+    mail = intent("mail", reversibility=Reversibility.COMPENSABLE, compensation="email.unsend")
+    command = Perform(grant, "tool", mail, 5 * SECOND, 1000, HOUR, 12 * HOUR)
+    done(await play.store.perform(command))
+    done(await play.settle(grant, "mail"))
+
+
+async def story(play: Player) -> GrantRef:
+    """A run with a run below it, and something of every kind in both; then it is stopped."""
+    grant = await play.ready()
+    await play.open("child", parent="run")
+    below = await play.issue("child", grant="below")
+    await play.permit(grant, "done")
+    done(await play.settle(grant, "done", receipt="<1@example.com>"))
+    done(await play.prepare(grant, "prepared"))
+    await play.permit(below, "unknown")
+    await play.cancel()
+    refused(await play.prepare(grant, "late"), ErrorReason.REVOKED)
+    return grant
+
+
+def told(report: Report) -> object:
+    """A report but for the moment at which it was told."""
+    return report.actions, report.late_attempts, report.descendants, report.gaps, report.cut_seq, report.run
+
+
+async def test_a_report_is_the_same_from_the_archive(archive: Archive) -> None:
+    """Every action, attempt and run of it."""
+    await story(archive.play)
+    await archive.play.rig.advance(AFTER)
+    before = await archive.report()
+    assert await archive.archiver.look() == 2
+    assert await archive.play.store.journal("run", 0, 10) == []
+    assert told(await archive.report()) == told(before)
+    assert (await archive.report()).gaps == ()
+
+
+async def test_without_the_archive_a_report_says_what_is_missing(archive: Archive) -> None:
+    """The negative control: it is the archive that the report is told from."""
+    await story(archive.play)
+    await archive.play.rig.advance(AFTER)
+    await archive.archiver.look()
+    bare = await compile_report(archive.play.store, "run")
+    assert isinstance(bare, Report)
+    assert bare.actions == ()
+    assert bare.gaps
+
+
+@pytest.mark.parametrize("wait", [0, AFTER - 1])
+async def test_what_ended_lately_stays(archive: Archive, wait: int) -> None:
+    """Nothing of a recently cancelled run is trimmed."""
+    await story(archive.play)
+    await archive.play.rig.advance(wait)
+    assert await archive.archiver.look() == 0
+    assert len(await archive.play.store.journal("run", 0, 100)) > 5
+
+
+async def test_what_is_alive_stays(archive: Archive) -> None:
+    """However old it is."""
+    await archive.play.ready()
+    await archive.play.rig.advance(DAY - 1)
+    assert await archive.archiver.look() == 0
+
+
+async def test_finished_runs_go_and_so_do_those_whose_deadline_passed(archive: Archive) -> None:
+    """A run nobody ended ends by its deadline."""
+    await archive.play.open("finished")
+    done(await archive.play.finish("finished"))
+    await archive.play.open("forgotten", ttl_ms=HOUR)
+    await archive.play.rig.advance(HOUR + AFTER)
+    assert await archive.archiver.look() == 2
+
+
+async def test_what_can_still_be_undone_stays_until_it_cannot(archive: Archive) -> None:
+    """Letting go of a run would let go of the right to clean up after it."""
+    play = archive.play
+    grant = await play.ready()
+    await perform_mail(play, grant)
+    await play.cancel()
+    await play.rig.advance(AFTER)
+    assert await archive.archiver.look() == 0
+    await play.rig.advance(10 * HOUR)
+    assert await archive.archiver.look() == 1
+
+
+async def test_a_late_word_stays_the_run(archive: Archive) -> None:
+    """What came in after the files were written must not be lost with the journal."""
+    await story(archive.play)
+    await archive.play.rig.advance(AFTER)
+    entries = await archive.play.store.journal("run", 0, 1000)
+    stale = Release("run", entries[-2].seq, ("grant",))
+    assert not await archive.play.store.release(stale)
+    assert await archive.play.store.journal("run", 0, 1000) == entries
+
+
+async def test_a_run_that_goes_on_is_not_let_go(archive: Archive) -> None:
+    """Whatever the archiver thinks."""
+    await archive.play.ready()
+    (entry, *_, last) = await archive.play.store.journal("run", 0, 1000)
+    assert not await archive.play.store.release(Release("run", last.seq))
+    assert entry.run_id == "run"
+
+
+async def test_what_was_archived_can_never_act_or_be_opened_again(archive: Archive) -> None:
+    """P1 and P5 hold for it for ever."""
+    play = archive.play
+    grant = await story(play)
+    await play.rig.advance(AFTER)
+    await archive.archiver.look()
+    refused(await play.commit(grant, "prepared"), ErrorReason.GRANT_UNKNOWN)
+    refused(await play.try_open("run"), ErrorReason.REVOKED)
+    refused(await play.try_open("new", parent="run"), ErrorReason.REVOKED)
+    cancelled = await play.cancel()
+    assert cancelled.replayed
+    assert cancelled.known
+
+
+async def test_it_is_off_the_list(archive: Archive) -> None:
+    """The list of runs is of those the store has."""
+    await story(archive.play)
+    await archive.play.open("other")
+    await archive.play.rig.advance(AFTER)
+    await archive.archiver.look()
+    assert [run_id for _, run_id in await archive.play.store.run_ids(0, 10)] == ["other"]
+    assert [run_id for _, run_id in await archive.play.store.oldest_run_ids(0, 10)] == ["other"]
+
+
+async def test_a_tree_goes_whole_or_not_at_all(archive: Archive) -> None:
+    """A report of the root must not be told half from here and half from nowhere."""
+    play = archive.play
+    await play.ready()
+    await play.open("child", parent="run")
+    below = await play.issue("child", grant="below")
+    await perform_mail(play, below)
+    await play.cancel()
+    await play.rig.advance(AFTER)
+    assert await archive.archiver.look() == 0
+
+
+async def test_many_runs_are_looked_through_in_turn(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The young ones do not hide behind the old ones that stay."""
+    monkeypatch.setattr("grant_service.archive.archiver._PASS", 3)
+    for number in range(7):
+        await archive.play.open(f"old{number}")
+    await archive.play.open("over")
+    done(await archive.play.finish("over"))
+    await archive.play.rig.advance(AFTER + SECOND)
+    assert [await archive.archiver.look() for _ in range(4)] == [0, 0, 1, 0]

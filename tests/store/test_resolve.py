@@ -1,0 +1,129 @@
+"""Resolve: somebody who looked says what became of an action, once nobody can change it any more."""
+
+import pytest
+
+from grant_service.core import verbs
+from grant_service.core.action import ActionState
+from grant_service.core.clock import CLOCK_TOLERANCE_MS
+from grant_service.core.errors import ErrorReason
+from grant_service.core.scope import Reversibility, Scope
+from tests.store.player import DAY, SECOND, Player, done, refused
+from tests.store.rigs import START
+
+SUCCEEDED, FAILED, UNKNOWN = ActionState.SUCCEEDED, ActionState.FAILED, ActionState.UNKNOWN
+
+
+@pytest.mark.parametrize("outcome", [SUCCEEDED, FAILED])
+async def test_an_unknown_outcome_becomes_known(play: Player, outcome: ActionState) -> None:
+    """The journal holds who said so and how they knew, letter by letter."""
+    grant = await play.ready()
+    await play.permit(grant)
+    done(await play.settle(grant, outcome=UNKNOWN, receipt="q-1"))
+    await play.rig.advance(SECOND)
+    words = "the console \u00e4 'says' {so}\n"
+    resolved = done(await play.resolve(outcome=outcome, actor="op-1", evidence=words))
+    assert resolved == verbs.Resolved("op", 6, outcome, replayed=False)
+    entry = (await play.journal())[-1]
+    assert (entry.kind, entry.seq, entry.time) == ("RESOLVED", 6, START + SECOND)
+    assert dict(entry.data) == {"op": "op", "outcome": outcome, "actor": "op-1", "evidence": words}
+    action = await play.read_action()
+    assert (action.state, action.settle_seq) == (outcome, 6)
+
+
+async def test_nobody_can_know_while_the_permit_can_be_used(play: Player) -> None:
+    """The refusal says how long that is; from the use-by on it can be resolved, at work or stopped."""
+    grant = await play.ready()
+    await play.permit(grant)
+    before = await play.rig.dump()
+    told = {"run": "run", "op": "op", "left_ms": "5000"}
+    assert refused(await play.resolve(), ErrorReason.IN_FLIGHT) == told
+    assert (await play.rig.dump()).differences(before) == []
+    await play.rig.advance(5 * SECOND - 1)
+    assert refused(await play.resolve(), ErrorReason.IN_FLIGHT)["left_ms"] == "1"
+    await play.rig.advance(1)
+    assert done(await play.resolve()).state is SUCCEEDED
+
+
+async def test_what_its_tool_called_unknown_need_not_wait(play: Player) -> None:
+    """Who had the permit has used it: nobody else will."""
+    grant = await play.ready()
+    await play.permit(grant)
+    done(await play.settle(grant, outcome=UNKNOWN))
+    done(await play.resolve())
+
+
+@pytest.mark.parametrize("first", ["settle", "resolve"])
+@pytest.mark.parametrize("outcome", [SUCCEEDED, FAILED])
+async def test_the_first_word_stands(play: Player, first: str, outcome: ActionState) -> None:
+    """Whoever said it: the same again is a replay, the contrary is refused."""
+    grant = await play.ready()
+    await play.permit(grant)
+    await play.rig.advance(5 * SECOND)
+    if first == "settle":
+        seq = done(await play.settle(grant, outcome=outcome)).seq
+    else:
+        seq = done(await play.resolve(outcome=outcome)).seq
+    before = await play.rig.dump()
+    again = done(await play.resolve(outcome=outcome, actor="other", evidence="other"))
+    assert again == verbs.Resolved("op", seq, outcome, replayed=True)
+    contrary = FAILED if outcome is SUCCEEDED else SUCCEEDED
+    told = {"run": "run", "op": "op", "state": outcome}
+    assert refused(await play.resolve(outcome=contrary), ErrorReason.ALREADY_SETTLED) == told
+    assert (await play.rig.dump()).differences(before) == []
+
+
+async def test_a_tool_that_tells_after_all_comes_too_late(play: Player) -> None:
+    """The same outcome is a replay to it; another one is refused and on record."""
+    grant = await play.ready()
+    await play.permit(grant)
+    await play.rig.advance(5 * SECOND)
+    resolved = done(await play.resolve())
+    settled = done(await play.settle(grant, receipt="1"))
+    assert (settled.seq, settled.replayed) == (resolved.seq, True)
+    refused(await play.settle(grant, outcome=FAILED), ErrorReason.ALREADY_SETTLED)
+    refused(await play.settle(grant, outcome=UNKNOWN), ErrorReason.ALREADY_SETTLED)
+    assert (await play.kinds())[-2:] == ["REFUSED", "REFUSED"]
+
+
+@pytest.mark.parametrize("what", ["PREPARED", "ABANDONED", "AWAITING_APPROVAL", "DENIED"])
+async def test_what_was_never_permitted_is_not_resolved(play: Player, what: str) -> None:
+    """Nothing became of it, whatever somebody saw."""
+    demand = Reversibility.READ_ONLY if what in ("AWAITING_APPROVAL", "DENIED") else None
+    grant = await play.ready(scopes=(Scope("*", approval_from=demand),))
+    done(await play.prepare(grant))
+    if what == "ABANDONED":
+        done(await play.abandon(grant))
+    if what == "DENIED":
+        done(await play.deny())
+    await play.rig.advance(DAY)
+    told = {"run": "run", "op": "op", "state": what}
+    assert refused(await play.resolve(), ErrorReason.NEVER_PERMITTED) == told
+
+
+async def test_nobody_resolves_what_nobody_prepared(play: Player) -> None:
+    """Neither in a run that is there, nor in one that never was."""
+    await play.open()
+    for run in ("run", "nobody"):
+        told = {"run": run, "op": "op"}
+        assert refused(await play.resolve(run=run), ErrorReason.ACTION_UNKNOWN) == told
+
+
+@pytest.mark.parametrize("end", ["", "cancel", "finish", "deadline", "epoch", "clock"])
+async def test_what_is_known_is_always_taken(play: Player, end: str) -> None:
+    """It is information: no end of the run refuses it, nor a clock that went back."""
+    grant = await play.ready()
+    await play.permit(grant)
+    await play.rig.advance(5 * SECOND)
+    match end:
+        case "cancel":
+            await play.cancel()
+        case "finish":
+            done(await play.finish())
+        case "deadline":
+            await play.rig.advance(DAY)
+        case "epoch":
+            await play.rig.renew_epoch("epoch-2")
+        case "clock":
+            await play.store.standing()
+            await play.rig.advance(-CLOCK_TOLERANCE_MS - 1)
+    assert done(await play.resolve()).state is SUCCEEDED
