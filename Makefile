@@ -31,9 +31,10 @@ fuzz: setup ## drive all stores with 200,000 random sequences and compare every 
 	  COUNTERMAND_FUZZ_SEQUENCES=$${COUNTERMAND_FUZZ_SEQUENCES:-200000} \
 	  $(PY) -m pytest tests/store/test_differential.py $(ARGS)
 
-race: setup ## race 300,000 commits against cancels, and authority against its end (about 20 minutes)
+race: setup ## race 300,000 commits against cancels, and authority and undo against what ends them (about 25 minutes)
 	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" COUNTERMAND_RACES=$${COUNTERMAND_RACES:-300000} \
 	  COUNTERMAND_AUTHORITY_RACES=$${COUNTERMAND_AUTHORITY_RACES:-10000} \
+	  COUNTERMAND_DUTY_RACES=$${COUNTERMAND_DUTY_RACES:-3000} \
 	  $(PY) -m pytest tests/races $(ARGS)
 
 gen: setup ## regenerate the contract's code and the derived sync client

@@ -14,7 +14,7 @@ def welcome(sidecar: Sidecar) -> str:
     settings = sidecar.settings
     store = settings.store if "://" not in settings.store else "redis"
     lines = [f"Countermand is ready. Store: {store}. Home: {settings.home}", ""]
-    lines += [f"  {role:<9} {address}" for role, address in sidecar.addresses.items()]
+    lines += [f"  {role:<11} {address}" for role, address in sidecar.addresses.items()]
     lines += ["", "Try next, in another terminal:", ""]
     command = _prefix(settings.home) + _command()
     lines += [f"  {command} {words}" for words in _TRY]

@@ -3,6 +3,8 @@
 import json
 from collections.abc import AsyncIterator, Iterable
 
+import structlog
+
 from countermand.v1 import undo_service_pb2 as pb
 from grant_service.core.action import Action
 from grant_service.core.duty import Duty, DutyKind
@@ -15,9 +17,14 @@ from grant_service.rpc import encode
 from grant_service.rpc.decode import ClaimAsked, Decoder
 from grant_service.rpc.line import patience
 
+_log = structlog.get_logger()
+
 #: How many open duties of a kind are looked through at first, and at the most: most that could be called off
 #: belong to runs that go on.
-_FIRST_LOOK, _LAST_LOOK = 256, 65_536
+_FIRST_LOOK, _LAST_LOOK, _GROWTH = 512, 32_768, 4
+
+#: How much of a call's time may go by with looking for what can be called off: undos must be found, too.
+_CALL_OFF_SHARE = 0.5
 
 #: Why a claim was refused that another compensator, or time, was quicker to: the next duty is tried.
 _MISSED = frozenset({ErrorReason.DUTY_NOT_DUE, ErrorReason.DUTY_TAKEN, ErrorReason.DUTY_OVER})
@@ -55,15 +62,22 @@ class UndoServicer:
                     yield duty
 
     async def _looks(self, kind: DutyKind) -> AsyncIterator[list[Duty]]:
-        """Look at more and more open duties of a kind, each once, until there are no more."""
+        """Look at more and more open duties of a kind, each once, until there are no more, or no time."""
+        left = patience(self._timeout)
+        enough = left * (1 - _CALL_OFF_SHARE if kind is DutyKind.CALL_OFF else 0)
         seen, limit = 0, _FIRST_LOOK
         while limit <= _LAST_LOOK:
+            began = patience(self._timeout)
             duties = await self._store.open_duties(kind, limit)
             if duties[seen:]:
                 yield duties[seen:]
             if len(duties) < limit:
                 return
-            seen, limit = limit, limit * 4
+            left = patience(self._timeout)
+            if left - _GROWTH * (began - left) <= enough:  # what the next look will take
+                break
+            seen, limit = limit, limit * _GROWTH
+        _log.warning("not all looked through", duty=kind.value, looked=limit)
 
     async def _of_stopped_runs(self, duties: list[Duty], standing: Standing) -> list[Duty]:
         """Leave out what belongs to runs that go on or have finished: most of what can be called off does."""

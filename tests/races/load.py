@@ -21,6 +21,7 @@ from countermand.v1 import control_service_pb2_grpc as control_grpc
 from countermand.v1 import grant_service_pb2_grpc as grant_grpc
 from countermand.v1 import journal_service_pb2 as journal_pb
 from countermand.v1 import journal_service_pb2_grpc as journal_grpc
+from countermand.v1 import undo_service_pb2_grpc as undo_grpc
 from tests.races.checker import LOST, PERMITTED, Attempt, Cancel, Round, Telling
 from tests.support import messages as say
 from tests.support.sidecar import CHANNEL_OPTIONS, SidecarProcess
@@ -58,6 +59,8 @@ class Load:
         tools = [await self._channel("tool") for _ in range(TOOL_CONNECTIONS)]
         stubs = [action_grpc.ActionServiceStub(channel) for channel in tools]
         self.tools = itertools.cycle(stubs)
+        compensators = [await self._channel("compensator") for _ in range(2)]
+        self._compensators = itertools.cycle(map(undo_grpc.UndoServiceStub, compensators))
         self._delegates = {
             id(stub): grant_grpc.GrantServiceStub(channel).DelegateGrant
             for stub, channel in zip(stubs, tools, strict=True)
@@ -66,6 +69,16 @@ class Load:
 
     async def __aexit__(self, *_: object) -> None:
         await self._channels.aclose()
+
+    @property
+    def tool(self) -> action_grpc.ActionServiceStub:
+        """The next tool."""
+        return next(self.tools)
+
+    @property
+    def compensator(self) -> undo_grpc.UndoServiceStub:
+        """The next compensator; where there are two sidecars, each has one."""
+        return next(self._compensators)
 
     def delegating(self, tool: action_grpc.ActionServiceStub) -> Call:
         """The one call of another service that a tool may make, over the same connection."""

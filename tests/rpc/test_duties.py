@@ -274,6 +274,24 @@ async def test_what_became_of_calling_off_is_in_the_report(
     assert await state(sidecar, "o-1") == "SUCCEEDED"
 
 
+async def test_more_jobs_than_there_is_time_for_do_not_hide_an_undo(
+    logs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Looking for what can be called off ends in time for what is to be undone, and the log says so."""
+    monkeypatch.setattr(undo_module, "_FIRST_LOOK", 4)
+    store = ObstructedStore(ManualClock())
+    async with served(store) as running:
+        token = await running.grant("r-goes-on")
+        for number in range(20):
+            await began(running, token, f"o-{number}")
+        await undone_run(running, "o-1")
+        looks = iter([0.5])
+        store.before["open_duties"] = lambda: asyncio.sleep(next(looks, 0))
+        assert (await claim(running)).kind == UNDO
+    (warned,) = [one for one in logs if one["event"] == "not all looked through"]
+    assert (warned["duty"], warned["looked"], warned["log_level"]) == ("CALL_OFF", 4, "warning")
+
+
 async def test_jobs_of_runs_that_go_on_do_not_hide_one_that_was_stopped(
     sidecar: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,11 +117,11 @@ def cancel(run: str, reason: str = "USER_STOP", note: str = "") -> control_pb.Ca
     return control_pb.CancelRunRequest(run_id=run, reason=kind, actor="ann", note=note)
 
 
-def undoable(token: str, op: str) -> action_pb.PerformActionRequest:
-    """Do what a compensation called `undo` can undo."""
+def undoable(token: str, op: str, by: str = "undo") -> action_pb.PerformActionRequest:
+    """Do what a compensation of this name can undo."""
     request = perform(token, op, within=60)
     request.intent.reversibility = action_pb.REVERSIBILITY_COMPENSABLE
-    request.intent.compensation = request.intent.probe = "undo"
+    request.intent.compensation = by
     return request
 
 
