@@ -620,14 +620,8 @@ def duty(draw: st.DrawFn) -> list[Step]:
     of = st.tuples(st.just(run), st.sampled_from(["e1", "e1", "e2"]))
     probe = "email.ask" if kind is DutyKind.ASK else ""
     lasts = draw(st.sampled_from([HOUR, HOUR, HOUR, 5 * SECOND]))
-    ends = [
-        *[[ActionState.SUCCEEDED]] * 6,
-        [ActionState.UNKNOWN],
-        [ActionState.UNKNOWN],
-        [ActionState.FAILED],
-        [],
-    ]
-    settled = st.sampled_from(ends)
+    told_at_once = [[ActionState.SUCCEEDED]] * 8 + [[ActionState.FAILED]]
+    settled = st.sampled_from([*told_at_once, [ActionState.UNKNOWN], []])
     steps: list[Step] = [
         Tell(
             "open",
@@ -664,7 +658,8 @@ def duty(draw: st.DrawFn) -> list[Step]:
         "fail": (2, _alone(tell("fail", failing(of, kinds)))),
         "undo": (2, _alone(tell("undo", undoing(of)))),
         "withdraw": (1, _alone(tell("withdraw", withdrawing(of)))),
-        "resolve": (2, _alone(tell("resolve", resolving(of)))),
+        "resolve": (1, _alone(tell("resolve", resolving(of)))),
+        "learn": (3, learn(run, st.sampled_from(ops), kind)),
         "settle": (2, _alone(st.builds(_settle, st.just(grant), st.sampled_from(ops), outcome, handle))),
         "move": (5, _alone(st.sampled_from([1, 499, 500, SECOND, SECOND, 5 * SECOND, HOUR]).map(Move))),
         "again": (1, _alone(st.sampled_from([1, 1, 2, 3]).map(Again))),
@@ -678,6 +673,14 @@ def duty(draw: st.DrawFn) -> list[Step]:
 
 def _alone(step: st.SearchStrategy[Step]) -> st.SearchStrategy[list[Step]]:
     return step.map(lambda one: [one])
+
+
+@st.composite
+def learn(draw: st.DrawFn, run: str, op: st.SearchStrategy[str], kind: DutyKind) -> list[Step]:
+    """When no permit can be used any more somebody says what became of an action; its duty is claimed."""
+    of = st.just((run, draw(op)))
+    claim = tell("claim", claiming(of, st.just(kind)))
+    return [Move(SECOND), draw(tell("resolve", resolving(of))), draw(claim)]
 
 
 @st.composite

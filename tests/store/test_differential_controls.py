@@ -18,9 +18,11 @@ from hypothesis import strategies as st
 from grant_service.core import verbs
 from grant_service.core.action import OUTCOMES, Action, ActionState, Intent, Spending
 from grant_service.core.budget import Budget
+from grant_service.core.duty import Duty, DutyKind
 from grant_service.core.errors import StoreFailed
 from grant_service.core.fence import EVERYTHING, Fence, marks_of, selector_of
 from grant_service.core.grant import MAX_CHAIN, Grant
+from grant_service.core.lifecycle import actions, duties
 from grant_service.core.run import Run, StopReason
 from grant_service.core.scope import Reversibility, Scope
 from grant_service.store.sqlite_state import SqliteState
@@ -134,6 +136,41 @@ _FREEZES = [
     _freeze("f1", "grant=g"),
     _freeze("f1", "run=r", "subject=u-7"),
 ]
+
+
+def _effect(grant: str = "g", probe: str = "") -> Use:
+    wanted = Intent(
+        "o1", "email.send", "a/b", digest(), Reversibility.COMPENSABLE, "email.recall", probe=probe
+    )
+    return _use("perform", grant, intent=wanted, use_ms=SECOND, max_actions=9, wait_ms=HOUR, undo_ms=HOUR)
+
+
+def _settle(outcome: ActionState = ActionState.SUCCEEDED, handle: str = "", grant: str = "g") -> Use:
+    told = {"receipt": "", "note": "", "handle": handle, "canceller": "job.stop" if handle else ""}
+    return _use("settle", grant, op_id="o1", outcome=outcome, **told)
+
+
+def _claim(kind: DutyKind, run: str = "r", lease: str = "l") -> Tell:
+    return Tell("claim", (verbs.Claim(run, "o1", kind, "w", lease, SECOND, 99),))
+
+
+def _fail(kind: DutyKind, final: bool = False) -> Tell:
+    return Tell("fail", (verbs.Fail("r", "o1", kind, "l", SECOND, 99, final=final),))
+
+
+def _complete(kind: DutyKind, outcome: str) -> Tell:
+    return Tell("complete", (verbs.Complete("r", "o1", kind, "l", outcome),))
+
+
+_UNKNOWN, _FAILED = ActionState.UNKNOWN, ActionState.FAILED
+_UNDO, _CALL_OFF, _ANSWER = DutyKind
+_CANCEL = Tell("cancel", (verbs.Cancel("r", StopReason.USER_STOP),))
+_UNDO_IT = Tell("undo", (verbs.Undo("r", "o1"),))
+_BELOW = [
+    Tell("open", (verbs.Open("c", HOUR, DAY, "r"),)),
+    Tell("issue", (verbs.Issue("h", "c", "tool", (Scope("*"),), HOUR),)),
+]
+
 _ASK = (Scope("*", approval_from=Reversibility.READ_ONLY),)
 _AGREED = Tell("approve", (verbs.Approve("r", "o1", digest("x"), HOUR),))
 
@@ -179,6 +216,48 @@ POINTED: dict[str, list[list[Step]]] = {
         [*_begun(budgets=(Budget("usd", 5),)), _hand_on(budgets=(Budget("usd", 6),))],
         [*_begun(budgets=(Budget("usd", 5),)), _hand_on(), _spend("o1", 6), _perform("o1", "h")],
         [*_begun(Scope("*", max_uses=1)), _hand_on(), _perform("o1", "h"), _perform("o2")],
+    ],
+    "stopped above": [
+        [
+            *[*_begun(), *_BELOW, _effect("h"), _settle(handle="h-1", grant="h")],
+            *[Tell("finish", (verbs.Finish("c"),)), _CANCEL, _claim(_CALL_OFF, "c")],
+        ],
+    ],
+    "tried often": [
+        [*_begun(), _effect(probe="p"), _claim(_ANSWER), Move(SECOND - 1), _claim(_ANSWER)],
+        [*_begun(), _effect(probe="p"), Move(SECOND)]
+        + [step for n in range(9) for step in (_claim(_ANSWER), _fail(_ANSWER), Move(SECOND << min(n, 6)))],
+    ],
+    "told late": [
+        [*_begun(), _effect(), _settle(_UNKNOWN, "h-1"), _CANCEL, _claim(_CALL_OFF), _settle(handle="h-1")],
+        [
+            *[*_begun(), _effect(probe="p"), Move(SECOND), _claim(_ANSWER), _fail(_ANSWER, final=True)],
+            *[_settle(), _complete(_ANSWER, "FAILED")],
+        ],
+    ],
+    "afresh": [
+        [
+            *_begun(),
+            _effect(),
+            _settle(),
+            _CANCEL,
+            _UNDO_IT,
+            _claim(_UNDO),
+            *some,
+            _UNDO_IT,
+            _claim(_UNDO, lease="m"),
+        ]
+        for some in ([_fail(_UNDO, final=True)], [NewEpoch()])
+    ]
+    + [[*_begun(), _effect(), _settle(), _CANCEL, _UNDO_IT, NewEpoch(), _claim(_UNDO)]],
+    "not to be undone": [
+        [*_begun(), _effect(), _settle(_FAILED), _CANCEL, _UNDO_IT],
+        [*_begun(), _effect(), _settle(), _CANCEL, Move(HOUR), _UNDO_IT],
+        [*_begun(), _effect(), _settle(), _CANCEL, Tell("withdraw", (verbs.Withdraw("r", "o1"),)), _UNDO_IT],
+        [
+            *[*_begun(), _effect(), _settle(), _CANCEL, _UNDO_IT, _claim(_UNDO), _complete(_UNDO, "DONE")],
+            Tell("withdraw", (verbs.Withdraw("r", "o1"),)),
+        ],
     ],
 }
 
@@ -329,6 +408,91 @@ FOCUSED: dict[str, dict[str, Lua]] = {
             "if NOW >= tonumber(grant.expire_time) then return nil": "if false then return nil"
         },
     },
+    "duty": {
+        "what may not have happened is undone": {
+            "if action.state ~= 'SUCCEEDED' then return 'its": "if false then return 'its"
+        },
+        "effects are undone in any order": {"if last[1] ~= OP then": "if false then"},
+        "effects are undone in their order": {
+            "'ZREVRANGEBYSCORE', LISTS.UNDO, '+inf', '-inf'": "'ZRANGEBYSCORE', LISTS.UNDO, '-inf', '+inf'"
+        },
+        "a duty is taken from whoever has it": {
+            "if ms_left > 0 then\n  if": "if ms_left > 0 and duty.lease == LEASE then\n  if"
+        },
+        "anybody may finish a duty": {"if action and duty.lease ~= LEASE then": "if false then"},
+        "what goes on is called off": {"if not stopped then": "if false then"},
+        "attempts are not counted": {"text(attempts + 1)": "text(attempts)"},
+        "a duty is tried for ever": {
+            "if attempts >= MAX_ATTEMPTS then return over": "if false then return over",
+            "or attempts >= MAX_ATTEMPTS then": "then",
+        },
+        "a duty has no end": {
+            "if NOW >= tonumber(duty['until']) then return over": "if false then return over"
+        },
+        "a lease outlives its duty": {
+            "text(math.min(NOW + lease_ms, tonumber(duty['until'])))": "text(NOW + lease_ms)"
+        },
+        "a failed attempt is tried again at once": {"text(NOW + RETRY_MS * 2 ^": "text(NOW + 0 * 2 ^"},
+        "a final failure is not final": {"if FINAL ~= '' or attempts": "if attempts"},
+        "who failed keeps the duty": {
+            "'due', due, 'worker', '', 'lease', '', 'lease_until', '0')": "'due', due)"
+        },
+        "a refusal is an acknowledgement": {"OUTCOME == 'REFUSED' and 'REFUSED' or 'DONE'": "'DONE'"},
+        "nothing is moot": {"for _, kind in ipairs(moot) do": "for _, kind in ipairs({}) do"},
+        "what failed is still called off": {"OUTCOME == 'FAILED' and 'MOOT' or 'OPEN'": "'OPEN'"},
+        "an end leaves a duty on its list": {
+            "redis.call('ZREM', LISTS[kind], kind == 'UNDO' and OP or RUN_ID .. '/' .. OP)": ""
+        },
+        "a later due time is not on the list": {"if KIND ~= 'UNDO' then redis": "if false then redis"},
+        "nobody may ask": {"if goes then -- somebody may ask": "if false then --"},
+        "an active run is undone": {"if there and not ended(PATH, RUNS_AT, RUN_ID) then": "if false then"},
+        "an undo is asked for twice": {"if duty and (duty.state == 'DONE' or (duty": "if false and ((duty"},
+        "what was taken back can be claimed": {"'UNDO', 'state', 'WITHDRAWN'": "'UNDO', 'state', 'OPEN'"},
+        "a permit in use is resolved": {"if state == 'PERMITTED' and NOW < use_by then": "if false then"},
+        "what is known is resolved otherwise": {
+            "if state ~= OUTCOME then return refused('ALR": "if false then return refused('ALR"
+        },
+        "what was never permitted is resolved": {
+            "if state ~= 'PERMITTED' and state ~= 'UNKNOWN' then": "if false then"
+        },
+    },
+    "stopped above": {
+        "a cancel above does not reach what has finished": {
+            "for i = 1, #PATH do\n    if": "for i = #PATH, #PATH do\n    if"
+        },
+    },
+    "tried often": {
+        "a duty is claimed before it is due": {"if NOW < tonumber(duty.due) then": "if false then"},
+        "the wait doubles for ever": {
+            "math.min(math.max(0, attempts - 1), MOST_DOUBLINGS)": "(attempts - 1)"
+        },
+        "the wait does not double": {"2 ^ math.min(math.max(0, attempts - 1), MOST_DOUBLINGS)": "1"},
+    },
+    "told late": {
+        "the same job is called off twice": {
+            "HANDLE ~= '' and HANDLE ~= action.handle and": "HANDLE ~= '' and"
+        },
+        "a late answer changes what is known": {"or (KIND == 'ASK' and known) then": "then"},
+    },
+    "afresh": {
+        "whoever has it is forgotten": {
+            "worker = holder.worker, lease = holder.lease, lease_until = holder.lease_until,": ""
+        },
+        "who gave up keeps others waiting": {"'seq', number, 'lease_until', '0')": "'seq', number)"},
+        "an undo outlives its epoch": {
+            "if duty.epoch ~= EPOCH then return 'the": "if false then return 'the"
+        },
+    },
+    "not to be undone": {
+        "what did not happen is undone": {"if IT_DID_NOT[action.state] then": "if false then"},
+        "an undo comes too late": {
+            "if NOW >= tonumber(action.undo_until) then return": "if false then return"
+        },
+        "what was taken back is undone": {
+            "if duty and duty.state == 'WITHDRAWN' then return 'the": "if false then return 'the"
+        },
+        "what is undone is taken back": {"if duty and duty.state == 'DONE' then": "if false then"},
+    },
     "deadline": {"a deadline is met too late": {"if NOW >= deadline then": "if NOW > deadline then"}},
     "below": {
         "a delegated grant outlives the one above": {
@@ -383,8 +547,8 @@ def test_a_defect_in_a_script_is_caught(
     """A Redis store with one rule missing or wrong does not pass for the model."""
     (redis,) = (rig for rig in rigs[1] if isinstance(rig, RedisRig))
     right = dict(redis.scripts)
-    loop.run_until_complete(redis.use_scripts(_planted(right, defect)))
     try:
+        loop.run_until_complete(redis.use_scripts(_planted(right, defect)))
         _assert_caught(loop, [*told("always"), *told(about)], redis)
     finally:
         loop.run_until_complete(redis.use_scripts(right))
@@ -486,6 +650,21 @@ SQLITE_DEFECTS: dict[str, tuple[str, Callable[[Method], Method]]] = {
         "put",
         _put_but(lambda one: isinstance(one, Action) and one.approval and one.state == "PREPARED"),
     ),
+    "duties are not written": ("put", _put_but(lambda one: isinstance(one, Duty))),
+    "the end of a duty is not written": (
+        "put",
+        _put_but(lambda one: isinstance(one, Duty) and one.state != "OPEN"),
+    ),
+    "a lease is not written": ("put", _put_but(lambda one: isinstance(one, Duty) and one.lease_until)),
+    "a wait is not written": (
+        "put",
+        _put_as(lambda one: replace(one, due=0) if isinstance(one, Duty) else one),
+    ),
+    "handles are not written": (
+        "put",
+        _put_as(lambda one: replace(one, handle="") if isinstance(one, Action) else one),
+    ),
+    "any undo is the last": ("last_undo", lambda last: lambda state, run_id: "e1"),
     "a no is not written": ("put", _put_but(lambda one: isinstance(one, Action) and one.state == "DENIED")),
     "an amendment is not written": (
         "put",
@@ -512,7 +691,43 @@ def test_a_defect_in_sqlite_is_caught(
     """An embedded store that forgets to write or to look for something does not pass for the model."""
     (sqlite,) = (rig for rig in rigs[1] if isinstance(rig, SqliteRig))
     monkeypatch.setattr(SqliteState, method, defect(getattr(SqliteState, method)))
-    _assert_caught(loop, [*told("always"), *told("ask"), *told("tidied"), *told("")], sqlite)
+    many = ("always", "ask", "tidied", "frozen", "duty", "")
+    _assert_caught(loop, [one for about in many for one in told(about)], sqlite)
+
+
+#: Where a rule of duties is, and what it says when it is wrong.
+RULE_DEFECTS: dict[str, tuple[Any, str, Any]] = {
+    "everything is due": (duties, "_why_not_due", lambda state, action, duty: ""),
+    "every run was stopped": (duties, "was_cut_off", lambda state, run_id: True),
+    "every run has ended": (duties, "_has_ended", lambda state, run_id: True),
+    "everything can be undone": (duties, "_why_not_undoable", lambda state, action, duty: ""),
+    "every duty is open": (duties, "_not_open", lambda command, duty: None),
+    "the wait does not double": (duties, "retry_after", lambda attempts, retry_ms: retry_ms),
+    "nothing is moot once it is resolved": (duties, "close_moot", lambda state, action: None),
+    "nothing is moot once it is settled": (actions, "close_moot", lambda state, action: None),
+    "nothing can be called off": (actions, "put_call_off", lambda state, action, canceller: None),
+    "nothing can be asked": (actions, "put_ask", lambda state, action: None),
+    "what is known can be told otherwise": (duties, "_KNOWN", frozenset()),
+    "what never happened is undone": (duties, "_NOTHING_HAPPENED", frozenset()),
+}
+
+
+@pytest.mark.parametrize(("where", "name", "wrong"), RULE_DEFECTS.values(), ids=RULE_DEFECTS.keys())
+def test_a_defect_in_a_rule_is_caught(
+    where: object,
+    name: str,
+    wrong: object,
+    told: Told,
+    loop: asyncio.AbstractEventLoop,
+    rigs: tuple[MemoryRig, list[Rig]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The stories are told by the right rules; a store that then decides by a wrong one does not pass."""
+    (sqlite,) = (rig for rig in rigs[1] if isinstance(rig, SqliteRig))
+    pointed = ("told late", "not to be undone", "tried often")
+    stories = [story for about in (*pointed, "duty") for story in told(about)]
+    monkeypatch.setattr(where, name, wrong)
+    _assert_caught(loop, stories, sqlite)
 
 
 def _assert_caught(loop: asyncio.AbstractEventLoop, stories: list[Story], rig: Rig) -> None:

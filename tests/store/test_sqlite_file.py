@@ -12,7 +12,7 @@ import pytest
 
 from grant_service.core import verbs
 from grant_service.core.action import ActionState, Intent
-from grant_service.core.errors import ErrorReason, Refusal, StoreFailed
+from grant_service.core.errors import ErrorReason, Refusal, StoreFailed, explain
 from grant_service.core.grant import GrantRef
 from grant_service.core.journal import Kind
 from grant_service.core.run import StopReason
@@ -135,6 +135,32 @@ async def test_a_damaged_file_is_refused_by_name(path: Path) -> None:
 
     assert failed.value.refusal.reason is ErrorReason.STORE_UNFIT
     assert "countermand.db is damaged" in failed.value.refusal.details["cause"]
+
+
+@pytest.mark.parametrize("schema", [2, 4])
+async def test_a_file_of_another_schema_is_left_to_whoever_knows_it(path: Path, schema: int) -> None:
+    """It is refused with what to do, and not touched: the sidecar that wrote it still can use it."""
+    store = await _with_a_grant(path)
+    await store.close()
+    with sqlite3.connect(path) as file:
+        file.execute(f"PRAGMA user_version = {schema}")
+    file.close()
+    before = path.read_bytes()
+
+    with pytest.raises(StoreFailed) as failed:
+        await SqliteStore.start(path)
+
+    assert failed.value.refusal.reason is ErrorReason.STORE_UNFIT
+    assert explain(failed.value.refusal) == (
+        f"the store is not fit to decide: countermand.db has schema {schema}, this sidecar knows 3; "
+        "run the sidecar that wrote it"
+    )
+    assert path.read_bytes() == before
+    with sqlite3.connect(path) as file:
+        file.execute("PRAGMA user_version = 3")
+    file.close()
+    again = await SqliteStore.start(path)  # nobody holds the lock of a store that did not start
+    await again.close()
 
 
 async def test_a_time_that_was_told_survives_a_crash(path: Path) -> None:
