@@ -36,11 +36,6 @@ class Plan:
     ) -> Self:
         """Describe an effect by its arguments."""
         intent = Intent.of(name, args=args, op_id=op_id, **told)
-        if intent.compensation_args and not intent.compensation:
-            rule = "must come with a compensation"
-            raise InvalidRequest(
-                f"compensation_args {rule}", metadata={"field": "compensation_args", "rule": rule}
-            )
         args_text("compensation_args", intent.compensation_args)  # refuses what cannot be told
         limit = waiting_time(approval_timeout)
         return cls(intent, {} if args is None else args, op_id is None, timeout, limit)
@@ -80,8 +75,8 @@ class Word:
     def accept(self, handle: object, canceller: str) -> None:
         """Keep what the outside world calls the job; its whole name, or it would call off another."""
         told = str(handle)
-        if not told or line(told) != told or not canceller:
-            rule = "must be a handle of one line, at most 300 characters, and the name of a canceller"
+        if not told or line(told) != told:
+            rule = "must be a handle of one line, at most 300 characters"
             raise InvalidRequest(f"accepted {rule}", metadata={"field": "handle", "rule": rule})
         self.handle, self.canceller = told, canceller
 

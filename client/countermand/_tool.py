@@ -54,15 +54,16 @@ def tool(
     `compensation` names the function that undoes it. `compensation_args` is what that is called with, or gets
     the call's arguments and answers it; `undo_with` picks from the result what only that can tell. `probe`
     names the function that can tell what became of a call. `accepted` picks from the result what the outside
-    world calls a job that it has only accepted, or answers None; `canceller` names who calls that off.
+    world calls a job that it has only accepted, or answers None; `canceller` names who calls that off. What
+    the sidecar's tools file says of the action need not be said here.
 
     The work must be done when the function returns: a coroutine, generator or future for a result is stopped
     and refused with a TypeError, because what it does would come after the permit, and after a stop.
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
-        if (accepted is None) is bool(canceller):
-            raise TypeError(f"{_name(function)}: accepted and canceller come together")
+        if canceller and accepted is None:
+            raise TypeError(f"{_name(function)}: a canceller needs to be told what was accepted")
         call = _Call(inspect.signature(function), name, resource, args, costs, summary, compensation_args)
         result = _Result(receipt, undo_with, accepted, canceller)
         options: dict[str, Any] = {

@@ -134,4 +134,4 @@ def _args(action: Action | None) -> str:
     joined: dict[str, object] = {}
     for one in told:
         joined |= json.loads(one) if one else {}
-    return json.dumps(joined, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(joined, separators=(",", ":"))  # ASCII: half a letter is JSON, and no text of a message

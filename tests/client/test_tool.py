@@ -445,5 +445,5 @@ async def test_a_function_says_how_its_call_is_undone(real: Sidecar) -> None:
     assert call_off is not None
     assert call_off.handle == "job-17"
     assert first.call_off is None
-    with pytest.raises(TypeError, match="accepted and canceller come together"):
+    with pytest.raises(TypeError, match="needs to be told what was accepted"):
         countermand.tool("job.start", canceller="job.cancel")(close)

@@ -86,10 +86,11 @@ class Effect:
         """
         self._word.add(args)
 
-    def accepted(self, *, handle: object, canceller: str) -> None:
+    def accepted(self, *, handle: object, canceller: str = "") -> None:
         """Say that the outside world has only accepted the effect, as a job that it calls `handle`.
 
-        Should the run be cancelled, the `canceller` is asked to call that job off.
+        Should the run be cancelled, the `canceller` is asked to call that job off. It has to be named here,
+        unless the sidecar's tools file does.
         """
         self._word.accept(handle, canceller)
 

@@ -80,7 +80,8 @@ def test_what_cannot_be_told_to_a_compensation_is_refused_at_once(real: Sidecar)
         with pytest.raises(countermand.InvalidRequest, match=r"compensation_args\['at'\] is of type object"):
             countermand.action("email.send", compensation="email.unsend", compensation_args={"at": object()})
         with pytest.raises(countermand.InvalidRequest, match="must come with a compensation"):
-            countermand.perform("email.send", compensation_args={"a": 1})
+            with countermand.perform("email.send", compensation_args={"a": 1}):
+                pytest.fail("acted")
         with pytest.raises(countermand.InvalidRequest, match="at most 4096 bytes"):
             countermand.perform("email.send", compensation="a.b", compensation_args={"a": "x" * 4096})
         with countermand.perform("email.send", compensation="email.unsend") as act:
@@ -89,6 +90,19 @@ def test_what_cannot_be_told_to_a_compensation_is_refused_at_once(real: Sidecar)
             with pytest.raises(countermand.InvalidRequest, match="a handle of one line"):
                 act.accepted(handle="a\nb", canceller="job.cancel")
             act.undo_with(self="a", args="b")
+
+
+def test_what_is_no_text_does_not_keep_a_duty_from_being_claimed(real: Sidecar) -> None:
+    """Half a letter is JSON, and no UTF-8: it is handed on as it came."""
+    with agent(real):
+        with countermand.perform("email.send", op_id="o-1", **UNDOABLE) as act:
+            act.undo_with(subject="\ud800", body="d\u00e9j\u00e0 vu")
+
+    with connect(real) as cm:
+        cm.operator.undo_run("r-1")
+        duty = claim(cm, compensations=["email.unsend"])
+
+    assert duty.args == {"mailbox": "team", "subject": "\ud800", "body": "d\u00e9j\u00e0 vu"}
 
 
 def test_a_job_that_was_only_accepted_can_be_called_off(real: Sidecar) -> None:
