@@ -45,31 +45,38 @@ def meaning(pattern: str) -> re.Pattern[str]:
 
 PATTERNS = [text for text in texts(LETTERS + "*", PATTERN_LENGTH) if resource_pattern_fault(text) is None]
 RESOURCES = [text for text in texts(LETTERS, RESOURCE_LENGTH) if resource_fault(text) is None]
-#: For each pattern the resources it means, as the bits of one number.
-MEANT = {
-    pattern: sum(1 << at for at, text in enumerate(RESOURCES) if meaning(pattern).fullmatch(text))
-    for pattern in PATTERNS
-}
 
 
-def test_there_are_enough_short_patterns() -> None:
+def meant(pattern: str) -> int:
+    """The resources a pattern means, as the bits of one number."""
+    means = meaning(pattern).fullmatch
+    return sum(1 << at for at, text in enumerate(RESOURCES) if means(text))
+
+
+@pytest.fixture(scope="module")
+def every_meaning() -> dict[str, int]:
+    """What each pattern means; it takes too long for everyone who only imports this file."""
+    return {pattern: meant(pattern) for pattern in PATTERNS}
+
+
+def test_there_are_enough_short_patterns(every_meaning: dict[str, int]) -> None:
     """The two tests below try what they seem to."""
     assert len(PATTERNS) > 200
     assert len(RESOURCES) > 1000
-    assert sum(map(bool, MEANT.values())) == len(PATTERNS)
+    assert sum(map(bool, every_meaning.values())) == len(PATTERNS)
 
 
-def test_a_pattern_matches_what_it_means() -> None:
+def test_a_pattern_matches_what_it_means(every_meaning: dict[str, int]) -> None:
     """On every short pattern and resource the matcher and the regular expression agree."""
-    for pattern, meant in MEANT.items():
+    for pattern, wanted in every_meaning.items():
         matched = sum(1 << at for at, text in enumerate(RESOURCES) if resource_matches(pattern, text))
-        assert matched == meant, pattern
+        assert matched == wanted, pattern
 
 
-def test_a_pattern_covers_exactly_those_that_mean_no_more() -> None:
+def test_a_pattern_covers_exactly_those_that_mean_no_more(every_meaning: dict[str, int]) -> None:
     """On all pairs of short patterns: it covers another if and only if it matches all that one matches."""
     for wide, narrow in product(PATTERNS, repeat=2):
-        means_no_more = not MEANT[narrow] & ~MEANT[wide]
+        means_no_more = not every_meaning[narrow] & ~every_meaning[wide]
         assert resource_covers(wide, narrow) == means_no_more, (wide, narrow)
 
 

@@ -24,7 +24,10 @@ from grant_service.store.memory import MemoryStore
 from tests.store.differential import Model
 from tests.store.player import HOUR
 from tests.store.rigs import MemoryRig
-from tests.store.sequences import STORIES, NewEpoch, Step, Tell, beginning, sequences
+from tests.store.sequences import STORIES, NewEpoch, Step, Tell, beginning, sequences, sequences_about
+
+#: Sequences in which runs and grants end while they are used, again and again.
+ENDS = sequences_about("stop") | sequences_about("cut")
 
 #: What each part may become in a later report. What never happened, and what is known, stays.
 LATER = {
@@ -243,7 +246,7 @@ def test_a_report_of_cleaning_up_only_becomes_more_certain(sequence: list[Step])
 
 
 @settings(max_examples=150, deadline=None)
-@given(sequences())
+@given(sequences() | ENDS)
 def test_a_later_report_only_becomes_more_certain(sequence: list[Step]) -> None:
     """Whatever happens between two reports, the later one takes nothing back, and both are true."""
     asyncio.run(tell_along(sequence))
@@ -361,8 +364,15 @@ def test_a_report_that_is_wrong_or_takes_something_back_is_caught(
 ) -> None:
     """Negative control: one of some sequences, the same in every run, shows each of these defects."""
 
-    @settings(max_examples=1500, derandomize=True, database=None, deadline=None, phases=[Phase.generate])
-    @given(sequences())
+    @settings(
+        max_examples=500,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        report_multiple_bugs=False,  # one is enough: without this twice as many are played
+    )
+    @given(ENDS)
     def play(sequence: list[Step]) -> None:
         for one in (TWO_ENDS, sequence):
             asyncio.run(tell_along(one))

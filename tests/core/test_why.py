@@ -1,7 +1,6 @@
 """Why: what refuses a run, a grant or an action is told in the words of the call that is refused."""
 
 import asyncio
-import copy
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,7 +17,7 @@ from grant_service.core.scope import Reversibility, Scope
 from grant_service.core.verbs import Open, Permitted
 from grant_service.core.why import Why, why
 from tests.store.player import DAY, HOUR, SECOND, Player, done, intent, refused
-from tests.store.rigs import MemoryRig
+from tests.store.rigs import MemoryRig, copied
 
 CAREFUL = (Scope("*", approval_from=Reversibility.IRREVERSIBLE),)
 
@@ -393,7 +392,7 @@ class World:
 def undone(play: Player) -> Iterator[None]:
     """Take back what is done to a store in memory inside of it."""
     kept = play.store.state  # type: ignore[attr-defined]
-    play.store.state = copy.deepcopy(kept)  # type: ignore[attr-defined]
+    play.store.state = copied(kept)  # type: ignore[attr-defined]
     yield
     play.store.state = kept  # type: ignore[attr-defined]
 
@@ -422,8 +421,11 @@ async def ask_along(sequence: Iterable[tuple[object, ...]]) -> Counter[tuple[str
 
 sequences = st.lists(moves, min_size=5, max_size=20)
 
+#: In so many sequences everything that these tests are about has to happen.
+ENOUGH = 60
 
-@settings(max_examples=60, deadline=None)
+
+@settings(max_examples=ENOUGH, deadline=None)
 @given(sequences)
 def test_why_agrees_with_the_call(sequence: list[tuple[object, ...]]) -> None:
     """Nothing refuses it exactly if the call is accepted; else the call is refused for what was told."""
@@ -434,7 +436,7 @@ def test_the_worlds_of_this_test_refuse_for_every_reason_it_is_about() -> None:
     """A control: a property that met only one answer would prove little."""
     counted: Counter[tuple[str, str]] = Counter()
 
-    @settings(max_examples=150, derandomize=True, database=None, deadline=None, phases=[Phase.generate])
+    @settings(max_examples=ENOUGH, derandomize=True, database=None, deadline=None, phases=[Phase.generate])
     @given(sequences)
     def draw(sequence: list[tuple[object, ...]]) -> None:
         counted.update(asyncio.run(ask_along(sequence)))

@@ -147,6 +147,14 @@ class Rig(ABC):
         await self.store.close()
 
 
+def copied(state: MemoryState) -> MemoryState:
+    """The same state, to try something on: records are never changed, only put anew."""
+    names = ("runs", "grants", "actions", "spendings", "fences")
+    copies = {name: dict(getattr(state, name)) for name in names}
+    entries = {run: list(lines) for run, lines in state.entries.items()}
+    return dataclasses.replace(state, **copies, entries=entries)
+
+
 class MemoryRig(Rig):
     """The model."""
 

@@ -811,3 +811,8 @@ def sequences(parts: int = 5) -> st.SearchStrategy[list[Step]]:
     """Sequences of some four steps a part; in parts, so that a failing one shrinks to very few steps."""
     bits = [st.lists(steps(), max_size=7) for _ in range(parts)]
     return st.tuples(beginning.map(lambda begun: [begun]), *bits).map(_joined)
+
+
+def sequences_about(name: str) -> st.SearchStrategy[list[Step]]:
+    """A few stories of one kind: what goes wrong there shows sooner than in sequences of everything."""
+    return st.tuples(beginning.map(lambda begun: [begun]), st.lists(STORIES[name], max_size=6)).map(_joined)

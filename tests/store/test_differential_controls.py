@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from hypothesis import Phase, given, settings
-from hypothesis import strategies as st
 
 from grant_service.core import verbs
 from grant_service.core.action import OUTCOMES, Action, ActionState, Intent, Spending
@@ -30,7 +29,7 @@ from tests.store.differential import Story, compare, tell
 from tests.store.player import DAY, HOUR, SECOND, digest
 from tests.store.redis_rigs import RedisRig, changed
 from tests.store.rigs import MemoryRig, Rig, SqliteRig
-from tests.store.sequences import STORIES, Move, NewEpoch, Step, Tell, Use, beginning, sequences
+from tests.store.sequences import Move, NewEpoch, Step, Tell, Use, sequences, sequences_about
 
 #: A defect that shows in none of so many sequences is one that `make test` may miss.
 ENOUGH = 500
@@ -58,11 +57,6 @@ def told(loop: asyncio.AbstractEventLoop, rigs: tuple[MemoryRig, list[Rig]]) -> 
 def _drawn(about: str) -> list[list[Step]]:
     """Sequences of everything, or a few stories about one thing."""
     made: list[list[Step]] = []
-    if about:
-        parts = st.tuples(beginning, st.lists(STORIES[about], max_size=6))
-        drawn = parts.map(lambda part: [*part[0], *(step for story in part[1] for step in story)])
-    else:
-        drawn = sequences()
 
     @settings(
         max_examples=FEW if about else ENOUGH,
@@ -71,7 +65,7 @@ def _drawn(about: str) -> list[list[Step]]:
         deadline=None,
         phases=[Phase.generate],
     )
-    @given(drawn)
+    @given(sequences_about(about) if about else sequences())
     def draw(sequence: list[Step]) -> None:
         made.append(sequence)
 
