@@ -3,7 +3,7 @@
 import hashlib
 import re
 from base64 import b64encode
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from datetime import datetime
 from enum import Enum
 from html import unescape
@@ -331,38 +331,21 @@ def test_the_evidence_is_named() -> None:
     assert (calm["Quiesced"], calm["Complete"]) == ("yes: no permit can be used any more", "yes")
 
 
-@dataclass(frozen=True)
-class SignedHead:
-    """A signed head as a sidecar that signs gives it."""
-
-    run_id: str = "r-1"
-    last_seq: int = 9
-    entry_count: int = 5
-    hash: bytes = bytes.fromhex("ab" * 32)
-    key_id: str = "k-1"
-    time: datetime = NOW
-    signature: bytes = b"\x01\x02"
-
-
 def test_signed_heads_are_shown_where_they_are() -> None:
     """Hash, key and signature, so that the page can be held against the journal later."""
-
-    class Signed(Report):
-        """A report of a sidecar that signs."""
-
-        heads = (SignedHead(),)
-        at_seq = 9
-
-    plain = report()
-    read = page(
-        Signed(
-            **{
-                one.name: getattr(plain, one.name)
-                for one in fields(plain)
-                if one.name not in ("heads", "at_seq")
-            }
-        )
+    head = SignedHead(
+        run_id="r-1",
+        last_seq=9,
+        entry_count=5,
+        hash=bytes.fromhex("ab" * 32),
+        marks=b"",
+        stride=1,
+        time=NOW,
+        store_epoch="e",
+        key_id="k-1",
+        signature=b"\x01\x02",
     )
+    read = page(replace(report(), heads=(head,), at_seq=9))
     [table] = read.section("evidence").all("table")
     assert table.column("Hash of the journal's head") == ["ab" * 32]
     assert table.column("Key") == ["k-1"]

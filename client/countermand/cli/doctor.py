@@ -36,7 +36,7 @@ def _print(found: list[Check]) -> None:
 
     console = page()
     for one in found:
-        line = Text.assemble((f"{one.verdict.lower():<5}", _STYLES[one.verdict]), f"{one.name:<18}", one.told)
+        line = Text.assemble((f"{one.verdict.lower():<5}", _STYLES[one.verdict]), f"{one.name:<22}", one.told)
         console.print(line, soft_wrap=not console.is_terminal)
         if one.fix:
             console.print(Text(f"      to mend it: {one.fix}"), soft_wrap=True)

@@ -1,7 +1,5 @@
 """What a page about a run says of itself: what it cannot know, what it does not promise, what it rests on."""
 
-from typing import Any
-
 from countermand import Durability, Fence, FenceKind, FenceState, Report
 from countermand.cli.budgets import standing
 from countermand.cli.documents import plain
@@ -97,7 +95,7 @@ def evidence(report: Report) -> Node:
         ("Budgets", said("; ".join(standing(name, one) for name, one in sorted(run.budgets.items())))),
         ("Stopped by journal entry", str(report.cut_seq) if report.cut_seq else "none"),
         ("Last journal entry", str(report.last_seq)),
-        ("Report made as of entry", str(getattr(report, "at_seq", 0) or "")),
+        ("Report made as of entry", str(report.at_seq or "")),
         ("Report made at", moment(report.time)),
         ("Epoch of the store", said(report.store_epoch)),
         ("Durability", durability(report.durability)),
@@ -117,9 +115,8 @@ def evidence(report: Report) -> Node:
 
 
 def _heads(report: Report) -> list[Node]:
-    """The signed heads of the journal's chains, where the sidecar gives them."""
-    heads: list[Any] = list(getattr(report, "heads", ()))
-    if not heads:
+    """The signed heads of the journals it was told from."""
+    if not report.heads:
         return []
     header = ("Run", "Last entry", "Entries", "Hash of the journal's head", "Key", "Signed at", "Signature")
     rows = [
@@ -132,6 +129,6 @@ def _heads(report: Report) -> list[Node]:
             moment(one.time),
             said(plain(one.signature)),
         ]
-        for one in heads
+        for one in report.heads
     ]
     return [node("h3", "Signed heads of the journal"), table(header, rows, "Signed heads of the journal")]

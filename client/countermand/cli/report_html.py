@@ -108,9 +108,9 @@ def standing(report: Report) -> list[str]:
 
 
 def _as_of(report: Report) -> list[str]:
-    """A report can be asked for as of an entry, where the sidecar can tell it so."""
-    entry = getattr(report, "at_seq", 0)
-    return [f"This is what was known at journal entry {entry}; more may be known now."] if entry else []
+    """Say as of which entry it was asked for, if it was."""
+    told = f"This is what was known at journal entry {report.at_seq}; more may be known now."
+    return [told] if report.at_seq else []
 
 
 def _now(report: Report) -> list[str]:
