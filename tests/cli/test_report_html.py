@@ -21,6 +21,7 @@ from countermand import (
     Report,
     Reversibility,
     RunState,
+    SignedHead,
     StopReason,
     Undo,
 )
