@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -19,8 +19,9 @@ from grant_service.core.report import PARTS, Report, ReportedAction
 from grant_service.core.run import End, RunState
 from grant_service.store.memory import MemoryStore
 from tests.store.differential import Model
+from tests.store.player import DAY
 from tests.store.rigs import MemoryRig
-from tests.store.sequences import NewEpoch, Step, sequences
+from tests.store.sequences import Burst, NewEpoch, Step, Tell, Use, sequences
 
 #: What each part may become in a later report. What never happened, and what is known, stays.
 LATER = {
@@ -34,6 +35,7 @@ LATER = {
 #: When facts may have been lost since, less is known than before: what had no permit may have had one.
 WITHOUT_PERMIT = {"interrupted", "not_done", "unknown"}
 
+C = TypeVar("C", Use, Tell)
 Told = dict[tuple[str, str], ReportedAction]
 
 
@@ -126,13 +128,32 @@ def killers(action: ReportedAction, store: MemoryStore) -> list[Fence]:
     return [one for one in known if grant.root_seq < one.seq and one.selector.names(marks, action.action)]
 
 
+def lasting(step: Step) -> Step:
+    """The step with fences that are looked for as long as a grant can live, as the service sets all of them.
+
+    One that is forgotten sooner would kill what is then permitted all the same.
+    """
+    match step:
+        case Burst(calls):
+            return Burst(tuple(_lasting(call) for call in calls))
+        case Tell():
+            return _lasting(step)
+    return step
+
+
+def _lasting(call: C) -> C:
+    if isinstance(call, Tell) and call.verb in ("revoke", "freeze"):
+        return replace(call, args=(replace(call.args[0], kill_ms=2 * DAY),))
+    return call
+
+
 async def tell_along(sequence: Iterable[Step]) -> int:
     """Play a sequence and tell every run's report after every step; answer how many reports were compared."""
     rig = await MemoryRig.start()
     model, before, epoch_of = Model(rig), {}, {}
     epoch = compared = 0
     for step in sequence:
-        await model.play(step)
+        await model.play(lasting(step))
         epoch += isinstance(step, NewEpoch)
         for run in list(rig.state.runs):
             report = await compile_report(rig.store, run)
