@@ -18,7 +18,7 @@ from grant_service.core.report import Report
 from grant_service.core.run import Run, RunState, StopReason
 from grant_service.core.scope import Reversibility, Scope
 from grant_service.store.memory import MemoryStore
-from tests.core.test_report_over_time import assert_more_certain, told
+from tests.core.test_report_over_time import assert_more_certain, lasting, told
 from tests.store.differential import Model
 from tests.store.rigs import MemoryRig
 from tests.store.sequences import NewEpoch, Step, sequences
@@ -57,7 +57,7 @@ async def tell_again(sequence: Iterable[Step]) -> int:
         if isinstance(step, NewEpoch):
             continue
         before = rig.state.seq
-        await model.play(step)
+        await model.play(lasting(step))
         if rig.state.seq > before:
             for run in list(rig.state.runs):
                 then[run, rig.state.seq] = await report_at(rig.store, run)

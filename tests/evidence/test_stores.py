@@ -11,6 +11,7 @@ import redis
 
 import countermand.sync
 from countermand.cli.exit_codes import ExitCode
+from grant_service.store.keys import Keys
 from tests.cli.support import Shell
 from tests.support.redis_server import redis_running
 from tests.support.sidecar import SidecarProcess, sidecar_running
@@ -71,7 +72,7 @@ def in_redis(client: redis.Redis) -> Rewrite:
     """Rewrite a stream."""
 
     def rewrite(change: Callable[[list[Row]], list[Row]]) -> None:
-        key = "cm2:{p0}:journal:r-1"
+        key = Keys().journal("r-1")
         rows: list[Row] = []
         for name, fields in client.xrange(key):
             told = {_text(one): _text(value) for one, value in fields.items()}

@@ -118,8 +118,9 @@ def report_read_before_the_cut() -> None:
         entries = await self._store.journal(command.run_id, 0, 999)
         cancelled = await self._store.cancel(command)
         stale: Any = Stale(self._store, command.run_id, entries)
-        report = await report_message(granted(await compile_report(stale, command.run_id)))
-        return pb.CancelRunResponse(report=report, replayed=cancelled.replayed, known=cancelled.known)
+        report = granted(await compile_report(stale, command.run_id))
+        message = await report_message(report, self._signer)
+        return pb.CancelRunResponse(report=message, replayed=cancelled.replayed, known=cancelled.known)
 
     ControlServicer.CancelRun = careless  # type: ignore[method-assign]
 

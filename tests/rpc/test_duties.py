@@ -1,6 +1,7 @@
 """Compensators: what they are given and in which order, and what becomes of what they say about it."""
 
 import asyncio
+import json
 from typing import Any
 
 import grpc
@@ -72,7 +73,7 @@ async def test_a_duty_tells_all_that_its_function_needs(sidecar: Served) -> None
     await sidecar.operator("UndoRun", run_id="r-1")
     duty = await claim(sidecar, "", **ALL, lease={"seconds": 45})
     assert (duty.action, duty.resource, duty.name) == ("email.send", wanted["resource"], "email.recall")
-    assert duty.args == '{"to":"team","id":"m-\u00e9","n":1.5}'
+    assert json.loads(duty.args) == {"to": "team", "id": "m-\u00e9", "n": 1.5}
     assert (duty.key, duty.attempt, duty.lease.seconds, duty.handle) == ("r-1/o-1/UNDO", 1, 45, "")
     assert duty.until_time == prepared.undo_until_time
     sidecar.clock.advance(45)

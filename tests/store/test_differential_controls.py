@@ -160,10 +160,23 @@ _UNKNOWN, _FAILED = ActionState.UNKNOWN, ActionState.FAILED
 _UNDO, _CALL_OFF, _ANSWER = DutyKind
 _CANCEL = Tell("cancel", (verbs.Cancel("r", StopReason.USER_STOP),))
 _UNDO_IT = Tell("undo", (verbs.Undo("r", "o1"),))
-_BELOW = [
-    Tell("open", (verbs.Open("c", HOUR, DAY, "r"),)),
-    Tell("issue", (verbs.Issue("h", "c", "tool", (Scope("*"),), HOUR),)),
-]
+_RESOLVED = Tell("resolve", (verbs.Resolve("r", "o1", ActionState.SUCCEEDED),))
+
+
+def _open(run: str, parent: str) -> Tell:
+    return Tell("open", (verbs.Open(run, HOUR, DAY, parent),))
+
+
+def _issue_below(run: str) -> Tell:
+    return Tell("issue", (verbs.Issue("h", run, "tool", (Scope("*"),), HOUR),))
+
+
+def _intended() -> Use:
+    wanted = Intent("o1", "email.send", "a/b", digest(), Reversibility.COMPENSABLE, "email.recall")
+    return _use("prepare", intent=wanted, ttl_ms=SECOND, max_actions=9, wait_ms=HOUR, undo_ms=HOUR)
+
+
+_BELOW = [_open("c", "r"), _issue_below("c")]
 
 _ASK = (Scope("*", approval_from=Reversibility.READ_ONLY),)
 _AGREED = Tell("approve", (verbs.Approve("r", "o1", digest("x"), HOUR),))
@@ -216,7 +229,14 @@ POINTED: dict[str, list[list[Step]]] = {
             *[*_begun(), *_BELOW, _effect("h"), _settle(handle="h-1", grant="h")],
             *[Tell("finish", (verbs.Finish("c"),)), _CANCEL, _claim(_CALL_OFF, "c")],
         ],
+        [
+            *[*_begun(), _open("c", "r"), _open("d", "c"), _issue_below("d")],
+            *[_effect("h"), _settle(handle="h-1", grant="h")],
+            Tell("cancel", (verbs.Cancel("c", StopReason.USER_STOP),)),
+            *[Tell("finish", (verbs.Finish("r"),)), _claim(_CALL_OFF, "d")],
+        ],
     ],
+    "resolved early": [[*_begun(), one, _RESOLVED] for one in (_effect(), _intended())],
     "tried often": [
         [*_begun(), _effect(probe="p"), _claim(_ANSWER), Move(SECOND - 1), _claim(_ANSWER)],
         [*_begun(), _effect(probe="p"), Move(SECOND)]
@@ -442,10 +462,12 @@ FOCUSED: dict[str, dict[str, Lua]] = {
         "an active run is undone": {"if there and not ended(PATH, RUNS_AT, RUN_ID) then": "if false then"},
         "an undo is asked for twice": {"if duty and (duty.state == 'DONE' or (duty": "if false and ((duty"},
         "what was taken back can be claimed": {"'UNDO', 'state', 'WITHDRAWN'": "'UNDO', 'state', 'OPEN'"},
-        "a permit in use is resolved": {"if state == 'PERMITTED' and NOW < use_by then": "if false then"},
         "what is known is resolved otherwise": {
             "if state ~= OUTCOME then return refused('ALR": "if false then return refused('ALR"
         },
+    },
+    "resolved early": {
+        "a permit in use is resolved": {"if state == 'PERMITTED' and NOW < use_by then": "if false then"},
         "what was never permitted is resolved": {
             "if state ~= 'PERMITTED' and state ~= 'UNKNOWN' then": "if false then"
         },
