@@ -177,9 +177,7 @@ def assert_undo_is_true(action: ReportedAction, entries: Sequence[Entry], store:
     """What is told of an undo or a call-off is what the journal says, and how the store's duties stand."""
     said = [entry.kind.value for entry in entries]
     assert (action.state == "UNDONE") == ("UNDONE" in said)
-    over = (
-        store.state.now >= action.undo_until
-    )  # nobody may undo it any more, and nobody claimed it to hear that
+    over = store.state.now >= action.undo_until  # whether or not anybody claimed it and was told so
     assert action.state != "UNDO_FAILED" or "UNDO_FAILED" in said or over
     assert action.state != "UNDO_PENDING" or "UNDO_ASKED" in said
     assert bool(action.resolved_by or action.evidence) <= ("RESOLVED" in said)

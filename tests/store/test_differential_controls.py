@@ -707,7 +707,7 @@ def test_a_defect_in_sqlite_is_caught(
     """An embedded store that forgets to write or to look for something does not pass for the model."""
     (sqlite,) = (rig for rig in rigs[1] if isinstance(rig, SqliteRig))
     monkeypatch.setattr(SqliteState, method, defect(getattr(SqliteState, method)))
-    many = ("always", "ask", "tidied", "frozen", "duty", "")
+    many = ("always", "tidied", "frozen", "duty", "ask", "")
     _assert_caught(loop, [one for about in many for one in told(about)], sqlite)
 
 
