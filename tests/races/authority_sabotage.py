@@ -30,10 +30,11 @@ def runs_above_not_asked() -> None:
 
 
 def fence_looked_at_before() -> None:
-    """Look whether a fence stands, then decide."""
+    """Look whether a fence stands over the run, then decide; those of earlier rounds stand over others."""
 
-    async def clear(store: Any, _: Any) -> bool:
-        return not await store.fences()
+    async def clear(store: Any, command: Any) -> bool:
+        (run,) = await store.runs([command.grant.run_id])
+        return not any(set(one.run_marks) <= set(run.marks) for one in await store.fences())
 
     _decide_after(clear, _FENCED, "if false then", "perform")
 
