@@ -35,6 +35,7 @@ from grant_service.core.grant import GrantRef
 from grant_service.core.run import StopReason
 from grant_service.core.scope import Reversibility, Scope
 from grant_service.core.store import Durability, Store
+from grant_service.log import configure
 from grant_service.rpc.heads import HeadSigner
 from grant_service.store.dial import Dial
 from grant_service.store.redis import RedisStore
@@ -249,6 +250,7 @@ def main() -> int:
     parser.add_argument("--store", choices=STORES, action="append", help="one store; both if not said")
     parser.add_argument("--output", choices=("table", "json"), default="table")
     options = parser.parse_args()
+    configure("error")
     for name in options.store or STORES:
         figures = asyncio.run(measure(name, max(5, options.repetitions), options.runs))
         if options.output == "json":
