@@ -10,7 +10,9 @@ import json
 import os
 import secrets
 import sqlite3
+import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,9 @@ from grant_service.core.evidence import chain, head_of
 from grant_service.core.journal import Entry, Kind
 from grant_service.core.run import Run
 from grant_service.store.records import run_fields, run_from
+
+#: A file, where in it, and how many bytes.
+Place = tuple[str, int, int]
 
 _FORMAT = "archive/1"
 _ENDING = ".jsonl"
@@ -43,7 +48,7 @@ class Block:
 
 
 class ArchiveFiles:
-    """The files of one directory. Every call blocks: make it in a thread, one at a time."""
+    """The files of one directory. Every call blocks: make it in a thread."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -52,6 +57,7 @@ class ArchiveFiles:
             unfinished.unlink()
         path = directory / "index.db"
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        self._lock = threading.Lock()
         self._index = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
         self._index.executescript(_INDEX)
         self.look_for_files()
@@ -77,15 +83,15 @@ class ArchiveFiles:
         return name
 
     def _add(self, name: str, time: int, places: list[tuple[str, str, int, int]]) -> None:
-        self._index.execute("BEGIN IMMEDIATE")
-        self._index.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?)", places)
-        self._index.execute("INSERT OR REPLACE INTO files VALUES (?, ?)", (name, time))
-        self._index.execute("COMMIT")
+        with self._changing():
+            self._index.executemany("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?)", places)
+            self._index.execute("INSERT OR REPLACE INTO files VALUES (?, ?)", (name, time))
 
     def look_for_files(self) -> None:
         """Bring the index up to date with the directory: files may have been put there, or taken away."""
+        # What is known first: a file that somebody else adds meanwhile must not look as if it were gone.
+        known = {name for (name,) in self._rows("SELECT name FROM files")}
         there = {path.name for path in self._directory.glob(f"*{_ENDING}")}
-        known = {name for (name,) in self._index.execute("SELECT name FROM files")}
         for name in sorted(known - there):
             self._forget(name)
         for name in sorted(there - known):
@@ -119,13 +125,16 @@ class ArchiveFiles:
     def known(self, ids: Iterable[str]) -> set[str]:
         """Pick the runs that are archived."""
         find = "SELECT run_id FROM runs WHERE run_id = ?"
-        return {one for run_id in ids for (one,) in self._index.execute(find, (run_id,))}
+        return {one for run_id in ids for (one,) in self._rows(find, run_id)}
+
+    def place(self, run_id: str) -> Place | None:
+        """Tell where a run is: in which file, from where on, and how long."""
+        rows = self._rows("SELECT file, start, size FROM runs WHERE run_id = ?", run_id)
+        return rows[0] if rows else None
 
     def read(self, run_id: str) -> Block | None:
         """Read a run back, or None if it is not here."""
-        found = self._index.execute(
-            "SELECT file, start, size FROM runs WHERE run_id = ?", (run_id,)
-        ).fetchone()
+        found = self.place(run_id)
         if found is None:
             return None
         name, start, size = found
@@ -148,21 +157,38 @@ class ArchiveFiles:
 
     def remove_older(self, than: int) -> list[str]:
         """Delete files written before a time; answer their names."""
-        old = [name for (name,) in self._index.execute("SELECT name FROM files WHERE time < ?", (than,))]
+        old = [name for (name,) in self._rows("SELECT name FROM files WHERE time < ?", than)]
         for name in old:
             (self._directory / name).unlink(missing_ok=True)
             self._forget(name)
         return old
 
     def _forget(self, name: str) -> None:
-        self._index.execute("BEGIN IMMEDIATE")
-        self._index.execute("DELETE FROM runs WHERE file = ?", (name,))
-        self._index.execute("DELETE FROM files WHERE name = ?", (name,))
-        self._index.execute("COMMIT")
+        with self._changing():
+            self._index.execute("DELETE FROM runs WHERE file = ?", (name,))
+            self._index.execute("DELETE FROM files WHERE name = ?", (name,))
+
+    def _rows(self, select: str, *values: str | int) -> list[Any]:
+        with self._lock:
+            return self._index.execute(select, values).fetchall()
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Change the index all or nothing: one that is stuck in a change would take no further file."""
+        with self._lock:
+            self._index.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._index.execute("COMMIT")
+            except BaseException:
+                if self._index.in_transaction:
+                    self._index.execute("ROLLBACK")
+                raise
 
     def close(self) -> None:
         """Let go of the index."""
-        self._index.close()
+        with self._lock:
+            self._index.close()
 
 
 def _texts(blocks: Iterable[Block], time: int) -> Iterator[tuple[str, bytes]]:

@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
-from grant_service.archive.files import ArchiveFiles, Block
+from grant_service.archive.files import ArchiveFiles, Block, Place
 from grant_service.core.journal import Entry
-from grant_service.core.run import Run
+from grant_service.core.run import Run, RunState
 from grant_service.core.store import Store
 
 
@@ -21,24 +22,55 @@ class _WithArchive:
     def __init__(self, store: Store, files: ArchiveFiles) -> None:
         self._store, self._files = store, files
         self._turn = asyncio.Lock()
+        #: The block read last: a long journal is asked for page by page.
+        self._last: tuple[Place, Block] | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
     async def runs(self, ids: Sequence[str]) -> list[Run | None]:
-        """Read runs by id: as they were archived, if they were."""
+        """Read runs by id: as they were archived, if they were, and as they were ended since."""
         found = await self._store.runs(ids)
         gone = [one for one, run in zip(ids, found, strict=True) if run is None or not run.marks]
         archived = {one: block.run for one in gone if (block := await self._block(one))}
-        return [archived.get(one, run) for one, run in zip(ids, found, strict=True)]
+        return [
+            _joined(archived[one], run) if one in archived else run
+            for one, run in zip(ids, found, strict=True)
+        ]
 
     async def journal(self, run_id: str, after_seq: int, limit: int) -> list[Entry]:
-        """Read a run's entries in order."""
-        if entries := await self._store.journal(run_id, after_seq, limit):
-            return entries
+        """Read a run's entries in order: what was archived, then what came since."""
+        later = await self._store.journal(run_id, after_seq, limit)
         block = await self._block(run_id)
-        return [one for one in block.entries if one.seq > after_seq][:limit] if block else []
+        if block is None:
+            return later
+        known = {one.seq for one in block.entries}
+        archived = [one for one in block.entries if one.seq > after_seq]
+        return [*archived, *(one for one in later if one.seq not in known)][:limit]
 
     async def _block(self, run_id: str) -> Block | None:
         async with self._turn:
-            return await asyncio.to_thread(self._files.read, run_id)
+            place = await asyncio.to_thread(self._files.place, run_id)
+            if place is None:
+                return None
+            if self._last is None or self._last[0] != place:
+                block = await asyncio.to_thread(self._files.read, run_id)
+                self._last = (place, block) if block else None
+            return self._last[1] if self._last else None
+
+
+def _joined(archived: Run, left: Run | None) -> Run:
+    """Put the end of a run that was cancelled only after it was archived onto what was archived of it."""
+    if left is None or left.state is RunState.ACTIVE or archived.state is not RunState.ACTIVE:
+        return archived
+    return replace(
+        archived,
+        state=left.state,
+        end_reason=left.end_reason,
+        end_actor=left.end_actor,
+        end_note=left.end_note,
+        end_tag=left.end_tag,
+        end_time=left.end_time,
+        end_seq=left.end_seq,
+        end_epoch=left.end_epoch,
+    )

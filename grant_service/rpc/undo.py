@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Iterable
 import structlog
 
 from countermand.v1 import undo_service_pb2 as pb
-from grant_service.core.action import Action
+from grant_service.core.action import Action, ActionState
 from grant_service.core.duty import Duty, DutyKind
-from grant_service.core.errors import ErrorReason, Refusal, Refused, granted
+from grant_service.core.errors import ErrorReason, Refusal, Refused, StoreFailed, granted
 from grant_service.core.lifecycle.duties import was_cut_off
 from grant_service.core.store import Standing, Store
-from grant_service.core.verbs import Claimed
+from grant_service.core.verbs import Claim, Claimed
 from grant_service.core.why import Snapshot
 from grant_service.rpc import encode
 from grant_service.rpc.decode import ClaimAsked, Decoder
@@ -42,11 +42,21 @@ class UndoServicer:
         async for duty in self._candidates(asked):
             if not patience(self._timeout):
                 raise Refused(ErrorReason.TIMED_OUT)
-            claimed = await self._store.claim(asked.of(duty))
-            if isinstance(claimed, Refusal) and claimed.reason in _MISSED:
+            claimed = await self._claimed(asked.of(duty))
+            if claimed is None or (isinstance(claimed, Refusal) and claimed.reason in _MISSED):
                 continue
             return pb.ClaimDutyResponse(duty=await self._duty(granted(claimed)))
         return pb.ClaimDutyResponse()
+
+    async def _claimed(self, command: Claim) -> Claimed | Refusal | None:
+        """Claim; None for a duty about which nothing can be decided: it must not keep the others waiting."""
+        try:
+            return await self._store.claim(command)
+        except StoreFailed as failed:
+            if failed.refusal.reason is not ErrorReason.INTERNAL:
+                raise
+            _log.error("claim failed", run=command.run_id, op=command.op_id, exc_info=failed)
+            return None
 
     async def _candidates(self, asked: ClaimAsked) -> AsyncIterator[Duty]:
         """Find what may be due, the most urgent first. Only the store's own answer to a claim decides."""
@@ -58,6 +68,8 @@ class UndoServicer:
                 free = [one for one in duties if one.name in names and one.is_free(standing.now)]
                 if kind is DutyKind.CALL_OFF:
                     free = await self._of_stopped_runs(free, standing)
+                elif kind is DutyKind.UNDO:
+                    free = await self._to_be_undone(free, standing)
                 for duty in free:
                     yield duty
 
@@ -85,6 +97,17 @@ class UndoServicer:
         await self._read({one.run_id for one in duties}, seen)
         await self._read({link for run in seen.runs.values() for link in run.ancestors}, seen)
         return [one for one in duties if was_cut_off(seen, one.run_id)]
+
+    async def _to_be_undone(self, duties: list[Duty], standing: Standing) -> list[Duty]:
+        """Leave out what nobody can undo now, not being known to have happened: it may be very many."""
+        asked = [(one.run_id, one.op_id) for one in duties]
+        actions = await self._store.actions(asked) if asked else []
+        return [
+            one
+            for one, action in zip(duties, actions, strict=True)
+            if standing.now >= one.until  # to be told that it is over
+            or (one.epoch == standing.epoch and action and action.state is ActionState.SUCCEEDED)
+        ]
 
     async def _read(self, ids: set[str], seen: Snapshot) -> None:
         new = sorted(ids - seen.runs.keys())

@@ -9,6 +9,7 @@ import pytest
 
 from countermand.v1 import journal_service_pb2 as journal_pb
 from countermand.v1 import undo_service_pb2 as pb
+from grant_service.core.errors import ErrorReason, StoreFailed
 from grant_service.rpc import undo as undo_module
 from grant_service.rpc.roles import Role
 from tests.rpc.stores import ObstructedStore
@@ -379,6 +380,22 @@ async def abandoned(running: Served, store: ObstructedStore, verb: str, method: 
     opened.set()
     under_way = running.sidecar._listening[Role.COMPENSATOR].slots._under_way
     await asyncio.gather(*under_way, return_exceptions=True)
+
+
+async def test_a_duty_nothing_can_be_decided_about_keeps_no_other_waiting() -> None:
+    """What a crash, or somebody at the store, left half gone is logged and passed over."""
+    store, asked = ObstructedStore(ManualClock()), []
+
+    async def broken_at_first() -> None:
+        asked.append(True)
+        if len(asked) == 1:
+            raise StoreFailed(ErrorReason.INTERNAL, cause="the journal is gone")
+
+    async with served(store) as running:
+        await undone_run(running, "o-1", run_id="r-1")
+        await undone_run(running, "o-1", run_id="r-2")
+        store.before["claim"] = broken_at_first
+        assert (await claim(running)).run_id == "r-2"
 
 
 async def test_a_claim_nobody_waits_for_any_more_is_not_made() -> None:

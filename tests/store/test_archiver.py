@@ -202,3 +202,21 @@ async def test_many_runs_are_looked_through_in_turn(
     done(await archive.play.finish("over"))
     await archive.play.rig.advance(AFTER + SECOND)
     assert [await archive.archiver.look() for _ in range(4)] == [0, 0, 1, 0]
+
+
+async def test_a_run_cancelled_only_after_it_was_archived_keeps_its_story(archive: Archive) -> None:
+    """It had ended by its deadline; the late cancel adds its line and hides nothing."""
+    play = archive.play
+    await play.open(ttl_ms=HOUR)
+    grant = await play.issue()
+    await play.permit(grant, "done")
+    done(await play.settle(grant, "done", receipt="<1@example.com>"))
+    await play.rig.advance(HOUR + AFTER)
+    before = await archive.report()
+    assert await archive.archiver.look() == 1
+    await play.cancel()
+    report = await archive.report()
+    assert report.actions == before.actions
+    assert report.run.end_seq > before.last_seq
+    assert report.last_seq == report.run.end_seq
+    assert report.gaps == ()

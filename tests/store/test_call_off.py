@@ -69,6 +69,19 @@ async def test_what_goes_on_is_not_called_off(play: Player, state: str) -> None:
             await play.store.standing()
 
 
+@pytest.mark.parametrize("end", ["deadline", "epoch"])
+async def test_what_a_finished_run_wanted_done_outlives_the_run_above(play: Player, end: str) -> None:
+    """Nobody stopped anything: the run above only ran out of time, or the store began anew."""
+    await play.open("above", ttl_ms=2 * HOUR)
+    await accepted(play, parent="above")
+    done(await play.finish())
+    if end == "epoch":
+        await play.rig.renew_epoch("epoch-2")
+    else:
+        await play.rig.advance(3 * HOUR)
+    assert refused(await play.claim(kind=CALL_OFF), ErrorReason.DUTY_NOT_DUE) == GOES_ON
+
+
 async def test_what_nobody_had_to_call_off_is_not_told_as_unreachable(play: Player) -> None:
     """Its run finished, and the time in which the job could be called off went by: nobody has failed."""
     await accepted(play)

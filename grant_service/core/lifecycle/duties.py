@@ -215,10 +215,11 @@ def was_cut_off(state: View, run_id: str) -> bool:
     run = state.run(run_id)
     if run is None:
         return True
+    states = [one.state for link in run.path if (one := state.run(link))]
+    if RunState.CANCELLED in states or RunState.FINISHED in states:
+        return RunState.CANCELLED in states
     refusal = ended(state, run.path, run_id)
-    above = (state.run(link) for link in run.path)
-    cancelled = any(one is not None and one.state is RunState.CANCELLED for one in above)
-    return cancelled or (refusal is not None and refusal.reason in _CUT_OFF)
+    return refusal is not None and refusal.reason in _CUT_OFF
 
 
 def renew(state: State, command: verbs.Renew) -> verbs.Claimed | Refusal:

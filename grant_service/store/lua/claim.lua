@@ -6,15 +6,22 @@
 local WORKER, LEASE_MS, MAX_ATTEMPTS = ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
 local CUT_OFF = { REVOKED = true, RUN_DEADLINE = true, STORE_EPOCH = true }
 
+local function state_of(i)
+  return redis.call('HGET', KEYS[RUNS_AT + i - 1], 'state')
+end
+
 -- Say whether somebody cancelled the run or one above it, or its time was over while it was at work; or nil, and the path
 -- to ask again with.
 local function was_cut_off()
   local there, other_path = find_run()
   if other_path then return nil, other_path end
   if not there then return true end
+  local finished = false
   for i = 1, #PATH do
-    if redis.call('HGET', KEYS[RUNS_AT + i - 1], 'state') == 'CANCELLED' then return true end
+    if state_of(i) == 'CANCELLED' then return true end
+    if state_of(i) == 'FINISHED' then finished = true end
   end
+  if finished then return false end
   return CUT_OFF[ended(PATH, RUNS_AT, RUN_ID) or ''] or false
 end
 
