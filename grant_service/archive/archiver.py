@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 
 from grant_service.archive.files import ArchiveFiles, Block
-from grant_service.core.journal import Entry
+from grant_service.core.journal import Entry, whole_journal
 from grant_service.core.report import tell
 from grant_service.core.retention import ended_long_ago, is_needed, release_of
 from grant_service.core.run import Run, end_of
@@ -15,8 +15,8 @@ from grant_service.core.store import Standing, Store
 
 _log = structlog.get_logger()
 
-#: How many runs are looked at in one pass, how many of them at once, and how many entries are read at a time.
-_PASS, _AT_ONCE, _PAGE = 256, 16, 1000
+#: How many runs are looked at in one pass, and how many of them at once.
+_PASS, _AT_ONCE = 256, 16
 
 #: How long it rests between passes, in seconds; longer when it has been all through the store.
 _REST, _LONG_REST = 1.0, 30.0
@@ -88,7 +88,7 @@ class Archiver:
         while level:
             children: list[str] = []
             for run in level:
-                entries = await self._entries(run.run_id)
+                entries = await whole_journal(self._store, run.run_id)
                 end = end_of([run], (run.run_id,), standing.epoch, standing.now)
                 story = tell(entries, end, standing.now)
                 if not story.opened or is_needed(story.actions, standing.now):
@@ -101,11 +101,3 @@ class Archiver:
                 return []
             level = [run for run in found if run]
         return blocks
-
-    async def _entries(self, run_id: str) -> list[Entry]:
-        entries: list[Entry] = []
-        while True:
-            page = await self._store.journal(run_id, entries[-1].seq if entries else 0, _PAGE)
-            entries.extend(page)
-            if len(page) < _PAGE:
-                return entries

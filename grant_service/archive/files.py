@@ -122,11 +122,6 @@ class ArchiveFiles:
             raise _damaged(name, "its checksum does not hold")
         return time, places
 
-    def known(self, ids: Iterable[str]) -> set[str]:
-        """Pick the runs that are archived."""
-        find = "SELECT run_id FROM runs WHERE run_id = ?"
-        return {one for run_id in ids for (one,) in self._rows(find, run_id)}
-
     def place(self, run_id: str) -> Place | None:
         """Tell where a run is: in which file, from where on, and how long."""
         rows = self._rows("SELECT file, start, size FROM runs WHERE run_id = ?", run_id)

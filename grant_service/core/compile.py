@@ -8,12 +8,11 @@ from grant_service.core.as_of import AsOf, Source
 from grant_service.core.errors import ErrorReason, Refusal
 from grant_service.core.evidence import Head, head_of
 from grant_service.core.fence import Fence
-from grant_service.core.journal import MAX_REFUSALS_KEPT, Entry
+from grant_service.core.journal import MAX_REFUSALS_KEPT, whole_journal
 from grant_service.core.report import Report, RunStory, tell
 from grant_service.core.run import Run, end_of, may_lack_entries
 from grant_service.core.store import Standing
 
-_PAGE = 1000
 #: From how many entries on a story is told in a thread.
 _LONG = 200
 
@@ -80,12 +79,7 @@ async def _known(store: Source, ids: Iterable[str], runs: dict[str, Run | None])
 async def _story(
     store: Source, run_id: str, runs: dict[str, Run | None], standing: Standing, fences: Sequence[Fence]
 ) -> tuple[RunStory, Head]:
-    entries: list[Entry] = []
-    while True:
-        page = await store.journal(run_id, entries[-1].seq if entries else 0, _PAGE)
-        entries.extend(page)
-        if len(page) < _PAGE:
-            break
+    entries = await whole_journal(store, run_id)
     ids, path = _path(run_id, runs)
     end = end_of(path, ids, standing.epoch, standing.now)
     naming = _naming(runs[run_id], fences)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 
 class Kind(StrEnum):
@@ -70,3 +71,23 @@ class Entry:
     def op_id(self) -> str:
         """The action it is about, or ''."""
         return self.data.get("op", "")
+
+
+class Journals(Protocol):
+    """Reads journals a page at a time."""
+
+    async def journal(self, run_id: str, after_seq: int, limit: int) -> list[Entry]: ...
+
+
+#: How many entries are read at a time.
+_PAGE = 1000
+
+
+async def whole_journal(journals: Journals, run_id: str) -> list[Entry]:
+    """Read all of a run's entries."""
+    entries: list[Entry] = []
+    while True:
+        page = await journals.journal(run_id, entries[-1].seq if entries else 0, _PAGE)
+        entries.extend(page)
+        if len(page) < _PAGE:
+            return entries

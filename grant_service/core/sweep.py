@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 
 from grant_service.core.errors import StoreFailed
 from grant_service.core.fence import Selector, grant_mark, run_mark
-from grant_service.core.journal import Entry, Kind
+from grant_service.core.journal import Entry, Kind, whole_journal
 from grant_service.core.run import RECENT_MS, End, Run, end_of
 from grant_service.core.scope import action_matches, actions_meet
 from grant_service.core.store import Standing, Store
 
-#: How many runs are looked at together, and how many entries are read at a time.
-_RUNS, _PAGE = 50, 1000
+#: How many runs are looked at together.
+_RUNS = 50
 _SAMPLES = 10
 
 
@@ -138,7 +138,7 @@ class Sweep:
         known = dict(zip(above, await self._store.runs(above) if above else [], strict=True))
         ends = {run.run_id: _end(run, known, standing) for run in runs}
         asked = [run for run in runs if _is_open(run, ends[run.run_id], standing.now)]
-        journals = await asyncio.gather(*(self._journal(run.run_id) for run in asked))
+        journals = await asyncio.gather(*(whole_journal(self._store, run.run_id) for run in asked))
         stories = [_fold(entries) for entries in journals]
         dead = await self._dead(stories)
         for run, story in zip(asked, stories, strict=True):
@@ -150,14 +150,6 @@ class Sweep:
         found = await self._store.grants(above) if above else []
         ended = {name for name, grant in zip(above, found, strict=True) if grant is None or grant.end_seq}
         return frozenset(map(grant_mark, ended.union(*(story.ended for story in stories))))
-
-    async def _journal(self, run_id: str) -> list[Entry]:
-        entries: list[Entry] = []
-        while True:
-            page = await self._store.journal(run_id, entries[-1].seq if entries else 0, _PAGE)
-            entries.extend(page)
-            if len(page) < _PAGE:
-                return entries
 
     def _count(self, run: Run, story: "_Story", dead: frozenset[str], now: int, *, active: bool) -> None:
         given = story.given
