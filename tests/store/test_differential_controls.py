@@ -176,10 +176,25 @@ def _intended() -> Use:
     return _use("prepare", intent=wanted, ttl_ms=SECOND, max_actions=9, wait_ms=HOUR, undo_ms=HOUR)
 
 
+def _mean(op: str = "o1", resource: str = "a/b", **costs: int) -> Use:
+    """Prepare something for a second."""
+    wanted = Intent(
+        op, "email.send", resource, digest(), Reversibility.IRREVERSIBLE, costs=tuple(costs.items())
+    )
+    return _use("prepare", intent=wanted, ttl_ms=SECOND, max_actions=9, wait_ms=HOUR)
+
+
+def _commit(
+    grant: str = "g", said: str = digest(), use_ms: int = 1, peer: str = "tool", op: str = "o1"
+) -> Use:
+    return replace(_use("commit", grant, op_id=op, digest=said, use_ms=use_ms), peer=peer)
+
+
 _BELOW = [_open("c", "r"), _issue_below("c")]
 
 _ASK = (Scope("*", approval_from=Reversibility.READ_ONLY),)
 _AGREED = Tell("approve", (verbs.Approve("r", "o1", digest("x"), HOUR),))
+_AMENDED = Tell("approve", (verbs.Approve("r", "o1", digest(), HOUR, "u-7", "", '{"a":1}', digest("x")),))
 
 #: Sequences that random ones are rarely like, each about one thing that may be wrong.
 POINTED: dict[str, list[list[Step]]] = {
@@ -198,6 +213,14 @@ POINTED: dict[str, list[list[Step]]] = {
             *[_use("spend", "g", twist, **_SPENT) for twist in ("no path", "longer chain", "no chain")],
         ],
         [*_begun(), NewEpoch(), _perform("o1")],
+        [*_begun(Scope("*", max_uses=1)), _mean(), _mean("o2"), _commit(), _commit(op="o2")],
+        [*_begun(budgets=(Budget("usd", 5),)), _spend("o1", 3), _spend("o2", 3), _perform("o1")],
+        [*_begun(ttl_ms=SECOND), _mean(), _commit(use_ms=HOUR)],
+        [*_begun(), _mean(), _mean(resource="a/c"), _commit(said=digest("x")), _commit(peer="thief")],
+        [*_begun(), _issue_below("r"), _mean(), _commit("h"), _settle_op("o1", ActionState.SUCCEEDED)],
+        [*_begun(), _mean(), Move(SECOND), _commit()],
+        [*_begun(budgets=(Budget("usd", 5),)), _mean(usd=4), _spend("o1", 4), _mean("o2", usd=4), _commit()],
+        [*_begun(), _revoke("f2"), _issue_below("r"), _perform("o1", "h")],
         [*_begun(), _revoke("f2"), *_begun()[1:], _perform("o1"), _lift("f2")],
         *[[*_begun(), fence, _perform("o1"), _lift("f1"), _lift("f1"), _perform("o1")] for fence in _FREEZES],
     ],
@@ -217,6 +240,7 @@ POINTED: dict[str, list[list[Step]]] = {
     "said": [
         [*_begun(*_ASK), _perform("o1"), _AGREED, _perform("o1")],
         [*_begun(*_ASK), _perform("o1"), Tell("deny", (verbs.Deny("r", "o1"),))],
+        [*_begun(*_ASK), _perform("o1"), _AMENDED, _perform("o1")],
     ],
     "below": [
         [*_begun(ttl_ms=SECOND), _hand_on()],
@@ -457,7 +481,6 @@ FOCUSED: dict[str, dict[str, Lua]] = {
         "an end leaves a duty on its list": {
             "redis.call('ZREM', LISTS[kind], kind == 'UNDO' and OP or RUN_ID .. '/' .. OP)": ""
         },
-        "a later due time is not on the list": {"if KIND ~= 'UNDO' then redis": "if false then redis"},
         "nobody may ask": {"if goes then -- somebody may ask": "if false then --"},
         "an active run is undone": {"if there and not ended(PATH, RUNS_AT, RUN_ID) then": "if false then"},
         "an undo is asked for twice": {"if duty and (duty.state == 'DONE' or (duty": "if false and ((duty"},
@@ -478,6 +501,7 @@ FOCUSED: dict[str, dict[str, Lua]] = {
         },
     },
     "tried often": {
+        "a later due time is not on the list": {"if KIND ~= 'UNDO' then redis": "if false then redis"},
         "a duty is claimed before it is due": {"if NOW < tonumber(duty.due) then": "if false then"},
         "the wait doubles for ever": {
             "math.min(math.max(0, attempts - 1), MOST_DOUBLINGS)": "(attempts - 1)"
@@ -707,7 +731,7 @@ def test_a_defect_in_sqlite_is_caught(
     """An embedded store that forgets to write or to look for something does not pass for the model."""
     (sqlite,) = (rig for rig in rigs[1] if isinstance(rig, SqliteRig))
     monkeypatch.setattr(SqliteState, method, defect(getattr(SqliteState, method)))
-    many = ("always", "tidied", "frozen", "duty", "ask", "")
+    many = ("always", "said", "tidied", "frozen", "duty", "ask", "")
     _assert_caught(loop, [one for about in many for one in told(about)], sqlite)
 
 
