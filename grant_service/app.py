@@ -12,6 +12,7 @@ import structlog
 from grant_service.archive.archiver import Archiver
 from grant_service.archive.files import ArchiveFiles
 from grant_service.archive.reading import reading
+from grant_service.archive.seals import Seals
 from grant_service.core.clock import Clock, system_clock
 from grant_service.core.store import Store
 from grant_service.core.tools import Tools
@@ -111,18 +112,19 @@ class Sidecar:
         await self._health.look()
         self._at_work.append(asyncio.create_task(self._health.watch(), name="health"))
         if directory := self.settings.archive_path:
-            self._archive = await asyncio.to_thread(ArchiveFiles, directory)
-            archiver = self._archiver(self._archive, HeadSigner(keyring))
+            seals = Seals(keyring)
+            self._archive = await asyncio.to_thread(ArchiveFiles, directory, seals.doubt)
+            archiver = self._archiver(self._archive, seals)
             self._at_work.append(asyncio.create_task(archiver.work(), name="archive"))
         verifier = Verifier(keyring, self.settings.token_cache)
         for offset, role in enumerate(Role):
             decode = Decoder(self.settings, role, verifier.verify, new_id, tools)
             self._listening[role] = await self._serve(role, decode, keyring, run, offset)
 
-    def _archiver(self, files: ArchiveFiles, signer: HeadSigner) -> Archiver:
+    def _archiver(self, files: ArchiveFiles, seals: Seals) -> Archiver:
         settings = self.settings
         after_ms, keep_ms = round(settings.archive_after * 1000), round(settings.archive_keep * 1000)
-        return Archiver(self.store, files, signer.archived, after_ms, keep_ms)
+        return Archiver(self.store, files, seals.block, after_ms, keep_ms)
 
     async def _serve(
         self, role: Role, decode: Decoder, keyring: Keyring, run: Path, offset: int

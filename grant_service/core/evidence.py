@@ -16,6 +16,7 @@ from grant_service.core.journal import Entry
 #: a grant token above all: those have no blank in what is signed.
 _JOURNAL = b"countermand journal v1\n"
 _HEAD = b"countermand head v1\n"
+_ARCHIVED = b"countermand archived run v1\n"
 
 #: How many bytes of a hash are kept as a mark, and how many marks a head has at the most.
 MARK_BYTES = 4
@@ -71,6 +72,11 @@ def canonical(entry: Entry) -> bytes:
 def signed_bytes(head: Head, time: int, epoch: str, key_id: str) -> bytes:
     """Write what a key signs of a head: all that is told of it but the signature."""
     return _HEAD + _canonical(head_fields(head, time, epoch, key_id))
+
+
+def sealed_bytes(record: Mapping[str, object], head: Mapping[str, object]) -> bytes:
+    """Write what a key signs of an archived run: its record, and the signed head of its journal."""
+    return _ARCHIVED + _canonical({"head": head, "record": record})
 
 
 def head_fields(head: Head, time: int, epoch: str, key_id: str) -> dict[str, str | int]:

@@ -10,6 +10,8 @@ from grant_service.core.errors import Refused
 from grant_service.rpc.roles import Role
 from grant_service.settings import Settings
 from grant_service.store.sqlite import SqliteStore
+from grant_service.tokens.keys import rotate
+from tests.archive.support import Forger
 from tests.rpc.support import Caller, ManualClock, Served, put_keys, short_home, until
 
 HOUR = 3600
@@ -114,6 +116,50 @@ async def test_a_report_is_not_told_from_a_damaged_file(home: Path) -> None:
     refused = await served.auditor.refused("GetReport", run_id="r-1")
     assert refused.reason == "STORE_UNFIT"
     assert path.name in refused.message
+    await stop(served)
+
+
+async def test_a_report_is_not_signed_of_a_past_that_somebody_put_together(home: Path) -> None:
+    """Chain and checksum hold; nobody with a key of ours has seen it."""
+    clock = ManualClock()
+    served = await start(home, clock)
+    await served.grant()
+    await served.cancel()
+    clock.advance(HOUR)
+    await archived(served)
+    await stop(served)
+    forger = Forger(home / "archive")
+    forger.blocks["r-1"].entries.pop()
+    forger.blocks["r-1"].fit()
+    forger.put()
+    served = await start(home, clock)
+    for rpc in ("GetReport", "GetRun", "ListEntries"):
+        refused = await served.auditor.refused(rpc, run_id="r-1")
+        assert refused.reason == "STORE_UNFIT"
+        for said in (
+            forger.path.name,
+            "run r-1",
+            "does not have the seal of key",
+            "restore it from a backup",
+        ):
+            assert said in refused.message
+    await stop(served)
+
+
+async def test_a_rotated_key_still_vouches_for_what_it_sealed(home: Path) -> None:
+    """Its private half may go."""
+    clock = ManualClock()
+    served = await start(home, clock)
+    await served.grant()
+    await served.cancel()
+    clock.advance(HOUR)
+    await archived(served)
+    await stop(served)
+    (old,) = (home / "keys").glob("*.pem")
+    rotate(home / "keys")
+    old.unlink()
+    served = await start(home, clock)
+    assert (await served.auditor("GetReport", run_id="r-1")).report.run.run_id == "r-1"
     await stop(served)
 
 

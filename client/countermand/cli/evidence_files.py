@@ -17,7 +17,7 @@ from countermand.cli.documents import Document, document, members, plain
 from countermand.evidence import Fault, Line, chain
 
 _EXPORT = "journal/1"
-_ARCHIVE = "archive/1"
+_ARCHIVE = "archive/2"
 _UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 
