@@ -74,12 +74,13 @@ class Archiver:
 
     async def _move(self, blocks: Sequence[Block], standing: Standing) -> None:
         """Write what is not written yet, then let the store let go of all of it."""
-        new = await _finished(lambda: [one for one in blocks if not self._files.holds(one)])
+        if not blocks:
+            return
+        new = await _finished(self._files.unwritten, blocks)
         name = await _finished(self._files.write, new, standing.now) if new else ""
         told = (release_of(one.run.run_id, one.entries) for one in blocks)
         released = await asyncio.gather(*map(self._store.release, told))
-        if blocks:
-            _log.info("archived", runs=sum(released), file=name)
+        _log.info("archived", runs=sum(released), file=name)
 
     async def _roots(self, runs: Sequence[Run], standing: Standing) -> list[Run]:
         """Pick the runs that ended long ago and go by themselves: those below another go with that one.

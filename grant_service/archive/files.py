@@ -161,8 +161,15 @@ class ArchiveFiles:
             raise damaged(place.file, str(error.strerror)) from error
         return blocks.read(run_id, lines, place.file, self._doubts)
 
-    def holds(self, block: Block) -> bool:
-        """Say whether this very run, up to this very entry, is here already, and believed."""
+    def unwritten(self, given: Iterable[Block]) -> list[Block]:
+        """Pick those that are not here already, up to this very entry, and believed."""
+        with suppress(StoreFailed):  # a file that is damaged has nothing that can be relied on
+            self.look_for_files()
+        return [one for one in given if not self._holds(one)]
+
+    def _holds(self, block: Block) -> bool:
+        if self._index.place(block.run.run_id) is None:
+            return False
         try:
             there = self.read(block.run.run_id)
         except StoreFailed:

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,12 +11,15 @@ from grant_service.archive.archiver import Archiver
 from grant_service.archive.blocks import Block
 from grant_service.archive.files import ArchiveFiles
 from grant_service.archive.reading import reading
+from grant_service.core.budget import Budget
 from grant_service.core.compile import compile_report
-from grant_service.core.errors import ErrorReason
+from grant_service.core.errors import ErrorReason, Refusal, Refused
 from grant_service.core.grant import GrantRef
+from grant_service.core.journal import Kind
 from grant_service.core.report import Report
 from grant_service.core.scope import Reversibility
-from grant_service.core.verbs import Perform, Release
+from grant_service.core.verbs import Open, Perform, Release
+from grant_service.core.why import Why, why
 from tests.archive.support import SEALS
 from tests.store.player import DAY, HOUR, SECOND, Player, done, intent, refused
 from tests.store.rigs import Rig
@@ -213,6 +217,51 @@ async def test_a_run_cancelled_only_after_it_was_archived_keeps_its_story(archiv
     assert report.run.end_seq > before.last_seq
     assert report.last_seq == report.run.end_seq
     assert report.gaps == ()
+
+
+async def why_of(archive: Archive) -> list[Why]:
+    """Why each action of the story is refused; since when changes with the time."""
+    asked = [("run", "done"), ("run", "prepared"), ("run", "late"), ("child", "unknown")]
+    found = []
+    for run_id, op_id in asked:
+        try:
+            told = await why(archive.reading, run_id, "", op_id)
+        except Refused as unknown:
+            found.append(Why(unknown.refusal, None, 0))
+            continue
+        assert told.refusal is not None
+        details = {name: value for name, value in told.refusal.details.items() if name != "ended_ago_ms"}
+        found.append(replace(told, refusal=Refusal(told.refusal.reason, details), now=0))
+    return found
+
+
+async def test_why_an_action_is_refused_is_told_from_the_archive(archive: Archive) -> None:
+    """The rule, whether it had a permit, and its story with what killed it, as before."""
+    play = archive.play
+    grant = await play.ready(budgets=(Budget("usd", 1),))
+    below = await play.delegate(grant, "below", child=Open("child", HOUR, DAY))
+    await play.permit(grant, "done")
+    done(await play.settle(grant, "done"))
+    done(await play.prepare(grant, "prepared"))
+    await play.permit(below, "unknown")
+    done(await play.spend(grant, 1))
+    refused(await play.spend(grant, 1, op="more"), ErrorReason.BUDGET_EXHAUSTED)
+    done(await play.revoke("run=run"))
+    await play.cancel()
+    refused(await play.prepare(grant, "late"), ErrorReason.REVOKED)
+    await play.rig.advance(AFTER)
+    before = await why_of(archive)
+    assert await archive.archiver.look() == 2
+    assert await play.store.actions([("run", "done")]) == [None]
+    assert await why_of(archive) == before
+    kinds = [entry.kind for entry in before[3].story]
+    assert kinds[-3:] == [Kind.EXHAUSTED, Kind.REVOKED, Kind.CANCELLED]
+    assert [one.refusal.reason for one in before if one.refusal] == [
+        ErrorReason.REVOKED,
+        ErrorReason.REVOKED,
+        ErrorReason.ACTION_UNKNOWN,
+        ErrorReason.REVOKED,
+    ]
 
 
 async def late_cancel(archive: Archive) -> Report:
