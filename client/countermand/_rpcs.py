@@ -60,6 +60,7 @@ GET_REPORT = Rpc("JournalService", "GetReport", journal.GetReportRequest, journa
 GET_RUN = Rpc("JournalService", "GetRun", journal.GetRunRequest, journal.GetRunResponse)
 LIST_RUNS = Rpc("JournalService", "ListRuns", journal.ListRunsRequest, journal.ListRunsResponse)
 LIST_ENTRIES = Rpc("JournalService", "ListEntries", journal.ListEntriesRequest, journal.ListEntriesResponse)
+GET_HEAD = Rpc("JournalService", "GetHead", journal.GetHeadRequest, journal.GetHeadResponse)
 EXPLAIN = Rpc(
     "JournalService", "ExplainRefusal", journal.ExplainRefusalRequest, journal.ExplainRefusalResponse
 )

@@ -19,9 +19,10 @@ class HeadSigner:
 
     def heads(self, report: Report) -> list[pb.SignedHead]:
         """Sign the heads of a report."""
-        return [self._signed(head, report.time, report.epoch) for head in report.heads]
+        return [self.signed(head, report.time, report.epoch) for head in report.heads]
 
-    def _signed(self, head: Head, time: int, epoch: str) -> pb.SignedHead:
+    def signed(self, head: Head, time: int, epoch: str) -> pb.SignedHead:
+        """Sign a head."""
         key = self._keyring.signing
         return pb.SignedHead(
             run_id=head.run_id,

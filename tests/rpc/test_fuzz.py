@@ -212,6 +212,7 @@ ORDER: dict[str, Callable[[], dict[str, Any]]] = {
     "GetReport": lambda: {"run_id": LIVE, "at_seq": 4},
     "ListRuns": lambda: {"page_size": 5, "state": 1, "page_token": "9"},
     "ListEntries": lambda: {"run_id": LIVE, "after_seq": 1, "page_size": 5},
+    "GetHead": lambda: {"run_id": LIVE},
     "ResolveAction": lambda: {"run_id": "r-done", "op_id": "o-lost", "outcome": 2, "evidence": "I looked"},
     "UndoRun": lambda: {"run_id": "r-done", "op_ids": ["o-undo"], "actor": "a"},
     "WithdrawUndo": lambda: {"run_id": "r-done", "op_ids": ["o-kept"]},

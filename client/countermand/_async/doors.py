@@ -11,7 +11,7 @@ from countermand._async.control_door import Controller, Reader
 from countermand._async.door import Delegator, Door
 from countermand._ids import new_id
 from countermand._models.budgets import Budgets
-from countermand._models.reports import Cancelled, EntryPage, EvidenceKey, Report
+from countermand._models.reports import Cancelled, EntryPage, EvidenceKey, Report, SignedHead
 from countermand._models.runs import Finished, Issued, Opened, Run, RunPage
 from countermand._scope import Scope
 from countermand._secret import SecretToken
@@ -165,6 +165,11 @@ class Auditor(Watcher, Reader):
         request = journal.ListEntriesRequest(run_id=run_id, after_seq=after_seq, page_size=page_size)
         told = (await self._call(rpcs.LIST_ENTRIES, request, timeout)).message
         return EntryPage(wire.every(wire.entry, told.entries), told.more)
+
+    async def head(self, run_id: str, *, timeout: float | None = None) -> SignedHead:
+        """Get the signed head of a run's journal. However large its report would be."""
+        request = journal.GetHeadRequest(run_id=run_id)
+        return wire.signed_head((await self._call(rpcs.GET_HEAD, request, timeout)).message.head)
 
 
 class Operator(Auditor, Stopper, Controller):
