@@ -30,6 +30,7 @@ from grant_service.rpc.line import Line
 from grant_service.rpc.roles import Role
 from grant_service.rpc.server import build_server
 from grant_service.rpc.undo import UndoServicer
+from grant_service.rpc.watch import Watches
 from grant_service.settings import Settings
 from grant_service.store.lockfile import LockFile, Taken
 from grant_service.store.memory import MemoryStore
@@ -66,6 +67,7 @@ def random_id(prefix: str) -> str:
 class _Listening:
     server: grpc.aio.Server
     slots: Slots
+    watches: Watches
     address: str
 
 
@@ -133,7 +135,7 @@ class Sidecar:
         operators = role in _OPERATORS
         most = settings.max_operator_calls if operators else settings.max_calls
         longest = settings.operator_timeout
-        slots = Slots(most)
+        slots, watches = Slots(most), Watches(most // 4, longest)
         # Half of the slots at the most are for what decides nothing; long reports take memory, too.
         reports, counts = (
             Line(longest, _REPORTS_AT_ONCE, most // 4),
@@ -145,10 +147,10 @@ class Sidecar:
             "GrantService": GrantServicer(store, decode, partial(_mint, keyring)),
             "ActionService": ActionServicer(store, decode),
             "ControlService": ControlServicer(told_from, decode, counts, signer, longest),
-            "JournalService": JournalServicer(told_from, reports, counts, signer),
+            "JournalService": JournalServicer(told_from, reports, counts, watches, signer),
             "UndoService": UndoServicer(store, decode, settings.decision_timeout),
         }
-        guard = Guard(role, slots, settings.decision_timeout, settings.operator_timeout)
+        guard = Guard(role, slots, watches, settings.decision_timeout, settings.operator_timeout)
         server = build_server(guard, servicers, self._health.servicer)
         try:
             address = self._bind(server, listener.socket_path(run, role), offset)
@@ -156,7 +158,7 @@ class Sidecar:
             await listener.discard(server)
             raise
         await server.start()
-        return _Listening(server, slots, address)
+        return _Listening(server, slots, watches, address)
 
     def _bind(self, server: grpc.aio.Server, path: Path, offset: int) -> str:
         address = listener.bind(server, path)
@@ -172,6 +174,8 @@ class Sidecar:
     async def stop(self) -> None:
         """Drain, then close in the reverse order: not ready, calls under way out, listeners, store, lock."""
         await self._health.drain()
+        for one in self._listening.values():
+            one.watches.end()
         drains = (one.slots.drain(self.settings.drain_timeout) for one in self._listening.values())
         left = sum(await asyncio.gather(*drains))
         await asyncio.gather(*(one.server.stop(grace=1) for one in self._listening.values()))

@@ -1,6 +1,8 @@
 """JournalService: what an auditor may ask. It changes nothing."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 from countermand.v1 import grant_service_pb2 as grant_pb
 from countermand.v1 import journal_service_pb2 as pb
@@ -17,6 +19,7 @@ from grant_service.rpc import encode, limits
 from grant_service.rpc.heads import HeadSigner
 from grant_service.rpc.limits import invalid
 from grant_service.rpc.line import Line
+from grant_service.rpc.watch import Watches
 from grant_service.tokens.claims import MAX_LIFE_MS
 
 #: The largest answer that is sent; clients take as much.
@@ -33,8 +36,11 @@ _DEFAULT_PAGE = 100
 class JournalServicer:
     """Reads reports, runs, entries, fences, keys and what waits for a person."""
 
-    def __init__(self, store: Store, reports: Line, counts: Line, signer: HeadSigner) -> None:
+    def __init__(
+        self, store: Store, reports: Line, counts: Line, watches: Watches, signer: HeadSigner
+    ) -> None:
         self._store, self._reports, self._counts, self._signer = store, reports, counts, signer
+        self._watches = watches
 
     async def GetReport(self, request: pb.GetReportRequest) -> pb.GetReportResponse:
         """Tell what became of every action of a run."""
@@ -76,6 +82,15 @@ class JournalServicer:
         more = len(entries) > size
         return pb.ListEntriesResponse(entries=[encode.entry(one) for one in entries[:size]], more=more)
 
+    async def WatchEntries(self, request: pb.WatchEntriesRequest) -> AsyncIterator[pb.WatchEntriesResponse]:
+        """Follow a run's journal."""
+        run_id = _journal_id(request.run_id)
+        after = limits.sequence("after_seq", request.after_seq)
+        await self._must_be_known(run_id)
+        async with aclosing(self._watches.follow(self._store, run_id, after)) as entries:
+            async for one in entries:
+                yield pb.WatchEntriesResponse(entry=encode.entry(one))
+
     async def GetHead(self, request: pb.GetHeadRequest) -> pb.GetHeadResponse:
         """Sign what a journal holds."""
         run_id = _journal_id(request.run_id)
@@ -87,7 +102,7 @@ class JournalServicer:
             return pb.GetHeadResponse(head=self._signer.signed(head, standing.now, standing.epoch))
 
     async def _must_be_known(self, run_id: str) -> None:
-        """Refuse an empty journal of a run that nobody knows."""
+        """Refuse the journal of a run that nobody knows."""
         if run_id != FENCES:
             await find_run(self._store, run_id)
 

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from countermand.cli import journal
 from countermand.cli.exit_codes import ExitCode
 from countermand.sync import connect
 from countermand.testing import sidecar
-from tests.cli.support import Shell, one_line
+from tests.cli.support import Shell, after_each, ctrl_c, one_line
 
 
 @pytest.fixture
@@ -281,11 +280,7 @@ def test_the_last_entries_are_read_and_followed(granted: Shell, monkeypatch: pyt
         with connect() as client:
             client.operator.cancel("r-1", reason="INCIDENT")
 
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    pauses = iter([cancel, lambda: None, interrupt])
-    monkeypatch.setattr(journal.time, "sleep", lambda _: next(pauses)())
+    after_each(monkeypatch, PERMITTED=cancel, CANCELLED=ctrl_c)
     done = granted("journal", "tail", "r-1", "-n", "1", "--follow", "--output", "jsonl")
     assert done.code == ExitCode.INTERRUPTED
     assert [line["kind"] for line in done.lines] == ["PERMITTED", "CANCELLED"]
