@@ -9,11 +9,13 @@ import structlog
 from grant_service.archive.blocks import Block
 from grant_service.archive.files import ArchiveFiles
 from grant_service.archive.reading import joined
+from grant_service.core.errors import StoreFailed
 from grant_service.core.journal import Entry, whole_journal
 from grant_service.core.report import tell
 from grant_service.core.retention import ended_long_ago, is_needed, release_of
 from grant_service.core.run import Run, end_of
 from grant_service.core.store import Standing, Store
+from grant_service.core.verbs import Release
 
 T = TypeVar("T")
 
@@ -64,22 +66,22 @@ class Archiver:
                 return await self._tree(root, standing)
 
         blocks = [block for blocks in await asyncio.gather(*map(tree, roots)) for block in blocks]
-        blocks += await self._late(standing, turn)
-        await self._move(blocks, standing)
+        told = [(block, release_of(block.run.run_id, block.entries)) for block in blocks]
+        told += await self._late(standing, turn)
+        await self._move(told, standing)
         if self._keep_ms and not self._cursor:
             removed = await _finished(self._files.remove_older, standing.now - self._keep_ms)
             if removed:
                 _log.info("archive files removed", files=removed)
-        return len(blocks)
+        return len(told)
 
-    async def _move(self, blocks: Sequence[Block], standing: Standing) -> None:
+    async def _move(self, told: Sequence[tuple[Block, Release]], standing: Standing) -> None:
         """Write what is not written yet, then let the store let go of all of it."""
-        if not blocks:
+        if not told:
             return
-        new = await _finished(self._files.unwritten, blocks)
+        new = await _finished(self._files.unwritten, [block for block, _ in told])
         name = await _finished(self._files.write, new, standing.now) if new else ""
-        told = (release_of(one.run.run_id, one.entries) for one in blocks)
-        released = await asyncio.gather(*map(self._store.release, told))
+        released = await asyncio.gather(*(self._store.release(release) for _, release in told))
         _log.info("archived", runs=sum(released), file=name)
 
     async def _roots(self, runs: Sequence[Run], standing: Standing) -> list[Run]:
@@ -127,15 +129,15 @@ class Archiver:
     def _all_archived(self, ids: Iterable[str]) -> bool:
         return all(self._files.find(one) for one in ids)
 
-    async def _late(self, standing: Standing, turn: asyncio.Semaphore) -> list[Block]:
+    async def _late(self, standing: Standing, turn: asyncio.Semaphore) -> list[tuple[Block, Release]]:
         """Make new blocks of archived runs that were written to since, once that is as old as they were.
 
         So nobody who writes about a large run again and again has it archived each time.
         """
-        rows = await _finished(self._files.runs, self._archived_cursor, _PASS)
-        self._archived_cursor = rows[-1][0] if len(rows) == _PASS else ""
+        ids = await _finished(self._files.runs, self._archived_cursor, _PASS)
+        self._archived_cursor = ids[-1] if len(ids) == _PASS else ""
 
-        async def again(run_id: str, last_seq: int) -> Block | None:
+        async def again(run_id: str) -> tuple[Block, Release] | None:
             async with turn:
                 if not await self._store.journal(run_id, 0, 1):
                     return None
@@ -143,15 +145,23 @@ class Archiver:
                 late = await whole_journal(self._store, run_id)
                 if left is None or not left.is_released or not late:
                     return None
-                new = [one for one in late if one.seq > last_seq]
                 if standing.now - late[-1].time < self._after_ms:
                     return None
-                block = await _finished(self._files.read, run_id)
-                if block is None or not new:
-                    return block
-                return self._seal(joined(block.run, left), [*block.entries, *new], standing)
+                try:
+                    block = await _finished(self._files.read, run_id)
+                except StoreFailed as doubted:
+                    _log.error("archive", run=run_id, cause=doubted.refusal.details.get("cause"))
+                    return None
+                if block is None:
+                    return None
+                new = [one for one in late if one.seq > block.last_seq]
+                if new:
+                    run = joined(block.run, left)
+                    block = self._seal(run, [*block.entries, *new], standing)
+                # What it left before is gone, and the ids of its grants may be another run's by now.
+                return block, release_of(run_id, late)
 
-        found = await asyncio.gather(*(again(*row) for row in rows))
+        found = await asyncio.gather(*map(again, ids))
         return [one for one in found if one]
 
 

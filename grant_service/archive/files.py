@@ -176,8 +176,8 @@ class ArchiveFiles:
             return False
         return there is not None and (there.run, there.entries) == (block.run, block.entries)
 
-    def runs(self, after: str, limit: int) -> list[tuple[str, int]]:
-        """Read runs and the number of the last entry of each, by id."""
+    def runs(self, after: str, limit: int) -> list[str]:
+        """Read which runs there are, by id."""
         return self._index.runs(after, limit)
 
     def remove_older(self, than: int) -> list[str]:

@@ -59,12 +59,10 @@ class Index:
         rows = self._rows(_PLACE, run_id)
         return Place(*rows[0]) if rows else None
 
-    def runs(self, after: str, limit: int) -> list[tuple[str, int]]:
-        """Read runs and the number of the last entry of each, by id."""
-        select = (
-            "SELECT run_id, MAX(last_seq) FROM runs WHERE run_id > ? GROUP BY run_id ORDER BY run_id LIMIT ?"
-        )
-        return self._rows(select, after, limit)
+    def runs(self, after: str, limit: int) -> list[str]:
+        """Read which runs there are, by id."""
+        select = "SELECT DISTINCT run_id FROM runs WHERE run_id > ? ORDER BY run_id LIMIT ?"
+        return [run_id for (run_id,) in self._rows(select, after, limit)]
 
     def add(self, name: str, time: int, places: Iterable[tuple[str, Place]]) -> None:
         """Take in a file."""

@@ -44,10 +44,11 @@ class _WithArchive:
     async def journal(self, run_id: str, after_seq: int, limit: int) -> list[Entry]:
         """Read a run's entries in order: what was archived, then what came since."""
         later = await self._store.journal(run_id, after_seq, limit)
-        if run_id == FENCES or (not after_seq and _is_whole(later)):
+        first = await self._store.journal(run_id, 0, 1) if after_seq else later
+        if run_id == FENCES or _is_whole(first):
             return later
         block = await self._block(run_id)
-        if block is None or (after_seq and _is_whole(await self._store.journal(run_id, 0, 1))):
+        if block is None:
             return later
         archived = [one for one in block.entries if one.seq > after_seq]
         return [*archived, *(one for one in later if one.seq > block.last_seq)][:limit]

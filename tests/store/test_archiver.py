@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from grant_service.archive.archiver import Archiver
 from grant_service.archive.blocks import Block
@@ -13,7 +14,7 @@ from grant_service.archive.files import ArchiveFiles
 from grant_service.archive.reading import reading
 from grant_service.core.budget import Budget
 from grant_service.core.compile import compile_report
-from grant_service.core.errors import ErrorReason, Refusal, Refused
+from grant_service.core.errors import ErrorReason, Refusal, Refused, StoreFailed
 from grant_service.core.grant import GrantRef
 from grant_service.core.journal import Kind
 from grant_service.core.report import Report
@@ -306,6 +307,58 @@ async def test_what_comes_late_is_archived_too_when_it_is_as_old(archive: Archiv
     assert [head.hash for head in after.heads] == [head.hash for head in report.heads]
     assert await archive.archiver.look() == 0
     assert (await archive.play.cancel()).replayed
+
+
+async def test_all_that_was_archived_is_looked_through_in_turn(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much there is, what came late is found."""
+    for name in ("a", "b", "c", "d", "e"):
+        await archive.play.open(name, ttl_ms=HOUR)
+    await archive.play.rig.advance(HOUR + AFTER)
+    assert await archive.archiver.look() == 5
+    await archive.play.cancel("c")
+    await archive.play.cancel("e")
+    await archive.play.rig.advance(AFTER)
+    monkeypatch.setattr("grant_service.archive.archiver._PASS", 2)
+    assert [await archive.archiver.look() for _ in range(4)] == [0, 1, 1, 0]
+
+
+async def test_a_grant_of_the_same_name_outlives_what_is_archived_late(archive: Archive) -> None:
+    """Its id is free once the run is gone, and may be another run's when the late line goes."""
+    await late_cancel(archive)
+    await archive.play.rig.advance(AFTER)
+    grant = await archive.play.ready("other")
+    assert await archive.archiver.look() == 1
+    done(await archive.play.prepare(grant))
+
+
+async def test_a_run_that_is_not_believed_holds_up_no_other(archive: Archive) -> None:
+    """Its late line stays; the log says why."""
+    await late_cancel(archive)
+    await archive.play.open("forgotten", ttl_ms=HOUR)
+    await archive.play.rig.advance(HOUR + AFTER)
+    (path,) = archive.files._directory.glob("*.jsonl")
+    path.write_bytes(path.read_bytes().replace(b"<1@", b"<2@").replace(b'"op":"done"', b'"op":"gone"'))
+    with capture_logs() as logged:
+        assert await archive.archiver.look() == 1
+    assert [one["run"] for one in logged if one["log_level"] == "error"] == ["run"]
+    assert await archive.play.store.journal("run", 0, 10)
+    assert await archive.play.store.journal("forgotten", 0, 10) == []
+
+
+async def test_a_damaged_file_does_not_concern_runs_that_are_there(archive: Archive) -> None:
+    """Only of what the store does not have nobody knows whether it was in that file."""
+    await archive.play.ready()
+    (archive.files._directory / "000000000000001-a.jsonl").write_text("nothing")
+    for after in (0, 1, 2, 9):
+        entries = await archive.reading.journal("run", after, 10)
+        assert [one.seq for one in entries] == [seq for seq in (1, 2) if seq > after]
+    assert (await archive.report()).gaps == ()
+    with pytest.raises(StoreFailed):
+        await archive.reading.journal("gone", 0, 10)
+    with pytest.raises(StoreFailed):
+        await archive.reading.runs(["gone"])
 
 
 def names(archive: Archive) -> list[str]:
