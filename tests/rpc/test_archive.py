@@ -12,7 +12,7 @@ from grant_service.settings import Settings
 from grant_service.store.sqlite import SqliteStore
 from grant_service.tokens.keys import rotate
 from tests.archive.support import Forger
-from tests.rpc.support import Caller, ManualClock, Served, put_keys, short_home, until
+from tests.rpc.support import Caller, ManualClock, Served, put_keys, request, short_home, until
 
 HOUR = 3600
 
@@ -73,6 +73,13 @@ async def test_every_door_tells_of_an_archived_run(home: Path) -> None:
         assert report.heads[0].hash == before.heads[0].hash
         assert (await served.auditor("ListEntries", run_id="r-1")).entries == entries
         assert (await served.auditor("GetRun", run_id="r-1")).run.end.seq == before.cut_seq
+        assert (await served.auditor("GetHead", run_id="r-1")).head.hash == before.heads[0].hash
+        watch = served.auditor.rpc("WatchEntries")(request("WatchEntries", run_id="r-1"))
+        assert [(await watch.read()).entry for _ in entries] == list(entries)
+        watch.cancel()
+        why = await served.auditor("ExplainRefusal", run_id="r-1", op_id="o-1")
+        assert why.details["ended_run"] == "r-1"
+        assert [one.kind for one in why.story] == ["PREPARED", "PERMITTED", "SETTLED", "CANCELLED"]
         again = await served.cancel()
         assert (again.replayed, again.known, again.report.done) == (True, True, before.done)
         await stop(served)
