@@ -12,6 +12,7 @@ import structlog
 from grant_service.archive.archiver import Archiver
 from grant_service.archive.files import ArchiveFiles
 from grant_service.archive.reading import reading
+from grant_service.archive.seals import Seals
 from grant_service.core.clock import Clock, system_clock
 from grant_service.core.store import Store
 from grant_service.core.tools import Tools
@@ -29,6 +30,7 @@ from grant_service.rpc.line import Line
 from grant_service.rpc.roles import Role
 from grant_service.rpc.server import build_server
 from grant_service.rpc.undo import UndoServicer
+from grant_service.rpc.watch import Watches
 from grant_service.settings import Settings
 from grant_service.store.lockfile import LockFile, Taken
 from grant_service.store.memory import MemoryStore
@@ -65,6 +67,7 @@ def random_id(prefix: str) -> str:
 class _Listening:
     server: grpc.aio.Server
     slots: Slots
+    watches: Watches
     address: str
 
 
@@ -111,18 +114,19 @@ class Sidecar:
         await self._health.look()
         self._at_work.append(asyncio.create_task(self._health.watch(), name="health"))
         if directory := self.settings.archive_path:
-            self._archive = await asyncio.to_thread(ArchiveFiles, directory)
-            archiver = self._archiver(self._archive, HeadSigner(keyring))
+            seals = Seals(keyring)
+            self._archive = await asyncio.to_thread(ArchiveFiles, directory, seals.doubt)
+            archiver = self._archiver(self._archive, seals)
             self._at_work.append(asyncio.create_task(archiver.work(), name="archive"))
         verifier = Verifier(keyring, self.settings.token_cache)
         for offset, role in enumerate(Role):
             decode = Decoder(self.settings, role, verifier.verify, new_id, tools)
             self._listening[role] = await self._serve(role, decode, keyring, run, offset)
 
-    def _archiver(self, files: ArchiveFiles, signer: HeadSigner) -> Archiver:
+    def _archiver(self, files: ArchiveFiles, seals: Seals) -> Archiver:
         settings = self.settings
         after_ms, keep_ms = round(settings.archive_after * 1000), round(settings.archive_keep * 1000)
-        return Archiver(self.store, files, signer.archived, after_ms, keep_ms)
+        return Archiver(self.store, files, seals.block, after_ms, keep_ms)
 
     async def _serve(
         self, role: Role, decode: Decoder, keyring: Keyring, run: Path, offset: int
@@ -131,7 +135,7 @@ class Sidecar:
         operators = role in _OPERATORS
         most = settings.max_operator_calls if operators else settings.max_calls
         longest = settings.operator_timeout
-        slots = Slots(most)
+        slots, watches = Slots(most), Watches(most // 4, longest)
         # Half of the slots at the most are for what decides nothing; long reports take memory, too.
         reports, counts = (
             Line(longest, _REPORTS_AT_ONCE, most // 4),
@@ -143,10 +147,10 @@ class Sidecar:
             "GrantService": GrantServicer(store, decode, partial(_mint, keyring)),
             "ActionService": ActionServicer(store, decode),
             "ControlService": ControlServicer(told_from, decode, counts, signer, longest),
-            "JournalService": JournalServicer(told_from, reports, counts, signer),
+            "JournalService": JournalServicer(told_from, reports, counts, watches, signer),
             "UndoService": UndoServicer(store, decode, settings.decision_timeout),
         }
-        guard = Guard(role, slots, settings.decision_timeout, settings.operator_timeout)
+        guard = Guard(role, slots, watches, settings.decision_timeout, settings.operator_timeout)
         server = build_server(guard, servicers, self._health.servicer)
         try:
             address = self._bind(server, listener.socket_path(run, role), offset)
@@ -154,7 +158,7 @@ class Sidecar:
             await listener.discard(server)
             raise
         await server.start()
-        return _Listening(server, slots, address)
+        return _Listening(server, slots, watches, address)
 
     def _bind(self, server: grpc.aio.Server, path: Path, offset: int) -> str:
         address = listener.bind(server, path)
@@ -170,6 +174,8 @@ class Sidecar:
     async def stop(self) -> None:
         """Drain, then close in the reverse order: not ready, calls under way out, listeners, store, lock."""
         await self._health.drain()
+        for one in self._listening.values():
+            one.watches.end()
         drains = (one.slots.drain(self.settings.drain_timeout) for one in self._listening.values())
         left = sum(await asyncio.gather(*drains))
         await asyncio.gather(*(one.server.stop(grace=1) for one in self._listening.values()))

@@ -24,6 +24,8 @@ class Rpc(Generic[Q, R]):
     name: str
     request: type[Q]
     response: type[R]
+    #: Whether there are many answers to one request.
+    streams: bool = False
 
     @property
     def path(self) -> str:
@@ -60,6 +62,10 @@ GET_REPORT = Rpc("JournalService", "GetReport", journal.GetReportRequest, journa
 GET_RUN = Rpc("JournalService", "GetRun", journal.GetRunRequest, journal.GetRunResponse)
 LIST_RUNS = Rpc("JournalService", "ListRuns", journal.ListRunsRequest, journal.ListRunsResponse)
 LIST_ENTRIES = Rpc("JournalService", "ListEntries", journal.ListEntriesRequest, journal.ListEntriesResponse)
+WATCH_ENTRIES = Rpc(
+    "JournalService", "WatchEntries", journal.WatchEntriesRequest, journal.WatchEntriesResponse, streams=True
+)
+GET_HEAD = Rpc("JournalService", "GetHead", journal.GetHeadRequest, journal.GetHeadResponse)
 EXPLAIN = Rpc(
     "JournalService", "ExplainRefusal", journal.ExplainRefusalRequest, journal.ExplainRefusalResponse
 )

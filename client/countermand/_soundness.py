@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from countermand.evidence import Line
 
 #: The journal of the fences belongs to no run, and has another beginning and no end.
-_FENCES = "_fences"
+FENCES = "_fences"
 _ENDS = frozenset({"CANCELLED", "FINISHED"})
 _FINAL = frozenset({"SUCCEEDED", "FAILED"})
 #: What an entry about an action needs before it. Kinds that are not known here are let pass.
@@ -47,7 +47,7 @@ class Journal:
         return ""
 
     def _place(self, line: "Line") -> str:
-        if self._run_id == _FENCES:
+        if self._run_id == FENCES:
             return ""
         first = self._count == 0
         if line.kind == "OPENED" and not first:

@@ -5,7 +5,8 @@ It wraps the handlers when they are registered, so a call pays for nothing it do
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 
@@ -17,8 +18,10 @@ from grant_service.core.errors import ErrorReason, Refusal, Refused
 from grant_service.rpc.errors import ALARMS, status
 from grant_service.rpc.line import caller_waits
 from grant_service.rpc.roles import ALLOWED, Role
+from grant_service.rpc.watch import Watches
 
 Method = Callable[[Any], Awaitable[Any]]
+Stream = Callable[[Any], AsyncIterator[Any]]
 Handler = Callable[[bytes, grpc.aio.ServicerContext[Any, Any]], Awaitable[Any]]
 
 _log = structlog.get_logger()
@@ -58,12 +61,16 @@ class Slots:
 class Guard:
     """Guards the handlers of one listener."""
 
-    def __init__(self, role: Role, slots: Slots, decision_timeout: float, report_timeout: float) -> None:
+    def __init__(
+        self, role: Role, slots: Slots, watches: Watches, decision_timeout: float, report_timeout: float
+    ) -> None:
         self._role = role
-        self._slots = slots
+        self._slots, self._watches = slots, watches
         self._decision_timeout, self._report_timeout = decision_timeout, report_timeout
 
-    def handler(self, rpc: str, request_type: type[Message], method: Method | None) -> Handler:
+    def handler(
+        self, rpc: str, request_type: type[Message], method: Method | Stream | None, *, streams: bool = False
+    ) -> Handler:
         """Wrap one RPC's method; an RPC that is not in the table, or has no method, is refused.
 
         Bytes come in and bytes go out, so that what cannot be read, or written, is refused like all else.
@@ -76,7 +83,9 @@ class Guard:
             )
         if method is None:
             return self._refusing(rpc, Refusal(ErrorReason.VERB_NOT_SERVED, {"rpc": rpc}))
-        return self._guarded(rpc, request_type, method)
+        guarded: Any = self._streamed if streams else self._guarded
+        handler: Handler = guarded(rpc, request_type, method)
+        return handler
 
     def _timeout(self, rpc: str) -> float:
         """Give a call that may have to compile a report its longer time, whoever asks."""
@@ -99,13 +108,31 @@ class Guard:
                 caller_waits(timeout)
                 answer = await self._decide(method(_parsed(request_type, request)), timeout)
                 return answer.SerializeToString()
-            except Refused as refused:
-                refusal = refused.refusal
-                if refusal.reason is ErrorReason.INTERNAL and "incident" not in refusal.details:
-                    refusal = _incident(rpc, refused, **refusal.details)
-            except Exception as defect:
-                refusal = _incident(rpc, defect)
+            except Exception as error:
+                refusal = _refusal(rpc, error)
             return await self._abort(rpc, context, refusal)
+
+        return handle
+
+    def _streamed(self, rpc: str, request_type: type[Message], method: Stream) -> Handler:
+        """Wrap a method that answers again and again, until its caller leaves or its deadline is over.
+
+        It has a place of its own and no slot: it decides nothing, so it goes with its caller. Each answer is
+        written before the next is asked for, so that whoever does not read holds up nothing but itself.
+        """
+
+        async def handle(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            try:
+                with self._watches.place():
+                    async with aclosing(method(_parsed(request_type, request))) as answers:  # type: ignore[type-var]
+                        async for answer in answers:
+                            await context.write(answer.SerializeToString())
+                    return
+            except TimeoutError:
+                refusal = Refusal(ErrorReason.TIMED_OUT)
+            except Exception as error:
+                refusal = _refusal(rpc, error)
+            await self._abort(rpc, context, refusal)
 
         return handle
 
@@ -157,6 +184,16 @@ def _parsed(request_type: type[Message], request: bytes) -> Message:
 
 def _named(refusal: Refusal) -> dict[str, str]:
     return {name: value for name, value in refusal.details.items() if name in ("run", "grant", "op", "cause")}
+
+
+def _refusal(rpc: str, error: Exception) -> Refusal:
+    """Take the refusal out of what was raised; what is none is an incident."""
+    if not isinstance(error, Refused):
+        return _incident(rpc, error)
+    refusal = error.refusal
+    if refusal.reason is ErrorReason.INTERNAL and "incident" not in refusal.details:
+        return _incident(rpc, error, **refusal.details)
+    return refusal
 
 
 def _incident(rpc: str, defect: Exception, **details: str) -> Refusal:

@@ -46,6 +46,7 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "JournalService.ListRuns": _READERS,
     "JournalService.ListEntries": _READERS,
     "JournalService.WatchEntries": _READERS,
+    "JournalService.GetHead": _READERS,
     "JournalService.ExplainRefusal": _READERS,
     "JournalService.ListFences": _READERS,
     "JournalService.GetFence": _READERS,

@@ -63,10 +63,8 @@ def build_server(guard: Guard, servicers: Mapping[str, object], health: Any) -> 
 
 def _handler(guard: Guard, servicer: object, method: Any) -> Any:
     """Register a method on raw bytes: gRPC would answer those it cannot parse without a reason of ours."""
-    kind = (
-        grpc.unary_stream_rpc_method_handler
-        if method.server_streaming
-        else grpc.unary_unary_rpc_method_handler
-    )
+    streams = method.server_streaming
+    kind = grpc.unary_stream_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
     rpc = f"{method.containing_service.name}.{method.name}"
-    return kind(guard.handler(rpc, GetMessageClass(method.input_type), getattr(servicer, method.name, None)))
+    served = getattr(servicer, method.name, None)
+    return kind(guard.handler(rpc, GetMessageClass(method.input_type), served, streams=streams))

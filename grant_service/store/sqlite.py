@@ -32,7 +32,8 @@ C = TypeVar("C")
 A = TypeVar("A")
 T = TypeVar("T")
 
-#: These must work when the disk is full: they stop things, or say what became of them.
+#: These must work when the disk is full: they stop things, or say what became of them. Not so `release`: what
+#: it frees in the file makes no room on the disk, and to delete a long journal would use up the reserve.
 _URGENT = frozenset(
     {
         lifecycle.cancel,

@@ -281,7 +281,7 @@ class SqliteState:
             case Run():
                 fields = json.dumps(records.run_fields(record))
                 row = (record.run_id, record.open_seq, record.end_time, fields)
-                self._db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?)", row)
+                self._db.execute(_PUT_RUN, row)
                 self._know(("runs", record.run_id), record)
             case Grant():
                 fields = json.dumps(records.grant_fields(record))
@@ -345,6 +345,12 @@ class SqliteState:
         self._db.close()
         self._watermark.close()
 
+
+#: Whether a run is on the list is settled when it is opened, and again when it is let go of.
+_PUT_RUN = (
+    "INSERT INTO runs VALUES (?, ?, ?, ?) "
+    "ON CONFLICT (run_id) DO UPDATE SET end_time = excluded.end_time, fields = excluded.fields"
+)
 
 _LAST_UNDO = (
     "SELECT op_id FROM duties WHERE open AND kind = 'UNDO' AND run_id = ? ORDER BY fence DESC LIMIT 1"

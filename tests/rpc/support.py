@@ -31,9 +31,6 @@ from grant_service.tokens.keys import load_or_create
 METHODS: dict[str, Any] = {method.name: method for service in SERVICES.values() for method in service.methods}
 assert len(METHODS) == sum(len(service.methods) for service in SERVICES.values())
 
-#: The verbs that are in the contract and come later.
-LATER = {"WatchEntries"}
-
 MAILTO = "mailto:team@example.com"
 
 

@@ -191,6 +191,8 @@ class RedisRig(Rig):
         dump.recent = [run for run in recent if run_from(dump.runs[run]).is_recent(dump.now)]
         for name, number in (await self._listed(self.keys.awaiting)).items():
             run, _, op = name.partition("/")
+            if _is_released(dump, run) and (run, op) not in dump.actions:
+                continue  # reading takes it off
             assert dump.actions[run, op]["prepare_seq"] == str(number), "listed under another number"
             dump.awaiting.append((run, op))
 
@@ -204,7 +206,8 @@ class RedisRig(Rig):
         for kind, key in ((DutyKind.CALL_OFF, keys.calling_off), (DutyKind.ASK, keys.asking)):
             for name, number in (await self._listed(key)).items():
                 run, _, op = name.partition("/")
-                found.append((kind, run, op, number))
+                if not _is_released(dump, run) or (run, op, kind) in dump.duties:  # else reading takes it off
+                    found.append((kind, run, op, number))
         numbers = {DutyKind.UNDO: "fence", DutyKind.CALL_OFF: "due", DutyKind.ASK: "due"}
         duties = {key: duty for key, duty in dump.duties.items() if duty["state"] == DutyState.OPEN}
         wanted = {(kind, run, op, int(duty[numbers[kind]])) for (run, op, kind), duty in duties.items()}
@@ -237,6 +240,11 @@ def _reading(name: str) -> tuple[str, ...]:
     assert kind in (*_HASHES, "journal", "undo"), f"nobody knows the key {name}"
     ways = {"journal": ("XRANGE", name, "-", "+"), "undo": ("ZRANGE", name, "0", "-1")}
     return ways.get(kind, ("HGETALL", name))
+
+
+def _is_released(dump: Dump, run: str) -> bool:
+    """Say whether a run was let go of."""
+    return dump.runs[run]["open_seq"] != "0" and not dump.runs[run]["marks"]
 
 
 def _numbers(dump: Dump, run: str, kind: Kind) -> list[int]:

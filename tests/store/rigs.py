@@ -152,7 +152,7 @@ def copied(state: MemoryState) -> MemoryState:
     names = ("runs", "grants", "actions", "spendings", "duties", "fences")
     copies = {name: dict(getattr(state, name)) for name in names}
     entries = {run: list(lines) for run, lines in state.entries.items()}
-    return dataclasses.replace(state, **copies, entries=entries)
+    return dataclasses.replace(state, **copies, entries=entries, unlisted=set(state.unlisted))
 
 
 class MemoryRig(Rig):
@@ -217,7 +217,8 @@ class MemoryRig(Rig):
         )
 
     def _recent(self) -> list[str]:
-        opened = [run for run in self.state.runs.values() if run.was_opened]
+        listed = self.state.runs.keys() - self.state.unlisted
+        opened = [run for run in self.state.runs.values() if run.was_opened and run.run_id in listed]
         recent = [run for run in opened if run.is_recent(self.state.now)]
         return [run.run_id for run in sorted(recent, key=lambda run: run.open_seq)]
 

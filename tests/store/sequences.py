@@ -69,7 +69,15 @@ class NewEpoch:
     """The store may have lost facts."""
 
 
-Step = Tell | Use | Again | Burst | Move | NewEpoch
+@dataclass(frozen=True)
+class LetGo:
+    """A run is let go of as its journal has it, or as it had it before its last entry."""
+
+    run: str
+    late: bool = False
+
+
+Step = Tell | Use | Again | Burst | Move | NewEpoch | LetGo
 
 RUNS = ("a", "b", "c", "d")
 DEEP = tuple(f"deep-{level}" for level in range(1, MAX_DEPTH + 2))
@@ -434,6 +442,7 @@ KINDS: dict[str, tuple[int, st.SearchStrategy[Step]]] = {
     "burst": (6, st.lists(bursting, min_size=2, max_size=5).map(lambda calls: Burst(tuple(calls)))),
     "move": (10, st.sampled_from(moves).map(Move)),
     "epoch": (1, st.just(NewEpoch())),
+    "let_go": (1, st.builds(LetGo, run_id, st.booleans())),
 }
 
 
@@ -778,6 +787,19 @@ def _use(verb: str, grant: str = "g1", **args: Any) -> Use:
     return Use(verb, grant, "as issued", "tool", args)
 
 
+@st.composite
+def archived(draw: st.DrawFn) -> list[Step]:
+    """A run ends and is let go of; somebody ends it again, or goes on as if it were there."""
+    run = draw(run_id)
+    ends = st.sampled_from(
+        [Tell("cancel", (verbs.Cancel(run, StopReason.USER_STOP),)), Tell("finish", (verbs.Finish(run),))]
+    )
+    end = draw(st.sampled_from([[], [draw(ends)], [draw(ends)], [Move(HOUR)], [Move(HOUR)]]))
+    later = st.one_of(ends, ends, tell("open", opening), use("commit"), use("settle"), reading)
+    again = draw(st.sampled_from([[], [LetGo(run)], [LetGo(run, late=True)]]))
+    return [*end, LetGo(run, draw(st.sampled_from([False] * 4 + [True]))), draw(later), draw(later), *again]
+
+
 STORIES = {
     "life": life(),
     "narrow": narrow(),
@@ -788,6 +810,7 @@ STORIES = {
     "thaw": thaw(),
     "cut": cut(),
     "duty": duty(),
+    "archived": archived(),
 }
 kind = st.sampled_from(
     ["life"] * 10
@@ -799,6 +822,7 @@ kind = st.sampled_from(
     + ["thaw"] * 2
     + ["cut"] * 3
     + ["duty"] * 9
+    + ["archived"] * 2
     + [name for name, (weight, _) in KINDS.items() for _ in range(weight)]
 )
 

@@ -29,7 +29,7 @@ from tests.store.differential import Story, compare, tell
 from tests.store.player import DAY, HOUR, SECOND, digest
 from tests.store.redis_rigs import RedisRig, changed
 from tests.store.rigs import MemoryRig, Rig, SqliteRig
-from tests.store.sequences import Move, NewEpoch, Step, Tell, Use, sequences, sequences_about
+from tests.store.sequences import LetGo, Move, NewEpoch, Step, Tell, Use, sequences, sequences_about
 
 #: A defect that shows in none of so many sequences is one that `make test` may miss.
 ENOUGH = 500
@@ -123,6 +123,7 @@ def _lift(name: str) -> Tell:
 
 
 _ENDS = [Tell("cancel", (verbs.Cancel("r", StopReason.INCIDENT),)), Tell("finish", (verbs.Finish("r"),))]
+_LISTED = Tell("run_ids", (0, 9))
 _SPENT = {"op_id": "o1", "budget": "usd", "amount": 1, "max_spendings": 9}
 _FREEZES = [
     _freeze("f1"),
@@ -225,6 +226,11 @@ POINTED: dict[str, list[list[Step]]] = {
         *[[*_begun(), fence, _perform("o1"), _lift("f1"), _lift("f1"), _perform("o1")] for fence in _FREEZES],
     ],
     "deadline": [[*_begun(run_ms=SECOND), Move(SECOND), _perform("o1")]],
+    "let go": [
+        [*_begun(), LetGo("r"), _perform("o1")],
+        [*_begun(), _ENDS[0], LetGo("r", late=True), LetGo("r"), LetGo("r"), *_ENDS, _LISTED],
+        *[[*_begun(run_ms=SECOND), Move(SECOND), LetGo("r"), end, LetGo("r"), _LISTED] for end in _ENDS],
+    ],
     "expired": [[*_begun(ttl_ms=SECOND), Move(SECOND), _perform("o1")]],
     "full": [[*_begun(), _perform("o1"), _perform("o2", most=1), _spend("o1"), _spend("o2", most=1)]],
     "frozen": [
@@ -421,6 +427,18 @@ FOCUSED: dict[str, dict[str, Lua]] = {
             "if run then add_budgets(run.budgets) end": ""
         },
         "a run below has no marks of those above": {"local marks = above": "local marks = ''"},
+    },
+    "let go": {
+        "what goes on is let go of": {"if not ended(PATH, PATH_AT, RUN_ID) or not last": "if not last"},
+        "what was written to since is let go of": {"or last[1] ~= LAST_SEQ .. '-0' then": "then"},
+        "what was let go of is still listed": {"redis.call('ZREM', RUNS, RUN_ID)": ""},
+        "what was let go of keeps its marks": {
+            "run.labels, run.marks, run.budgets = '', '', ''": "run.labels, run.budgets = '', ''"
+        },
+        "what was let go of cannot be finished": {
+            "if run.marks == '' then -- it was archived": "if false then"
+        },
+        "the line of a late end stays for ever": {"redis.call('PEXPIREAT', journal, keep_until)": ""},
     },
     "thaw": {
         "a lifted freeze goes on": {"and fence.lift_time == '0' and lasts": "and lasts"},

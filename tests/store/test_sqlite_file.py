@@ -248,6 +248,26 @@ async def test_refused_calls_do_not_use_up_the_reserve(path: Path) -> None:
     assert settled.seq == before[-1].seq + 1
 
 
+async def test_letting_go_of_a_run_does_not_use_up_the_reserve(path: Path) -> None:
+    """A long journal's end takes room in the log first. The cancels that come meanwhile need that more."""
+    store = await _with_a_grant(path)
+    try:
+        await store.cancel(verbs.Cancel("r-1", StopReason.USER_STOP))
+        (*_, last) = await store.journal("r-1", 0, 100)
+        store._headroom.release()
+        with pytest.raises(StoreFailed) as full:
+            await store.release(verbs.Release("r-1", last.seq, ("g-1",)))
+        kept = await store.journal("r-1", 0, 100)
+        assert (await store.cancel(verbs.Cancel("r-2", StopReason.USER_STOP))).seq == last.seq + 1
+        store._headroom.restore()
+        assert await store.release(verbs.Release("r-1", last.seq, ("g-1",)))
+    finally:
+        await store.close()
+
+    assert full.value.refusal.reason is ErrorReason.STORE_FULL
+    assert kept[-1] == last
+
+
 async def test_a_spent_quota_gives_up_the_reserve_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite calls it an input/output error; the cancel is tried again with the reserve's room."""
     store = await _with_a_grant(path)

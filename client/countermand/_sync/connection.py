@@ -2,7 +2,7 @@
 """Calls to one sidecar: a channel for each role, a deadline for each call, and no blind retries."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic
 
@@ -17,6 +17,9 @@ from countermand._secret import SecretToken
 from countermand._status import failure_of
 from countermand._words import ErrorReason
 from countermand._world import Channel, World
+
+#: A stream that lasted so long was answered, also if nothing came, in seconds.
+_WAS_ANSWERED = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +65,45 @@ class Connection:
             patience.attempts += 1
             self._pacing.sleep(pause)
 
+    def follow(
+        self, role: Role, rpc: Rpc[Q, R], request: Callable[[R | None], Q], timeout: float
+    ) -> Iterator[R]:
+        """Answer what comes, without end. `request` asks for what is behind the last message, if any came.
+
+        A stream that breaks is asked for again, until for `timeout` seconds nobody answers.
+        """
+        last: R | None = None
+        patience = Patience(timeout, self._pacing)
+        while True:
+            began_at, before = self._pacing.clock(), last
+            call = self._method(role, rpc)(Sealed(request(last)))
+            try:
+                for message in call:
+                    self._answered.add(role)
+                    last = message
+                    yield message
+                return
+            except grpc.RpcError as error:
+                failure = self._failure(role, error)
+            finally:
+                call.cancel()
+            if last is not before or self._pacing.clock() - began_at > _WAS_ANSWERED:
+                self._answered.add(role)
+                patience = Patience(timeout, self._pacing)
+            pause = patience.pause_after(failure, role in self._answered)
+            if pause is None:
+                raise failure
+            patience.attempts += 1
+            self._pacing.sleep(pause)
+
     def _method(self, role: Role, rpc: Rpc[Q, R]) -> Callable[..., Any]:
         if self._closed:
             raise FixTheCall("the client is closed; call connect() again")
         method = self._methods.get((role, rpc.path))
         if method is None:
-            method = self._methods[role, rpc.path] = self._channel(role).unary_unary(
+            channel = self._channel(role)
+            make = channel.unary_stream if rpc.streams else channel.unary_unary
+            method = self._methods[role, rpc.path] = make(
                 rpc.path, request_serializer=Sealed.write, response_deserializer=rpc.response.FromString
             )
         return method

@@ -289,7 +289,7 @@ class SignedHead(google.protobuf.message.Message):
     KEY_ID_FIELD_NUMBER: builtins.int
     SIGNATURE_FIELD_NUMBER: builtins.int
     run_id: builtins.str
-    """The run."""
+    """The run; `_fences` for the journal of the fences."""
     last_seq: builtins.int
     """The number of the last entry it covers; 0 if the journal held none."""
     entry_count: builtins.int
@@ -310,7 +310,7 @@ class SignedHead(google.protobuf.message.Message):
     """Ed25519 over all other fields, in the form that docs/evidence.md describes."""
     @property
     def time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """The time the report it came with tells of, by the store's clock."""
+        """The time it, or the report it came with, tells of, by the store's clock."""
 
     def __init__(
         self,
@@ -1150,7 +1150,7 @@ class WatchEntriesRequest(google.protobuf.message.Message):
     RUN_ID_FIELD_NUMBER: builtins.int
     AFTER_SEQ_FIELD_NUMBER: builtins.int
     run_id: builtins.str
-    """The run."""
+    """The run; `_fences` for the journal of the fences."""
     after_seq: builtins.int
     """Only entries with a higher number than this."""
     def __init__(
@@ -1183,6 +1183,45 @@ class WatchEntriesResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["entry", b"entry"]) -> None: ...
 
 global___WatchEntriesResponse = WatchEntriesResponse
+
+@typing.final
+class GetHeadRequest(google.protobuf.message.Message):
+    """GetHeadRequest asks for the signed head of a journal."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: builtins.int
+    run_id: builtins.str
+    """The run; `_fences` for the journal of the fences."""
+    def __init__(
+        self,
+        *,
+        run_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["run_id", b"run_id"]) -> None: ...
+
+global___GetHeadRequest = GetHeadRequest
+
+@typing.final
+class GetHeadResponse(google.protobuf.message.Message):
+    """GetHeadResponse is the head."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    HEAD_FIELD_NUMBER: builtins.int
+    @property
+    def head(self) -> global___SignedHead:
+        """The head, of all entries there were."""
+
+    def __init__(
+        self,
+        *,
+        head: global___SignedHead | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["head", b"head"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["head", b"head"]) -> None: ...
+
+global___GetHeadResponse = GetHeadResponse
 
 @typing.final
 class ExplainRefusalRequest(google.protobuf.message.Message):

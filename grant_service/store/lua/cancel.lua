@@ -17,9 +17,6 @@ end
 local number, time = take_seq(), text(NOW)
 if not run then put_run(RUN, RUN_ID, {}) end
 put_cancelled(RUN, number, REASON, ACTOR, NOTE, TAG)
-local words = entry(number, 'CANCELLED', 'reason', REASON, 'actor', ACTOR, 'note', NOTE, 'tag', TAG)
-if not redis.call('XADD', JOURNAL, 'NOMKSTREAM', unpack(words)) then
-  redis.call('XADD', JOURNAL, unpack(words))
-  redis.call('PEXPIREAT', JOURNAL, run and run.keep_until or text(NOW + tonumber(KEEP_MS)))
-end
+local keep_until = run and run.keep_until or text(NOW + tonumber(KEEP_MS))
+write_late_entry(JOURNAL, keep_until, number, 'CANCELLED', 'reason', REASON, 'actor', ACTOR, 'note', NOTE, 'tag', TAG)
 return answer('CANCELLED', '0', 'CANCELLED', number, time, known)

@@ -12,7 +12,12 @@ if run.state == 'CANCELLED' then return refused('REVOKED', end_details(RUN, RUN_
 
 if run.state == 'FINISHED' then return answer('FINISHED', '1', unpack(flatten(run))) end
 
-local number = append(JOURNAL, 'FINISHED', 'actor', ACTOR, 'note', NOTE)
+local number = take_seq()
+if run.marks == '' then -- it was archived
+  write_late_entry(JOURNAL, run.keep_until, number, 'FINISHED', 'actor', ACTOR, 'note', NOTE)
+else
+  write_entry(JOURNAL, number, 'FINISHED', 'actor', ACTOR, 'note', NOTE)
+end
 local ending = {
   state = 'FINISHED', end_reason = 'RUN_FINISHED', end_actor = ACTOR, end_note = NOTE, end_time = text(NOW), end_seq = number,
   end_epoch = EPOCH,
