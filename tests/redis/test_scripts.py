@@ -60,7 +60,7 @@ async def test_scripts_touch_declared_keys_only_and_write_last(server: RedisServ
     ("body", "said"),
     [
         ("redis.call('HSET', KEYS[1], 'a', '1') redis.call('HGET', KEYS[1], 'a')", "read after a write"),
-        ("redis.call('HGET', 'cm3:{p0}:run:other', 'a')", "undeclared key"),
+        ("redis.call('HGET', 'cm4:{p0}:run:other', 'a')", "undeclared key"),
     ],
 )
 def test_the_watch_would_notice(server: RedisServer, body: str, said: str) -> None:
