@@ -244,7 +244,7 @@ POINTED: dict[str, list[list[Step]]] = {
         + [step for n in range(9) for step in (_claim(_ANSWER), _fail(_ANSWER), Move(SECOND << min(n, 6)))],
     ],
     "told late": [
-        [*_begun(), _effect(), _settle(_FAILED, "h-1"), _CANCEL, _claim(_CALL_OFF)],
+        [*_begun(), _effect(), _settle(_FAILED, "h-1")],
         [*_begun(), _effect(), _settle(_UNKNOWN, "h-1"), _CANCEL, _claim(_CALL_OFF), _settle(handle="h-1")],
         [
             *[*_begun(), _effect(probe="p"), Move(SECOND), _claim(_ANSWER), _fail(_ANSWER, final=True)],
