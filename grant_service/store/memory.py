@@ -8,7 +8,7 @@ from typing import TypeVar
 from grant_service.core import verbs
 from grant_service.core.action import Action, ActionState, Spending
 from grant_service.core.clock import Clock, system_clock
-from grant_service.core.duty import Duty, DutyKind, DutyState
+from grant_service.core.duty import ALL_DUTIES, Duty, DutyKind, DutyState, which
 from grant_service.core.fence import Fence
 from grant_service.core.grant import Grant
 from grant_service.core.journal import Entry, Kind
@@ -35,7 +35,7 @@ class MemoryState:
     actions: dict[tuple[str, str], Action] = field(default_factory=dict)
     spendings: dict[tuple[str, str], Spending] = field(default_factory=dict)
     fences: dict[str, Fence] = field(default_factory=dict)
-    duties: dict[tuple[str, str, DutyKind], Duty] = field(default_factory=dict)
+    duties: dict[tuple[str, str, str], Duty] = field(default_factory=dict)
     entries: dict[str, list[Entry]] = field(default_factory=dict)
 
     def run(self, run_id: str) -> Run | None:
@@ -58,9 +58,9 @@ class MemoryState:
         """Find a fence."""
         return self.fences.get(fence_id)
 
-    def duty(self, run_id: str, op_id: str, kind: DutyKind) -> Duty | None:
+    def duty(self, run_id: str, op_id: str, kind: DutyKind, job: int = 0) -> Duty | None:
         """Find a duty."""
-        return self.duties.get((run_id, op_id, kind))
+        return self.duties.get((run_id, op_id, which(kind, job)))
 
     def last_undo(self, run_id: str) -> str:
         """Name the action that is undone next."""
@@ -102,7 +102,7 @@ class MemoryState:
             case Fence():
                 self.fences[record.fence_id] = record
             case Duty():
-                self.duties[record.run_id, record.op_id, record.kind] = record
+                self.duties[record.run_id, record.op_id, record.which] = record
 
     def last_seq(self, run_id: str) -> int:
         """Tell the number of a run's last entry."""
@@ -117,8 +117,8 @@ class MemoryState:
             self.grants.pop(grant_id, None)
         for op_id in command.op_ids:
             self.actions.pop((command.run_id, op_id), None)
-            for kind in DutyKind:
-                self.duties.pop((command.run_id, op_id, kind), None)
+            for kind, job in ALL_DUTIES:
+                self.duties.pop((command.run_id, op_id, which(kind, job)), None)
         for op_id in command.spending_ids:
             self.spendings.pop((command.run_id, op_id), None)
 
@@ -195,7 +195,7 @@ class MemoryStore(ByRules):
         """Read open duties of a kind."""
         if kind is DutyKind.UNDO:
             return sorted(self.state.next_undos(), key=lambda one: one.run_id)[:limit]
-        due = sorted(self.state.open_duties(kind), key=lambda one: (one.due, one.run_id, one.op_id))
+        due = sorted(self.state.open_duties(kind), key=lambda one: (one.due, one.run_id, one.op_id, one.job))
         return due[:limit]
 
     async def fences(self) -> list[Fence]:

@@ -156,7 +156,7 @@ class RedisStore(RedisReads, RedisControl, RedisDuties, RedisRelease):
         """Record an outcome."""
         keys, op_id = self._keys, command.op_id
         told = (command.outcome.value, command.receipt, command.note)
-        more = (command.result_args, command.handle, command.canceller)
+        more = (command.result_args, command.handle, command.canceller, command.why_not)
         asking = self._action(command, keys.duties(command.grant.run_id, op_id), (*told, *more))
         return await self._act("settle", command, asking, partial(answers.settled, asking.op_id))
 

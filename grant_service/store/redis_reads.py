@@ -15,9 +15,6 @@ from grant_service.store.by_scripts import ByScripts
 #: How many runs of the list are looked at beside those asked for.
 _SAMPLE = 50
 
-#: Which duty: its run, its action and its kind.
-_Which = tuple[str, str, DutyKind]
-
 #: Says of a record's state, and when it ended, whether it stays on a list.
 Stays = Callable[[str, str | None], bool]
 
@@ -108,9 +105,9 @@ class RedisReads(ByScripts):
             rows = await self._listed("ZRANGEBYSCORE", key, "-inf", "+inf", "WITHSCORES", "LIMIT", 0, limit)
             if len(rows) == limit > 0:  # those due at the same time are listed in an order of their own
                 rows = await self._listed("ZRANGEBYSCORE", key, "-inf", rows[-1][0], "WITHSCORES")
-            found = await self._open([(key, name, (*_action(name), kind)) for _, name in rows])
+            found = await self._open([(key, name, _duty(name, kind)) for _, name in rows])
             if None not in found:
-                return sorted(filter(None, found), key=lambda one: (one.due, one.run_id, one.op_id))[:limit]
+                return sorted(filter(None, found), key=_turn)[:limit]
 
     async def _next_undos(self, limit: int) -> list[Duty]:
         """Read the undo that is next in each run; take runs that have none off the list."""
@@ -127,14 +124,14 @@ class RedisReads(ByScripts):
             await self._control.read(*(("ZREMRANGEBYSCORE", keys.undoing, seq, seq) for seq in ended))
             going_on = [(run, op) for run, ops in zip(asked, last, strict=True) for op in ops]
             undos = await self._open(
-                [(keys.undo(run_id), op, (run_id, op, DutyKind.UNDO)) for (run_id, _), op in going_on]
+                [(keys.undo(run_id), op, (run_id, op, DutyKind.UNDO, 0)) for (run_id, _), op in going_on]
             )
             found += filter(None, undos)
             again = [run for (run, _), undo in zip(going_on, undos, strict=True) if undo is None]
             runs = again + runs[len(asked) :]
         return found
 
-    async def _open(self, rows: Sequence[tuple[str, str, _Which]]) -> list[Duty | None]:
+    async def _open(self, rows: Sequence[tuple[str, str, answers.Which]]) -> list[Duty | None]:
         """Read the duties that are on a list under a name; take those that are not open off it."""
         replies = await self._control.read(*(("HGETALL", self._keys.duty(*which)) for *_, which in rows))
         with self._control.distrusting():
@@ -185,6 +182,16 @@ class RedisReads(ByScripts):
         (rows,) = await self._control.read(words)
         with self._control.distrusting():
             return [answers.entry(run_id, row) for row in rows]
+
+
+def _turn(duty: Duty) -> tuple[int, str, str, int]:
+    """Put what is due first first; what is due at the same time has an order of its own."""
+    return (duty.due, duty.run_id, duty.op_id, duty.job)
+
+
+def _duty(name: str, kind: DutyKind) -> answers.Which:
+    run_id, op_id, *job = name.split("/")
+    return run_id, op_id, kind, int(*job)
 
 
 def _action(name: str) -> tuple[str, str]:

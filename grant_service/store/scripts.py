@@ -11,7 +11,7 @@ from functools import cache
 from importlib import resources
 
 from grant_service.core.clock import CLOCK_TOLERANCE_MS
-from grant_service.core.duty import MOST_DOUBLINGS
+from grant_service.core.duty import MAX_JOBS, MOST_DOUBLINGS
 from grant_service.core.grant import MAX_CHAIN
 from grant_service.core.journal import MAX_REFUSALS_KEPT
 from grant_service.core.run import MAX_DEPTH
@@ -33,7 +33,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "prepare": _PREPARED,
     "commit": (*_CLEARED, "_action", "_open_action", "_duty", "_permit"),
     "perform": (*_PREPARED, "_duty", "_permit"),
-    "settle": ("_owners", "_tool", "_action", "_own_action", "_duty", "_duties"),
+    "settle": ("_owners", "_tool", "_action", "_own_action", "_duty", "_duties", "_jobs"),
     "abandon": (*_CLEARED, "_action", "_own_action"),
     "spend": (*_CLEARED, "_cancel", "_exhaust"),
     "cancel": ("_run", "_cancel", "_late"),
@@ -70,7 +70,7 @@ _FILES = {"standing_when_full": "standing"}
 
 _CONSTANTS = (
     f"local CLOCK_TOLERANCE_MS, MAX_DEPTH, MAX_CHAIN = {CLOCK_TOLERANCE_MS}, {MAX_DEPTH}, {MAX_CHAIN}\n"
-    f"local MAX_REFUSALS_KEPT, MOST_DOUBLINGS = {MAX_REFUSALS_KEPT}, {MOST_DOUBLINGS}"
+    f"local MAX_REFUSALS_KEPT, MOST_DOUBLINGS, MAX_JOBS = {MAX_REFUSALS_KEPT}, {MOST_DOUBLINGS}, {MAX_JOBS}"
 )
 
 

@@ -21,7 +21,7 @@ from grant_service.core.store import Record
 from grant_service.store import records
 from grant_service.store.watermark import Watermark
 
-_SCHEMA_VERSION = 3
+_SCHEMA_VERSION = 4
 _SCHEMA = """
 CREATE TABLE meta (
   one INTEGER PRIMARY KEY CHECK (one = 1), epoch TEXT, inode INTEGER, seq INTEGER, now INTEGER
@@ -37,8 +37,8 @@ CREATE TABLE actions (
 CREATE INDEX awaiting ON actions (awaits_since) WHERE awaits_since;
 CREATE TABLE spendings (run_id TEXT, op_id TEXT, fields TEXT, PRIMARY KEY (run_id, op_id)) WITHOUT ROWID;
 CREATE TABLE duties (
-  run_id TEXT, op_id TEXT, kind TEXT, open INTEGER, fence INTEGER, due INTEGER, fields TEXT,
-  PRIMARY KEY (run_id, op_id, kind)
+  run_id TEXT, op_id TEXT, kind TEXT, job INTEGER, open INTEGER, fence INTEGER, due INTEGER, fields TEXT,
+  PRIMARY KEY (run_id, op_id, kind, job)
 ) WITHOUT ROWID;
 CREATE INDEX open_undos ON duties (run_id, fence) WHERE open AND kind = 'UNDO';
 CREATE INDEX open_duties ON duties (kind, due) WHERE open;
@@ -51,7 +51,7 @@ CREATE TABLE journal (
 
 Rule = Callable[[Any, Any], Any]
 Call = tuple[Rule, Any]
-Key = tuple[str, ...]
+Key = tuple[str | int, ...]
 R = TypeVar("R", Run, Grant, Action, Spending, Fence, Duty)
 
 _FIND = {
@@ -59,7 +59,7 @@ _FIND = {
     "grants": "SELECT fields FROM grants WHERE grant_id = ?",
     "actions": "SELECT fields FROM actions WHERE run_id = ? AND op_id = ?",
     "spendings": "SELECT fields FROM spendings WHERE run_id = ? AND op_id = ?",
-    "duties": "SELECT fields FROM duties WHERE run_id = ? AND op_id = ? AND kind = ?",
+    "duties": "SELECT fields FROM duties WHERE run_id = ? AND op_id = ? AND kind = ? AND job = ?",
     "fences": "SELECT fields FROM fences WHERE fence_id = ?",
 }
 
@@ -229,9 +229,9 @@ class SqliteState:
         """Find a fence."""
         return self._find(("fences", fence_id), records.fence_from)
 
-    def duty(self, run_id: str, op_id: str, kind: DutyKind) -> Duty | None:
+    def duty(self, run_id: str, op_id: str, kind: DutyKind, job: int = 0) -> Duty | None:
         """Find a duty."""
-        return self._find(("duties", run_id, op_id, kind), records.duty_from)
+        return self._find(("duties", run_id, op_id, kind, job), records.duty_from)
 
     def last_undo(self, run_id: str) -> str:
         """Name the action that is undone next."""
@@ -266,7 +266,7 @@ class SqliteState:
         """
         if key in self._known:
             return cast(R, self._known[key])
-        row = self._db.execute(_FIND[key[0]], key[1:]).fetchone()
+        row = self._db.execute(_FIND[str(key[0])], key[1:]).fetchone()
         return self._know(key, read(json.loads(row[0]))) if row else None
 
     def _know(self, key: Key, record: R) -> R:
@@ -305,9 +305,9 @@ class SqliteState:
                 self._put_duty(record)
 
     def _put_duty(self, duty: Duty) -> None:
-        key = (duty.run_id, duty.op_id, duty.kind)
+        key = (duty.run_id, duty.op_id, duty.kind, duty.job)
         columns = (duty.state is DutyState.OPEN, duty.fence, duty.due, json.dumps(records.duty_fields(duty)))
-        self._db.execute("INSERT OR REPLACE INTO duties VALUES (?, ?, ?, ?, ?, ?, ?)", (*key, *columns))
+        self._db.execute("INSERT OR REPLACE INTO duties VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*key, *columns))
         self._know(("duties", *key), duty)
 
     def _put_fence(self, fence: Fence) -> None:
@@ -361,7 +361,7 @@ _NEXT_UNDOS = (
     "SELECT fields, MAX(fence) FROM duties WHERE open AND kind = 'UNDO' "
     "GROUP BY run_id ORDER BY run_id LIMIT ?"
 )
-_DUE = "SELECT fields FROM duties WHERE open AND kind = ? ORDER BY due, run_id, op_id LIMIT ?"
+_DUE = "SELECT fields FROM duties WHERE open AND kind = ? ORDER BY due, run_id, op_id, job LIMIT ?"
 
 
 _FORGET = (

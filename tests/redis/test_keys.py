@@ -58,7 +58,7 @@ def test_every_kind_of_key_has_a_declared_life() -> None:
     assert set(lives.values()) == set(Life)
     assert len(LIVES) == len(ALL)
     assert Keys().life(Keys().journal(FENCES)) is Life.PERMANENT, "no run ends it"
-    for foreign in ("cm3:{p1}:meta", "cm3:{p0}:other", "cm3:{p0}:other:r-1", "meta"):
+    for foreign in ("cm4:{p1}:meta", "cm4:{p0}:other", "cm4:{p0}:other:r-1", "meta"):
         with pytest.raises(KeyError):
             Keys().life(foreign)
 

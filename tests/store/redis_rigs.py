@@ -10,7 +10,7 @@ from typing import Any
 from fakeredis import FakeServer
 from fakeredis.aioredis import FakeAsyncRedisConnection
 
-from grant_service.core.duty import DutyKind, DutyState
+from grant_service.core.duty import Duty, DutyKind, DutyState
 from grant_service.core.journal import Kind
 from grant_service.core.store import Durability
 from grant_service.store.answers import entry, fields
@@ -110,6 +110,20 @@ class RedisRig(Rig):
         """Delete a grant's key."""
         await self.link.call("DEL", self.keys.grant(grant_id))
 
+    async def leave_open(self, duty: Duty) -> None:
+        """Change its hash, and put it on its list again."""
+        keys, op = self.keys, duty.op_id
+        name = keys.duty(duty.run_id, op, duty.kind, duty.job)
+        await self.link.call("HSET", name, "state", DutyState.OPEN)
+        if duty.kind is DutyKind.UNDO:
+            await self.link.call("ZADD", keys.undo(duty.run_id), duty.fence, op)
+            expires = await self.link.call("PEXPIRETIME", name)
+            await self.link.call("PEXPIREAT", keys.undo(duty.run_id), expires)
+        else:
+            listed = {DutyKind.CALL_OFF: keys.calling_off, DutyKind.ASK: keys.asking}[duty.kind]
+            place = f"/{duty.job}" if duty.job else ""
+            await self.link.call("ZADD", listed, duty.due, f"{duty.run_id}/{op}{place}")
+
     async def last_seq(self) -> int:
         """Read the number of the last entry without showing a time."""
         return int(await self.link.call("HGET", self.keys.meta, "seq") or 0)
@@ -157,8 +171,8 @@ class RedisRig(Rig):
                 run, _, op = rest.partition(":")
                 dump.spendings[run, op] = fields(value)
             case "duty":
-                run, op, duty_kind = rest.split(":")
-                dump.duties[run, op, duty_kind] = fields(value)
+                run, op, which = rest.split(":")
+                dump.duties[run, op, which] = fields(value)
             case "journal":
                 entries = [entry(rest, row) for row in value]
                 dump.entries[rest] = [(e.seq, e.time, e.kind.value, dict(e.data)) for e in entries]
@@ -205,14 +219,17 @@ class RedisRig(Rig):
             found += [(DutyKind.UNDO, run, op, number) for op, number in undos.items()]
         for kind, key in ((DutyKind.CALL_OFF, keys.calling_off), (DutyKind.ASK, keys.asking)):
             for name, number in (await self._listed(key)).items():
-                run, _, op = name.partition("/")
-                if not _is_released(dump, run) or (run, op, kind) in dump.duties:  # else reading takes it off
-                    found.append((kind, run, op, number))
-        numbers = {DutyKind.UNDO: "fence", DutyKind.CALL_OFF: "due", DutyKind.ASK: "due"}
+                run, op, *job = name.split("/")
+                which = "/".join([kind, *job])
+                if not _is_released(dump, run) or (run, op, which) in dump.duties:  # else reading takes it off
+                    found.append((which, run, op, number))
         duties = {key: duty for key, duty in dump.duties.items() if duty["state"] == DutyState.OPEN}
-        wanted = {(kind, run, op, int(duty[numbers[kind]])) for (run, op, kind), duty in duties.items()}
+        wanted = {
+            (which, run, op, int(duty["fence" if which == DutyKind.UNDO else "due"]))
+            for (run, op, which), duty in duties.items()
+        }
         assert set(found) == wanted, "not the open duties"
-        dump.open_duties = in_order(found)
+        dump.open_duties = in_order((which.partition("/")[0], *rest) for which, *rest in found)
         undoing = await self._listed(keys.undoing)
         assert {run for kind, run, *_ in found if kind == DutyKind.UNDO} <= undoing.keys() <= runs
         asked = {run: _numbers(dump, run, Kind.UNDO_ASKED) for run in undoing}

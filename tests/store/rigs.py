@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from grant_service.core.action import ActionState
-from grant_service.core.duty import DutyKind, DutyState
+from grant_service.core.duty import Duty, DutyKind, DutyState, which
 from grant_service.core.fence import Fence
 from grant_service.core.store import Store
 from grant_service.store import records
@@ -41,7 +41,7 @@ class Dump:
     actions: dict[tuple[str, str], Fields] = field(default_factory=dict)
     spendings: dict[tuple[str, str], Fields] = field(default_factory=dict)
     fences: dict[str, Fields] = field(default_factory=dict)
-    #: By run, action and kind.
+    #: By run, action and kind, from the second job on by that, too (`CALL_OFF/1`).
     duties: dict[tuple[str, str, str], Fields] = field(default_factory=dict)
     #: What a store finds without looking through all its records: the runs that nobody ended, or not long
     #: ago, by number; the actions that wait for a person, by number; the standing fences under each
@@ -77,7 +77,7 @@ def in_order(found: Iterable[tuple[str, str, str, int]]) -> dict[str, list[tuple
     """Put open duties, each given as kind, run, action and number, in the order in which a store finds them.
 
     The number of an UNDO is its fence: of each run the last effect comes first. That of the others is when
-    they are due.
+    they are due. An action may have several jobs to be called off, and is then listed as often.
     """
 
     def turn(one: tuple[str, str, str, int]) -> tuple[Any, ...]:
@@ -131,6 +131,10 @@ class Rig(ABC):
         """Forget a grant, as eviction or a repair by hand does."""
 
     @abstractmethod
+    async def leave_open(self, duty: Duty) -> None:
+        """Open a duty that was closed, as if the step that closed it had broken off before."""
+
+    @abstractmethod
     async def dump(self) -> Dump:
         """Read the whole state, past the store's own doors."""
 
@@ -180,6 +184,10 @@ class MemoryRig(Rig):
         """Forget a grant."""
         del self.state.grants[grant_id]
 
+    async def leave_open(self, duty: Duty) -> None:
+        """Put it back."""
+        self.state.put(dataclasses.replace(duty, state=DutyState.OPEN))
+
     @property
     def state(self) -> MemoryState:
         """The model's own records."""
@@ -201,7 +209,7 @@ class MemoryRig(Rig):
             actions={key: records.action_fields(action) for key, action in state.actions.items()},
             spendings={key: records.spending_fields(told) for key, told in state.spendings.items()},
             fences={fence_id: records.fence_fields(fence) for fence_id, fence in state.fences.items()},
-            duties={(*key[:2], key[2].value): records.duty_fields(one) for key, one in state.duties.items()},
+            duties={key: records.duty_fields(one) for key, one in state.duties.items()},
             recent=self._recent(),
             awaiting=self._awaiting(),
             standing=_anchors(fence for fence in state.fences.values() if fence.standing),
@@ -283,6 +291,10 @@ class SqliteRig(Rig):
 
         await self._run(lose)
 
+    async def leave_open(self, duty: Duty) -> None:
+        """Write its row again."""
+        await self._run(lambda: self.store._state.put(dataclasses.replace(duty, state=DutyState.OPEN)))
+
     async def dump(self) -> Dump:
         """Read every table."""
         return await self._run(self._read)
@@ -305,8 +317,8 @@ class SqliteRig(Rig):
         dump.spendings = {(run, op): json.loads(text) for run, op, text in spendings}
         fences = db.execute("SELECT fence_id, fields FROM fences")
         dump.fences = {fence: json.loads(text) for fence, text in fences}
-        duties = db.execute("SELECT run_id, op_id, kind, fields FROM duties")
-        dump.duties = {(run, op, kind): json.loads(text) for run, op, kind, text in duties}
+        for run, op, kind, job, text in db.execute("SELECT run_id, op_id, kind, job, fields FROM duties"):
+            dump.duties[run, op, which(kind, job)] = json.loads(text)
         self._read_indexes(dump)
         return dump
 

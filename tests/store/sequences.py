@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
@@ -16,7 +16,7 @@ from grant_service.core import verbs
 from grant_service.core.action import ActionState, Intent
 from grant_service.core.budget import MAX_AMOUNT, Budget, Exhaustion, costs_of
 from grant_service.core.clock import CLOCK_TOLERANCE_MS
-from grant_service.core.duty import DutyKind
+from grant_service.core.duty import MAX_JOBS, DutyKind
 from grant_service.core.fence import FENCES, selector_of
 from grant_service.core.grant import MAX_CHAIN
 from grant_service.core.run import MAX_DEPTH, StopReason
@@ -255,13 +255,21 @@ approving = st.builds(
 denying = st.builds(lambda asked, *told: verbs.Deny(*asked, *told), asked_of, words, words)
 outcome = st.sampled_from([ActionState.SUCCEEDED, ActionState.FAILED, ActionState.UNKNOWN])
 known = st.sampled_from([ActionState.SUCCEEDED, ActionState.FAILED])
-#: Most that is settled is done at once; some is only accepted, and has a handle.
-handle = st.sampled_from([("", "")] * 4 + [("h-1", "job.stop"), ("h-1", "job.stop"), ("h-2", "job.end")])
+#: Most that is settled is done at once; some is only accepted, and has a handle, mostly with who calls that
+#: off, or with why nobody can.
+JOBS = [("h-1", "job.stop", ""), ("h-1", "job.stop", ""), ("h-1", "", ""), ("h-2", "job.end", "")]
+JOBS += [("h-3", "", "not registered")]
+handle = st.sampled_from([("", "", "")] * 5 + JOBS)
+#: So many that they cannot all be called off.
+JOB = st.sampled_from([f"h-{number}" for number in range(1, MAX_JOBS + 3)])
+job = st.tuples(JOB, st.sampled_from(["job.stop"] * 4 + [""]), st.just(""))
 undo_ms = st.sampled_from([HOUR, HOUR, HOUR, 5 * SECOND, 2 * DAY, 0])
 
 #: The duties of a few actions, claimed under a few names: most claims hold what they ask about.
 duty_kind = st.sampled_from([DutyKind.UNDO, *DutyKind])
+which_job = st.sampled_from([*[0] * 9, 1])
 lease = st.sampled_from([*["l1"] * 5, "l2"])
+C = TypeVar("C", verbs.Claim, verbs.Renew, verbs.Complete, verbs.Fail)
 lease_ms = st.sampled_from([1, SECOND, SECOND, 5 * SECOND, HOUR])
 max_attempts = st.sampled_from([1, 1, 2, 3])
 
@@ -285,12 +293,12 @@ def claiming(of: Asked, kind: Kinds = duty_kind) -> st.SearchStrategy[verbs.Clai
     """A compensator takes on a duty."""
     worker = st.sampled_from(["w1", "w1", "w2"])
     told = (of, kind, worker, lease, lease_ms, max_attempts)
-    return st.builds(lambda at, *told: verbs.Claim(*at, *told), *told)
+    return _of_a_job(st.builds(lambda at, *told: verbs.Claim(*at, *told), *told))
 
 
 def renewing(of: Asked, kind: Kinds = duty_kind) -> st.SearchStrategy[verbs.Renew]:
     """It wants to keep it."""
-    return st.builds(lambda at, *told: verbs.Renew(*at, *told), of, kind, lease, lease_ms)
+    return _of_a_job(st.builds(lambda at, *told: verbs.Renew(*at, *told), of, kind, lease, lease_ms))
 
 
 def completing(of: Asked, kind: Kinds = duty_kind) -> st.SearchStrategy[verbs.Complete]:
@@ -301,15 +309,24 @@ def completing(of: Asked, kind: Kinds = duty_kind) -> st.SearchStrategy[verbs.Co
         DutyKind.ASK: ["SUCCEEDED", "FAILED"],
     }
     endings = {one: st.tuples(st.just(one), lease, st.sampled_from(some)) for one, some in ends.items()}
-    ending = kind.flatmap(endings.__getitem__)
-    return st.builds(lambda at, end, *told: verbs.Complete(*at, *end, *told), of, ending, words, words)
+    told = (of, kind.flatmap(endings.__getitem__), words, words)
+    return _of_a_job(st.builds(lambda at, end, *told: verbs.Complete(*at, *end, *told), *told))
 
 
 def failing(of: Asked, kind: Kinds = duty_kind) -> st.SearchStrategy[verbs.Fail]:
     """It could not."""
     final = st.sampled_from([False] * 2 + [True])
     told = (of, kind, lease, st.sampled_from([1, 500, SECOND]), max_attempts, words, final)
-    return st.builds(lambda at, *told: verbs.Fail(*at, *told), *told)
+    return _of_a_job(st.builds(lambda at, *told: verbs.Fail(*at, *told), *told))
+
+
+def _of_a_job(asked: st.SearchStrategy[C]) -> st.SearchStrategy[C]:
+    """What is asked of a CALL_OFF is asked of the first job, or of another one."""
+
+    def of(one: C, job: int) -> C:
+        return replace(one, job=job) if one.kind is DutyKind.CALL_OFF else one
+
+    return st.builds(of, asked, which_job)
 
 
 #: A run to be opened below the grant's own; who it is for, the grant says.
@@ -346,7 +363,7 @@ TOOL_ARGS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "receipt": words,
         "note": words,
         "result_args": st.sampled_from(["", "", '{"id":2}']),
-        "handle,canceller": handle,
+        "handle,canceller,why_not": handle,
     },
     "abandon": {"op_id": op_id, "note": words},
     "delegate": {
@@ -738,11 +755,13 @@ def learn(draw: st.DrawFn, run: str, op: st.SearchStrategy[str], kind: DutyKind)
 
 
 @st.composite
-def attempt(draw: st.DrawFn, run: str, op: st.SearchStrategy[str], kind: DutyKind) -> list[Step]:
+def attempt(
+    draw: st.DrawFn, run: str, op: st.SearchStrategy[str], kind: DutyKind, job: int = 0
+) -> list[Step]:
     """A compensator claims a duty and works on it; it ends well or badly, late or never."""
     work = work_on(run, draw(op), kind)
     verbs_of_it = ("claim", "renew", "complete", "fail")
-    claim, *others = (replace(draw(work[verb]), lease="l1") for verb in verbs_of_it)
+    claim, *others = (replace(draw(work[verb]), lease="l1", job=job) for verb in verbs_of_it)
     keep, end, bad = (Tell(verb, (told,)) for verb, told in zip(verbs_of_it[1:], others, strict=True))
     wait = Move(_pick(draw, [1, SECOND, 5 * SECOND]))
     rival = Tell("claim", (replace(claim, lease="l2", worker="w2"),))
@@ -760,13 +779,42 @@ def attempt(draw: st.DrawFn, run: str, op: st.SearchStrategy[str], kind: DutyKin
     return [Tell("claim", (claim,)), *_pick(draw, ways)]
 
 
+@st.composite
+def jobs(draw: st.DrawFn) -> list[Step]:
+    """An action begins one job after the other, and others say what became of it, too; the run is stopped."""
+    name = draw(st.integers(1, 9))
+    run, grant, probe = f"j{name}", f"jg{name}", draw(st.sampled_from(["", "email.ask"]))
+    wanted = Intent("e1", "email.send", "", digest(), Reversibility.REVERSIBLE, "email.recall", probe=probe)
+    more = {"max_actions": 1000, "wait_ms": SECOND, "undo_ms": HOUR}
+    said = st.sampled_from([*[ActionState.UNKNOWN] * 3, ActionState.SUCCEEDED, ActionState.FAILED])
+    of = st.just((run, "e1"))
+    names = draw(st.sampled_from([job, st.tuples(st.just("h-1"), st.just("job.stop"), st.just(""))]))
+    word = _alone(st.builds(_settle, st.just(grant), st.just("e1"), said, names | handle))
+    told = st.one_of(word, word, word, learn(run, st.just("e1"), DutyKind.ASK))
+    walk = draw(st.lists(told, min_size=2, max_size=9))
+    which = st.sampled_from([0, 0, 1, 1, 2, MAX_JOBS - 1])
+    of_job = which.flatmap(lambda one: attempt(run, st.just("e1"), DutyKind.CALL_OFF, one))
+    tries = draw(st.lists(of_job, max_size=4))
+    settle = draw(st.lists(word, max_size=2))
+    return [
+        Tell("open", (verbs.Open(run, HOUR, DAY),)),
+        Tell("issue", (verbs.Issue(grant, run, "tool", (Scope("*"),), HOUR),)),
+        _use("perform", grant, intent=wanted, use_ms=SECOND, **more),
+        *(step for some in walk for step in some),
+        draw(st.sampled_from([Tell("cancel", (verbs.Cancel(run, StopReason.USER_STOP),)), Move(1)])),
+        *(step for some in [*tries, *settle] for step in some),
+        *draw(st.lists(tell("resolve", resolving(of)), max_size=1)),
+        Tell("open_duties", (DutyKind.CALL_OFF, draw(st.sampled_from([1, 2, 99])))),
+    ]
+
+
 def _settled(grant: str, op: str, end: ActionState, kind: DutyKind) -> st.SearchStrategy[Use]:
     told = accepted if kind is DutyKind.CALL_OFF else handle
     return told.map(lambda one: _settle(grant, op, end, one))
 
 
-def _settle(grant: str, op: str, end: ActionState, told: tuple[str, str]) -> Use:
-    job = {"result_args": "", "handle": told[0], "canceller": told[1]}
+def _settle(grant: str, op: str, end: ActionState, told: tuple[str, str, str]) -> Use:
+    job = {"result_args": "", "handle": told[0], "canceller": told[1], "why_not": told[2]}
     return _use("settle", grant, op_id=op, outcome=end, receipt="", note="", **job)
 
 
@@ -811,6 +859,7 @@ STORIES = {
     "cut": cut(),
     "duty": duty(),
     "archived": archived(),
+    "jobs": jobs(),
 }
 kind = st.sampled_from(
     ["life"] * 10
@@ -823,6 +872,7 @@ kind = st.sampled_from(
     + ["cut"] * 3
     + ["duty"] * 9
     + ["archived"] * 2
+    + ["jobs"] * 2
     + [name for name, (weight, _) in KINDS.items() for _ in range(weight)]
 )
 

@@ -63,6 +63,7 @@ def _reported(message: journal.ReportedAction) -> ReportedAction:
         resolved_by=message.resolved_by,
         evidence=message.evidence,
         call_off=_call_off(message.call_off) if message.HasField("call_off") else None,
+        more_call_offs=every(_call_off, message.more_call_offs),
     )
 
 

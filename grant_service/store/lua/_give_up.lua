@@ -6,8 +6,9 @@ local GIVEN_UP = { UNDO = { 'UNDO_FAILED', '' }, CALL_OFF = { 'CALLED_OFF', 'UNR
 -- done.
 local function give_up(duty, note)
   local word, outcome = unpack(GIVEN_UP[KIND])
-  local number = append(JOURNAL, word, 'op', OP, 'worker', duty.worker, 'note', note, 'outcome', outcome)
-  end_duty(KIND, 'state', 'FAILED', 'seq', number, 'lease_until', '0')
+  local number = append(JOURNAL, word, 'op', OP, 'worker', duty.worker, 'note', note, 'outcome', outcome,
+    'handle', duty.handle)
+  end_duty(WHICH, 'state', 'FAILED', 'seq', number, 'lease_until', '0')
   return number
 end
 

@@ -62,7 +62,8 @@ if rule then return refuse_duty('DUTY_NOT_DUE', { rule = rule }) end
 local claim = {
   attempts = text(attempts + 1), worker = WORKER, lease = LEASE, lease_until = lease_end(duty, LEASE_MS),
 }
-append(JOURNAL, 'CLAIMED', 'op', OP, 'duty', KIND, 'worker', WORKER, 'attempt', claim.attempts)
-redis.call('HSET', DUTIES[KIND], unpack(flatten(claim)))
+append(JOURNAL, 'CLAIMED', 'op', OP, 'duty', KIND, 'worker', WORKER, 'attempt', claim.attempts, 'handle',
+  duty.handle)
+redis.call('HSET', DUTIES[WHICH], unpack(flatten(claim)))
 for name, value in pairs(claim) do duty[name] = value end
 return answer('CLAIMED', '0', text(tonumber(duty.lease_until) - NOW), unpack(flatten(duty)))
