@@ -28,7 +28,9 @@ from grant_service.rpc.journal import JournalServicer
 from grant_service.rpc.line import Line
 from grant_service.rpc.roles import Role
 from grant_service.rpc.server import build_server
+from grant_service.rpc.session import Sessions
 from grant_service.rpc.undo import UndoServicer
+from grant_service.rpc.watching import Watching
 from grant_service.settings import Settings
 from grant_service.store.lockfile import LockFile, Taken
 from grant_service.store.memory import MemoryStore
@@ -66,6 +68,7 @@ class _Listening:
     server: grpc.aio.Server
     slots: Slots
     address: str
+    sessions: Sessions
 
 
 class Sidecar:
@@ -78,6 +81,7 @@ class Sidecar:
         self._listening = listening
         self._health = Health(store)
         self._archive: ArchiveFiles | None = None
+        self._watching = Watching(store)
         self._at_work: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -114,6 +118,7 @@ class Sidecar:
             self._archive = await asyncio.to_thread(ArchiveFiles, directory)
             archiver = self._archiver(self._archive, HeadSigner(keyring))
             self._at_work.append(asyncio.create_task(archiver.work(), name="archive"))
+        self._at_work.append(asyncio.create_task(self._watching.work(), name="watching"))
         verifier = Verifier(keyring, self.settings.token_cache)
         for offset, role in enumerate(Role):
             decode = Decoder(self.settings, role, verifier.verify, new_id, tools)
@@ -139,12 +144,15 @@ class Sidecar:
         )
         signer = HeadSigner(keyring)
         told_from = reading(store, self._archive) if self._archive else store
+        actions = ActionServicer(store, decode)
+        sessions = Sessions(store, decode, actions, self._watching)
         servicers: dict[str, object] = {
             "GrantService": GrantServicer(store, decode, partial(_mint, keyring)),
-            "ActionService": ActionServicer(store, decode),
+            "ActionService": actions,
             "ControlService": ControlServicer(told_from, decode, counts, signer, longest),
             "JournalService": JournalServicer(told_from, reports, counts, signer),
             "UndoService": UndoServicer(store, decode, settings.decision_timeout),
+            "SessionService": sessions,
         }
         guard = Guard(role, slots, settings.decision_timeout, settings.operator_timeout)
         server = build_server(guard, servicers, self._health.servicer)
@@ -154,7 +162,7 @@ class Sidecar:
             await listener.discard(server)
             raise
         await server.start()
-        return _Listening(server, slots, address)
+        return _Listening(server, slots, address, sessions)
 
     def _bind(self, server: grpc.aio.Server, path: Path, offset: int) -> str:
         address = listener.bind(server, path)
@@ -172,6 +180,8 @@ class Sidecar:
         await self._health.drain()
         drains = (one.slots.drain(self.settings.drain_timeout) for one in self._listening.values())
         left = sum(await asyncio.gather(*drains))
+        for one in self._listening.values():
+            one.sessions.close()
         await asyncio.gather(*(one.server.stop(grace=1) for one in self._listening.values()))
         for task in self._at_work:
             task.cancel()

@@ -10,6 +10,7 @@ from countermand.v1 import action_service_pb2 as actions
 from countermand.v1 import control_service_pb2 as control
 from countermand.v1 import grant_service_pb2 as grants
 from countermand.v1 import journal_service_pb2 as journal
+from countermand.v1 import session_service_pb2 as session
 from countermand.v1 import undo_service_pb2 as undo
 
 Q = TypeVar("Q", bound=Message)
@@ -24,6 +25,8 @@ class Rpc(Generic[Q, R]):
     name: str
     request: type[Q]
     response: type[R]
+    #: What it is called in a session, if it may travel in one.
+    session: str = ""
 
     @property
     def path(self) -> str:
@@ -35,12 +38,22 @@ OPEN_RUN = Rpc("GrantService", "OpenRun", grants.OpenRunRequest, grants.OpenRunR
 ISSUE_GRANT = Rpc("GrantService", "IssueGrant", grants.IssueGrantRequest, grants.IssueGrantResponse)
 DELEGATE = Rpc("GrantService", "DelegateGrant", grants.DelegateGrantRequest, grants.DelegateGrantResponse)
 FINISH_RUN = Rpc("GrantService", "FinishRun", grants.FinishRunRequest, grants.FinishRunResponse)
-PREPARE = Rpc("ActionService", "PrepareAction", actions.PrepareActionRequest, actions.PrepareActionResponse)
-COMMIT = Rpc("ActionService", "CommitAction", actions.CommitActionRequest, actions.CommitActionResponse)
-PERFORM = Rpc("ActionService", "PerformAction", actions.PerformActionRequest, actions.PerformActionResponse)
-SETTLE = Rpc("ActionService", "SettleAction", actions.SettleActionRequest, actions.SettleActionResponse)
-ABANDON = Rpc("ActionService", "AbandonAction", actions.AbandonActionRequest, actions.AbandonActionResponse)
-SPEND = Rpc("ActionService", "SpendBudget", actions.SpendBudgetRequest, actions.SpendBudgetResponse)
+PREPARE = Rpc(
+    "ActionService", "PrepareAction", actions.PrepareActionRequest, actions.PrepareActionResponse, "prepare"
+)
+COMMIT = Rpc(
+    "ActionService", "CommitAction", actions.CommitActionRequest, actions.CommitActionResponse, "commit"
+)
+PERFORM = Rpc(
+    "ActionService", "PerformAction", actions.PerformActionRequest, actions.PerformActionResponse, "perform"
+)
+SETTLE = Rpc(
+    "ActionService", "SettleAction", actions.SettleActionRequest, actions.SettleActionResponse, "settle"
+)
+ABANDON = Rpc(
+    "ActionService", "AbandonAction", actions.AbandonActionRequest, actions.AbandonActionResponse, "abandon"
+)
+SPEND = Rpc("ActionService", "SpendBudget", actions.SpendBudgetRequest, actions.SpendBudgetResponse, "spend")
 CANCEL_RUN = Rpc("ControlService", "CancelRun", control.CancelRunRequest, control.CancelRunResponse)
 REVOKE = Rpc("ControlService", "RevokeGrants", control.RevokeGrantsRequest, control.RevokeGrantsResponse)
 FREEZE = Rpc("ControlService", "FreezeGrants", control.FreezeGrantsRequest, control.FreezeGrantsResponse)
@@ -52,6 +65,7 @@ UNDO_RUN = Rpc("ControlService", "UndoRun", control.UndoRunRequest, control.Undo
 WITHDRAW_UNDO = Rpc(
     "ControlService", "WithdrawUndo", control.WithdrawUndoRequest, control.WithdrawUndoResponse
 )
+WATCH = Rpc("SessionService", "WatchRun", session.WatchRunRequest, session.WatchRunResponse, "watch")
 CLAIM_DUTY = Rpc("UndoService", "ClaimDuty", undo.ClaimDutyRequest, undo.ClaimDutyResponse)
 RENEW_DUTY = Rpc("UndoService", "RenewDuty", undo.RenewDutyRequest, undo.RenewDutyResponse)
 COMPLETE_DUTY = Rpc("UndoService", "CompleteDuty", undo.CompleteDutyRequest, undo.CompleteDutyResponse)
@@ -97,6 +111,18 @@ class Sealed(Generic[Q]):
             return _bytes(request)
         finally:
             request.ClearField("grant_token")
+
+    @staticmethod
+    def write_call(sealed: "Sealed[Q]", name: str, call_id: int, timeout_ms: int) -> bytes:
+        """Write it as one of a session's calls."""
+        message = session.OpenSessionRequest()
+        call = message.calls.add(call_id=call_id, timeout_ms=timeout_ms)
+        request = getattr(call, name)
+        request.MergeFrom(sealed._request)
+        request.SetInParent()
+        if sealed._token is not None:
+            request.grant_token = sealed._token.reveal()
+        return _bytes(message)
 
 
 def _bytes(message: Message) -> bytes:

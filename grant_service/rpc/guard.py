@@ -7,7 +7,7 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import structlog
@@ -17,6 +17,9 @@ from grant_service.core.errors import ErrorReason, Refusal, Refused
 from grant_service.rpc.errors import ALARMS, status
 from grant_service.rpc.line import caller_waits
 from grant_service.rpc.roles import ALLOWED, Role
+
+if TYPE_CHECKING:
+    from grant_service.rpc.session import Sessions
 
 Method = Callable[[Any], Awaitable[Any]]
 Handler = Callable[[bytes, grpc.aio.ServicerContext[Any, Any]], Awaitable[Any]]
@@ -60,8 +63,8 @@ class Guard:
 
     def __init__(self, role: Role, slots: Slots, decision_timeout: float, report_timeout: float) -> None:
         self._role = role
-        self._slots = slots
-        self._decision_timeout, self._report_timeout = decision_timeout, report_timeout
+        self.slots = slots
+        self.decision_timeout, self._report_timeout = decision_timeout, report_timeout
 
     def handler(self, rpc: str, request_type: type[Message], method: Method | None) -> Handler:
         """Wrap one RPC's method; an RPC that is not in the table, or has no method, is refused.
@@ -81,7 +84,7 @@ class Guard:
     def _timeout(self, rpc: str) -> float:
         """Give a call that may have to compile a report its longer time, whoever asks."""
         slow = rpc.startswith(("ControlService.", "JournalService."))
-        return self._report_timeout if slow else self._decision_timeout
+        return self._report_timeout if slow else self.decision_timeout
 
     def _refusing(self, rpc: str, refusal: Refusal) -> Handler:
         async def refuse(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
@@ -99,19 +102,35 @@ class Guard:
                 caller_waits(timeout)
                 answer = await self._decide(method(_parsed(request_type, request)), timeout)
                 return answer.SerializeToString()
-            except Refused as refused:
-                refusal = refused.refusal
-                if refusal.reason is ErrorReason.INTERNAL and "incident" not in refusal.details:
-                    refusal = _incident(rpc, refused, **refusal.details)
-            except Exception as defect:
-                refusal = _incident(rpc, defect)
+            except Exception as error:
+                refusal = refusal_of(rpc, error)
             return await self._abort(rpc, context, refusal)
 
         return handle
 
+    def session(self, rpc: str, sessions: "Sessions") -> Handler:
+        """Wrap the RPC that keeps a session: who may open one is asked here, each call when it comes."""
+        allowed = ALLOWED.get(rpc, frozenset())
+        if self._role not in allowed:
+            return self.handler(rpc, Message, None)
+
+        async def keep(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            await sessions.keep(context, self)
+
+        return keep
+
+    def allows(self, rpc: str) -> bool:
+        """Say whether the role may make a call."""
+        return self._role in ALLOWED.get(rpc, frozenset())
+
+    def tell(self, rpc: str, refusal: Refusal) -> None:
+        """Log a refusal."""
+        tell = _log.warning if refusal.reason in ALARMS else _log.info
+        tell("refused", rpc=rpc, role=self._role.value, reason=refusal.reason.value, **_named(refusal))
+
     async def _decide(self, work: Any, timeout: float) -> Any:
         """Run a call's work so that a caller who hangs up does not take the decision with it."""
-        task = self._slots.start(work)
+        task = self.slots.start(work)
         await _wait(task, timeout)
         if not task.done():
             raise Refused(ErrorReason.TIMED_OUT)
@@ -121,8 +140,7 @@ class Guard:
             raise Refused(ErrorReason.TIMED_OUT) from None
 
     async def _abort(self, rpc: str, context: grpc.aio.ServicerContext[Any, Any], refusal: Refusal) -> None:
-        tell = _log.warning if refusal.reason in ALARMS else _log.info
-        tell("refused", rpc=rpc, role=self._role.value, reason=refusal.reason.value, **_named(refusal))
+        self.tell(rpc, refusal)
         await context.abort_with_status(status(refusal))
 
 
@@ -157,6 +175,16 @@ def _parsed(request_type: type[Message], request: bytes) -> Message:
 
 def _named(refusal: Refusal) -> dict[str, str]:
     return {name: value for name, value in refusal.details.items() if name in ("run", "grant", "op", "cause")}
+
+
+def refusal_of(rpc: str, error: Exception) -> Refusal:
+    """Say why a call is refused that raised this; what nobody foresaw becomes an incident."""
+    if not isinstance(error, Refused):
+        return _incident(rpc, error)
+    refusal = error.refusal
+    if refusal.reason is ErrorReason.INTERNAL and "incident" not in refusal.details:
+        return _incident(rpc, error, **refusal.details)
+    return refusal
 
 
 def _incident(rpc: str, defect: Exception, **details: str) -> Refusal:

@@ -121,9 +121,9 @@ class SqliteStore(ByRules):
             answers = self._write([(rule, told) for rule, told, _ in batch])
         except BaseException as failure:
             answers = [failure] * len(batch)
-        loop.call_soon_threadsafe(self._answer, batch, answers)
+        loop.call_soon_threadsafe(self._answer, batch, answers, self._state.take_stopped())
 
-    def _answer(self, batch: list[Call], answers: list[Any]) -> None:
+    def _answer(self, batch: list[Call], answers: list[Any], stopped: list[str]) -> None:
         for (_, _, future), answer in zip(batch, answers, strict=True):
             if future.done():
                 continue
@@ -131,6 +131,7 @@ class SqliteStore(ByRules):
                 future.set_exception(answer)
             else:
                 future.set_result(answer)
+        self._tell(stopped)
         if self._queue:
             self._flush()
         else:

@@ -19,6 +19,7 @@ from grant_service.core.journal import Entry, Kind
 from grant_service.core.run import RECENT_MS, Run
 from grant_service.core.store import Record
 from grant_service.store import records
+from grant_service.store.by_rules import stopped
 from grant_service.store.watermark import Watermark
 
 _SCHEMA_VERSION = 3
@@ -89,6 +90,7 @@ class SqliteState:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._db = connection
         self.epoch, self.now, self.behind_ms, self.seq = "", 0, 0, 0
+        self._stopped: list[str] = []
         self._known: dict[Key, Record] = {}
         #: The standing fences by anchor and id, or None if they have to be read: every commit asks for them.
         self._standing: dict[str, dict[str, Fence]] | None = None
@@ -338,7 +340,13 @@ class SqliteState:
         kept = json.dumps({name: str(value) for name, value in data.items() if value})
         row = (run_id, self.seq, self.now, kind.value, kept)
         self._db.execute("INSERT INTO journal VALUES (?, ?, ?, ?, ?)", row)
+        self._stopped += stopped(run_id, kind)
         return self.seq
+
+    def take_stopped(self) -> list[str]:
+        """Name what stopped since this was asked last; also what was taken back again: it is a hint."""
+        told, self._stopped = self._stopped, []
+        return told
 
     def close(self) -> None:
         """Let go of the files."""

@@ -22,4 +22,5 @@ if not redis.call('XADD', JOURNAL, 'NOMKSTREAM', unpack(words)) then
   redis.call('XADD', JOURNAL, unpack(words))
   redis.call('PEXPIREAT', JOURNAL, run and run.keep_until or text(NOW + tonumber(KEEP_MS)))
 end
+hint(RUN_ID)
 return answer('CANCELLED', '0', 'CANCELLED', number, time, known)
