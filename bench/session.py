@@ -1,4 +1,4 @@
-"""What the session stream brings: commits that travel together, and how soon those who watch hear of a stop."""
+"""What the session stream brings: commits that travel together, and those who watch told of a stop."""
 
 import argparse
 import asyncio
@@ -42,7 +42,7 @@ class Sample:
 
 @dataclass
 class Told:
-    """How long after a cancel's answer those who watch heard of it, in milliseconds, and what a stream takes."""
+    """How long after a cancel's answer those who watch heard of it, in milliseconds."""
 
     p50: float
     p99: float
@@ -60,8 +60,10 @@ class Stream:
 
     async def open(self) -> None:
         """Have it open."""
-        while not self.session.want():
-            await asyncio.sleep(0.01)
+        ready = asyncio.Event()
+        self.session.on_change(lambda is_there: ready.set() if is_there else None)
+        if not self.session.want():
+            await ready.wait()
 
     def commit(self, op_id: str) -> Awaitable[object]:
         """Commit one action."""

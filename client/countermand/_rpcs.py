@@ -65,7 +65,6 @@ UNDO_RUN = Rpc("ControlService", "UndoRun", control.UndoRunRequest, control.Undo
 WITHDRAW_UNDO = Rpc(
     "ControlService", "WithdrawUndo", control.WithdrawUndoRequest, control.WithdrawUndoResponse
 )
-WATCH = Rpc("SessionService", "WatchRun", session.WatchRunRequest, session.WatchRunResponse, "watch")
 CLAIM_DUTY = Rpc("UndoService", "ClaimDuty", undo.ClaimDutyRequest, undo.ClaimDutyResponse)
 RENEW_DUTY = Rpc("UndoService", "RenewDuty", undo.RenewDutyRequest, undo.RenewDutyResponse)
 COMPLETE_DUTY = Rpc("UndoService", "CompleteDuty", undo.CompleteDutyRequest, undo.CompleteDutyResponse)

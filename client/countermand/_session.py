@@ -23,7 +23,7 @@ from typing import Any
 import grpc
 
 from countermand._errors import CLASSES, AskOperator, CountermandError, TimedOut, TryAgain, Unavailable
-from countermand._rpcs import WATCH, Rpc, Sealed
+from countermand._rpcs import Rpc, Sealed
 from countermand._words import ErrorReason
 from countermand.v1 import errors_pb2
 from countermand.v1 import session_service_pb2 as pb
@@ -33,7 +33,7 @@ _PATH = "/countermand.v1.SessionService/OpenSession"
 #: A sidecar takes 64 KiB in one message. Messages one after the other are one message, so several calls
 #: are written by joining them, as many as fit.
 _MOST_BYTES = 48 * 1024
-#: How long a new session may take to say that it is ready, and how long to wait before the next try, in seconds.
+#: How long a new session may take to say that it is ready, and the pauses before the next try, in seconds.
 _READY_WITHIN, _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 0.05, 2.0
 #: After these the sidecar has no sessions for this client, and will not have any.
 _NEVER = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.PERMISSION_DENIED)
@@ -46,10 +46,12 @@ Noticed = Callable[[bool], None]
 
 @dataclass(eq=False, slots=True)
 class Watched:
-    """What is watched, for as long as somebody wants to hear of it; over all sessions there are."""
+    """What is watched, for as long as somebody wants to hear of it, over however many sessions."""
 
     request: Sealed[Any]
     heard: Heard
+    #: What the session there is calls it.
+    number: int = 0
     over: bool = False
 
     def stop(self, told: CountermandError) -> None:
@@ -106,7 +108,8 @@ class _Desk:
             name, future, watched = self._waiting.pop(answer.call_id, _NOBODY)
             kind = answer.WhichOneof("answer")
             if watched and kind == name:
-                self._watched[answer.watch.watch_id] = watched  # its stop may be in this same message
+                watched.number = answer.watch.watch_id
+                self._watched[watched.number] = watched  # its stop may be in this same message
             if future is None or future.done():
                 continue
             if kind == name:
@@ -127,9 +130,13 @@ class _Desk:
             if not future.done():
                 future.set_exception(Unavailable(f"the session ended before {name} was answered"))
 
+    def forget(self, watched: Watched) -> bool:
+        """Tell nothing more of it; say whether the sidecar has to be told so."""
+        return self._watched.pop(watched.number, None) is not None
+
     def write(
         self,
-        rpc: Rpc[Any, Any],
+        name: str,
         sealed: Sealed[Any],
         timeout: float,
         future: Any,
@@ -137,8 +144,8 @@ class _Desk:
     ) -> bytes:
         """Write a call down, and who waits for its answer."""
         number = next(self._numbers)
-        part = Sealed.write_call(sealed, rpc.session, number, max(1, round(timeout * 1000)))
-        self._waiting[number] = (rpc.session, future, watched)
+        part = Sealed.write_call(sealed, name, number, max(1, round(timeout * 1000)))
+        self._waiting[number] = (name, future, watched)
         return part
 
 
@@ -177,7 +184,7 @@ class AsyncSession:
             raise Unavailable("the session is not there")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        self._put(desk.write(rpc, sealed, timeout, future))
+        self._put(desk.write(rpc.session, sealed, timeout, future))
         timer = loop.call_later(timeout, self._be_late, desk, future, time.monotonic())
         try:
             return await future
@@ -208,6 +215,10 @@ class AsyncSession:
         watched.over = True
         if watched in self._watches:
             self._watches.remove(watched)
+        if self._desk and self._desk.forget(watched):
+            future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            future.add_done_callback(_looked_at)
+            self._put(self._desk.write("unwatch", unwatching(watched), _READY_WITHIN, future))
 
     def on_change(self, noticed: Noticed) -> None:
         """Hear when it comes and goes."""
@@ -217,7 +228,7 @@ class AsyncSession:
         if self._desk:
             future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
             future.add_done_callback(watched.is_asked_for)
-            self._put(self._desk.write(WATCH, watched.request, _READY_WITHIN, future, watched))
+            self._put(self._desk.write("watch", watched.request, _READY_WITHIN, future, watched))
 
     async def _work(self) -> None:
         """Keep a session while anybody wants one."""
@@ -291,7 +302,7 @@ class AsyncSession:
 
 
 class Session:
-    """For code that blocks: what several threads ask while a message is on its way travels in the next one."""
+    """For code that blocks: what threads ask while a message is on its way travels in the next one."""
 
     def __init__(self, channel: grpc.Channel) -> None:
         self._open: Any = channel.stream_stream(_PATH)
@@ -327,7 +338,7 @@ class Session:
         desk, asked_at, promise = self._desk, time.monotonic(), Promise[Any]()
         if desk is None:
             raise Unavailable("the session is not there")
-        self._outbox.put(desk.write(rpc, sealed, timeout, promise))
+        self._outbox.put(desk.write(rpc.session, sealed, timeout, promise))
         if desk is not self._desk:  # it ended just now, and may not have known of this call
             desk.fail()
         try:
@@ -352,6 +363,9 @@ class Session:
         with self._lock:
             if watched in self._watches:
                 self._watches.remove(watched)
+        desk = self._desk
+        if desk and desk.forget(watched):
+            self._outbox.put(desk.write("unwatch", unwatching(watched), _READY_WITHIN, Promise[Any]()))
 
     def on_change(self, noticed: Noticed) -> None:
         """Hear when it comes and goes."""
@@ -363,7 +377,7 @@ class Session:
             return
         promise = Promise[Any]()
         promise.add_done_callback(watched.is_asked_for)
-        self._outbox.put(desk.write(WATCH, watched.request, _READY_WITHIN, promise, watched))
+        self._outbox.put(desk.write("watch", watched.request, _READY_WITHIN, promise, watched))
 
     def _work(self) -> None:
         """Keep a session while anybody wants one."""
@@ -426,6 +440,17 @@ class Session:
             self._stream.cancel()
         if self._thread:
             self._thread.join(_READY_WITHIN)
+
+
+def unwatching(watched: Watched) -> Sealed[pb.UnwatchRunRequest]:
+    """Write that something is watched no more."""
+    return Sealed(pb.UnwatchRunRequest(watch_id=watched.number))
+
+
+def _looked_at(done: "asyncio.Future[Any]") -> None:
+    """Nobody waits for this answer, and nobody is to be warned of it."""
+    if not done.cancelled():
+        done.exception()
 
 
 def _spread(pause: float) -> float:

@@ -45,7 +45,7 @@ class Watching:
     """All that is watched through one sidecar."""
 
     store: Store
-    #: Seconds between two looks at clock and epoch, and between two at everything that no hint may have reached.
+    #: Seconds between two looks at clock and epoch, and between two at everything: hints get lost.
     every: float = 1.0
     everything_every: float = 10.0
     _by_run: dict[str, set[Watch]] = field(default_factory=dict)

@@ -177,7 +177,7 @@ async def test_more_calls_than_slots_are_refused_at_once() -> None:
 
 
 async def test_a_session_ends_when_the_sidecar_stops() -> None:
-    """What is under way is answered first, what comes then is refused; nobody waits for the client to leave."""
+    """What is under way is answered first, what comes then refused; nobody waits for the client to leave."""
     async with served() as sidecar:
         token = await sidecar.grant()
         async with session(sidecar.tool) as opened:

@@ -10,7 +10,7 @@ from countermand.v1 import errors_pb2
 from countermand.v1 import session_service_pb2 as pb
 from grant_service.store.memory import MemoryStore
 from tests.rpc.sessions import Opened, reason, session
-from tests.rpc.support import ManualClock, Served, served
+from tests.rpc.support import ManualClock, Served, served, until
 
 Stopping = Callable[[Served], Awaitable[Any]]
 
@@ -227,9 +227,11 @@ async def test_a_closed_session_watches_nothing(sidecar: Served) -> None:
     async with session(sidecar.tool) as opened:
         await _watch_many(opened, token, 20)
         assert len(sidecar.sidecar._watching) == 20
-    async with asyncio.timeout(5):
-        while len(sidecar.sidecar._watching):
-            await asyncio.sleep(0.01)
+    await until(lambda: _watches_nothing(sidecar))
+
+
+async def _watches_nothing(sidecar: Served) -> bool:
+    return not len(sidecar.sidecar._watching)
 
 
 async def _watch_many(opened: Opened, token: str, count: int) -> None:

@@ -4,6 +4,7 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic
 
 import grpc
@@ -14,7 +15,7 @@ from countermand._errors import CountermandError, FixTheCall, NotRunning, Unavai
 from countermand._retry import Pacing, Patience
 from countermand._rpcs import Q, R, Rpc, Sealed
 from countermand._secret import SecretToken
-from countermand._session import Session
+from countermand._session import Heard, Session
 from countermand._status import failure_of
 from countermand._words import ErrorReason
 from countermand._world import Channel, World
@@ -82,6 +83,11 @@ class Connection:
             with self._opening:
                 session = self._sessions.setdefault(role, session)
         return session
+
+    def watch(self, role: Role, request: Any, token: SecretToken | None, heard: Heard) -> Callable[[], None]:
+        """Hear once of a stop. Answers how to hear no more of it."""
+        session = self.session(role)
+        return partial(session.unwatch, session.watch(Sealed(request, token), heard))
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
