@@ -35,6 +35,8 @@ _PATH = "/countermand.v1.SessionService/OpenSession"
 _MOST_BYTES = 48 * 1024
 #: How long a new session may take to say that it is ready, and the pauses before the next try, in seconds.
 _READY_WITHIN, _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 0.05, 2.0
+#: How long a sidecar has to hang up when it was told that nothing more comes.
+_FAREWELL = 0.5
 #: After these the sidecar has no sessions for this client, and will not have any.
 _NEVER = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.PERMISSION_DENIED)
 
@@ -240,7 +242,8 @@ class AsyncSession:
             self._watches = [one for one in self._watches if not one.over]
             if not self._watches:
                 await self._wanted.wait()
-            await asyncio.sleep(_spread(pause))
+            if not self._never:
+                await asyncio.sleep(_spread(pause))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _keep(self) -> bool:
@@ -292,11 +295,16 @@ class AsyncSession:
                 for message in joined(parts):
                     if message:
                         await stream.write(message)
+                if self._never:
+                    await stream.done_writing()
 
     async def close(self) -> None:
-        """End it for good."""
+        """End it for good; the sidecar is told first, so that nothing comes when the loop has ended."""
         self._never = True
+        self._wanted.set()
+        self._something.set()
         if self._task:
+            await asyncio.wait([self._task], timeout=_FAREWELL if self.is_ready else 0)
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 

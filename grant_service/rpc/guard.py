@@ -115,7 +115,7 @@ class Guard:
             return self.handler(rpc, Message, None)
 
         async def keep(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-            await sessions.keep(context, self)
+            await sessions.OpenSession(context, self)
 
         return keep
 

@@ -48,7 +48,7 @@ class Sessions:
         self.store, self.decode, self.actions, self.watching = store, decode, actions, watching
         self._kept: set[_Session] = set()
 
-    async def keep(self, context: "grpc.aio.ServicerContext[Any, Any]", guard: Guard) -> None:
+    async def OpenSession(self, context: "grpc.aio.ServicerContext[Any, Any]", guard: Guard) -> None:
         """Keep a session until its client leaves, or the sidecar stops."""
         session = _Session(self, context, guard)
         self._kept.add(session)

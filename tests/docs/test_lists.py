@@ -25,6 +25,7 @@ from grant_service.rpc.errors import ALARMS, CODES
 from grant_service.rpc.grant import GrantServicer
 from grant_service.rpc.journal import JournalServicer
 from grant_service.rpc.roles import ALLOWED
+from grant_service.rpc.session import Sessions
 from grant_service.rpc.undo import UndoServicer
 from grant_service.store.keys import LIVES, Life
 from tests.docs.pages import code, page
@@ -35,6 +36,7 @@ SERVICERS = {
     "ControlService": ControlServicer,
     "JournalService": JournalServicer,
     "UndoService": UndoServicer,
+    "SessionService": Sessions,
 }
 
 
