@@ -180,8 +180,7 @@ class Sidecar:
         await self._health.drain()
         drains = (one.slots.drain(self.settings.drain_timeout) for one in self._listening.values())
         left = sum(await asyncio.gather(*drains))
-        for one in self._listening.values():
-            one.sessions.close()
+        await asyncio.gather(*(one.sessions.close() for one in self._listening.values()))
         await asyncio.gather(*(one.server.stop(grace=1) for one in self._listening.values()))
         for task in self._at_work:
             task.cancel()

@@ -111,10 +111,16 @@ class Sealed(Generic[Q]):
         finally:
             request.ClearField("grant_token")
 
+    @property
+    def size(self) -> int:
+        """How many bytes the request has, its token left out."""
+        return self._request.ByteSize()
+
     @staticmethod
-    def write_call(sealed: "Sealed[Q]", name: str, call_id: int, timeout_ms: int) -> bytes:
+    def write_call(sealed: "Sealed[Q]", name: str, call_id: int, timeout: float) -> bytes:
         """Write it as one of a session's calls."""
         message = session.OpenSessionRequest()
+        timeout_ms = round(min(max(timeout * 1000, 1), 2**31))
         call = message.calls.add(call_id=call_id, timeout_ms=timeout_ms)
         request = getattr(call, name)
         request.MergeFrom(sealed._request)

@@ -110,10 +110,15 @@ async def only_awaiting(store: Store, actions: Sequence[Action]) -> list[Action]
     return [one for one in actions if waits(one)]
 
 
-async def refusals(store: Store, asked: Sequence[tuple[str, str]]) -> list[Refusal | None]:
-    """Say of many at once what would refuse them: of each a run, and a grant of it or ''."""
+async def snapshot(store: Store) -> Snapshot:
+    """Read what every question needs: time, epoch, and the fences that refuse anything."""
     standing = await store.standing()
-    state = Snapshot(standing.epoch, standing.now, fences=await store.fences())
+    fences = [one for one in await store.fences() if one.standing]
+    return Snapshot(standing.epoch, standing.now, fences=fences)
+
+
+async def refusals(store: Store, state: Snapshot, asked: Sequence[tuple[str, str]]) -> list[Refusal | None]:
+    """Say of many at once what would refuse them: of each a run, and a grant of it or ''."""
     own = await _found(store.grants, {grant_id for _, grant_id in asked if grant_id})
     chains = await _found(store.grants, {link for grant in own for link in grant.chain})
     state.grants = {one.grant_id: one for one in [*own, *chains]}

@@ -115,7 +115,10 @@ class Guard:
             return self.handler(rpc, Message, None)
 
         async def keep(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-            await sessions.OpenSession(context, self)
+            try:
+                await sessions.OpenSession(context, self)
+            except Exception as error:
+                await self._abort(rpc, context, refusal_of(rpc, error))
 
         return keep
 

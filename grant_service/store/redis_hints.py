@@ -9,10 +9,13 @@ import contextlib
 import math
 from collections.abc import Callable
 
+import structlog
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from grant_service.core.store import Heard
+
+_log = structlog.get_logger()
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 
@@ -43,7 +46,9 @@ class Hints:
                     kind, _, told = await connection.read_response(timeout=math.inf)
                     pause = _FIRST_PAUSE
                     self._tell(str(told) if kind == "message" else "")
-            except (RedisError, OSError, ValueError, TypeError):
+            except (RedisError, OSError, ValueError, TypeError) as error:
+                if pause == _FIRST_PAUSE:  # said once, until it is well again
+                    _log.warning("no hints of stops from Redis: they are told later", cause=str(error))
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
             finally:

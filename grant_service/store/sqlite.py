@@ -131,12 +131,12 @@ class SqliteStore(ByRules):
                 future.set_exception(answer)
             else:
                 future.set_result(answer)
-        self._tell(stopped)
         if self._queue:
             self._flush()
         else:
             self._flushing = False
             self._idle.set()
+        self._tell(stopped)
 
     def _write(self, batch: list[tuple[Rule, Any]]) -> list[Any]:
         """Decide a batch in one transaction; on a full disk decide the urgent ones in the headroom."""

@@ -171,4 +171,102 @@ def test_parts_are_joined_to_messages_that_fit(size: int) -> None:
     messages = list(_session.joined(parts))
     assert b"".join(messages) == b"".join(parts)
     assert all(len(one) <= max(48 * 1024, size) for one in messages)
-    assert list(_session.joined([])) == [b""]
+    assert list(_session.joined([])) == []
+
+
+def test_no_message_has_more_calls_than_a_sidecar_takes() -> None:
+    """However short they are."""
+    assert [len(one) for one in _session.joined([b"x"] * 600)] == [256, 256, 88]
+
+
+async def test_all_that_is_watched_is_asked_for_again(real: Sidecar) -> None:
+    """More than may be under way at a time, after the session broke: every single one is told."""
+    heard: list[countermand.CountermandError] = []
+    async with countermand.connect(real.home) as cm:
+        await cm.issuer.open(run_id="r-1", agent="a")
+        token = (await cm.issuer.issue("r-1", scopes=["*"])).token
+        session = cm.connection.session(Role.TOOL)
+        for _ in range(700):
+            await cm.use_token(token).on_stop(heard.append)
+        for _ in range(2):
+            await AsyncSoon.until(lambda: bool(session._desk) and len(session._desk.watched) == 700, 20)
+            session._stream.cancel()
+            await AsyncSoon.until(lambda: not session.is_ready)
+        await cm.operator.cancel("r-1", reason="USER_STOP")
+        await AsyncSoon.until(lambda: len(heard) == 700, 20)
+        assert not session._watches
+
+
+async def test_a_function_that_fails_to_hear_ends_nothing(
+    real: Sidecar, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is logged; the others hear, and the session goes on."""
+    heard: list[countermand.CountermandError] = []
+    async with countermand.connect(real.home) as cm:
+        await cm.issuer.open(run_id="r-1", agent="a")
+        token = (await cm.issuer.issue("r-1", scopes=["*"])).token
+        session = cm.connection.session(Role.TOOL)
+        session.on_change(lambda _: 1 // 0)
+        await cm.use_token(token).on_stop(lambda _: 1 // 0)
+        await cm.use_token(token).on_stop(heard.append)
+        await AsyncSoon.until(lambda: bool(session._desk) and len(session._desk.watched) == 2)
+        await cm.operator.cancel("r-1", reason="USER_STOP")
+        await AsyncSoon.until(lambda: bool(heard))
+        assert session.is_ready
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_who_hears_may_use_the_client(real: Sidecar) -> None:
+    """To settle or abandon is what one does then; it must not wait for the thread that told."""
+    done: list[object] = []
+    with countermand.sync.connect(real.home) as cm:
+        cm.issuer.open(run_id="r-1", agent="a")
+        token = cm.issuer.issue("r-1", scopes=["*"]).token
+        session = cm.connection.session(Role.TOOL)
+        cm.tool.perform(token, intent(1))
+        Soon.until(lambda: session.is_ready)
+        cm.use_token(token).on_stop(lambda _: done.append(cm.tool.settle(token, "o-1", "SUCCEEDED")))
+        cm.operator.cancel("r-1", reason="USER_STOP")
+        Soon.until(lambda: bool(done), 1)
+
+
+async def test_what_is_let_go_of_before_it_was_answered_is_let_go_of_there_too(real: Sidecar) -> None:
+    """A watch costs the sidecar memory until it ends."""
+    async with countermand.connect(real.home) as cm:
+        await cm.issuer.open(run_id="r-1", agent="a")
+        token = (await cm.issuer.issue("r-1", scopes=["*"])).token
+        session = cm.connection.session(Role.TOOL)
+        session.want()
+        await AsyncSoon.until(lambda: session.is_ready)
+        for _ in range(100):
+            (await cm.use_token(token).on_stop(lambda _: None))()
+        await AsyncSoon.until(lambda: bool(session._desk) and not session._desk._waiting)
+        assert not session._watches
+        assert session._desk is not None
+        assert not session._desk.watched
+
+
+def test_a_reason_of_a_later_sidecar_is_for_an_operator() -> None:
+    """It is told in the sidecar's own words."""
+    told = pb.RefusedCall(message="something new; see the manual")
+    told.MergeFromString(b"\x08\x8f\x4e")  # reason 9999
+    error = _session.refused(told)
+    assert isinstance(error, countermand.AskOperator)
+    assert "something new" in str(error)
+
+
+@pytest.mark.parametrize("timeout", [1e-9, 5e6, float("inf")])
+def test_any_deadline_can_be_written(timeout: float) -> None:
+    """In milliseconds, as many as there is room for."""
+    frame = pb.OpenSessionRequest.FromString(Sealed.write_call(ASK, "perform", 1, timeout))
+    assert frame.calls[0].timeout_ms in (1, 5_000_000_000 % 2**32, 2**31)
+
+
+def test_a_forked_child_has_no_session(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its threads are gone, so its calls go alone."""
+    with grpc.insecure_channel(f"unix:{tmp_path}/nobody.sock") as channel:
+        session = _session.Session(channel)
+        session._desk = _session._Desk(lambda _: None)
+        assert session.want()
+        monkeypatch.setattr("os.getpid", lambda: 1)
+        assert not session.want()

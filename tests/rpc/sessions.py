@@ -48,6 +48,11 @@ class Opened:
         self.stops += told.stops
         return True
 
+    async def to_the_end(self) -> None:
+        """Read until there is nothing more."""
+        while await self.read():
+            pass
+
     async def ask(self, *calls: dict[str, Any], timeout_ms: int = 0) -> list[pb.SessionAnswer]:
         """Send calls and wait for all answers, in the order of the calls."""
         ids = await self.send(*calls, timeout_ms=timeout_ms)

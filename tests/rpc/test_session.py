@@ -110,15 +110,17 @@ async def test_a_call_that_asks_nothing_is_refused(sidecar: Served) -> None:
         pb.OpenSessionRequest(
             calls=[pb.SessionCall(call_id=7, unwatch=pb.UnwatchRunRequest()) for _ in range(2)]
         ).SerializeToString(),
+        pb.OpenSessionRequest(calls=[pb.SessionCall(call_id=one) for one in range(513)]).SerializeToString(),
     ],
-    ids=["junk", "one id twice"],
+    ids=["junk", "one id twice", "too many"],
 )
 async def test_what_cannot_be_told_apart_ends_the_session(sidecar: Served, frame: bytes) -> None:
     """No answer could be matched any more; the client comes back with a new one."""
     async with session(sidecar.tool) as opened:
         await opened.call.write(frame)
-        while await opened.read():
-            assert len(opened.answers) <= 1
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await opened.to_the_end()
+    assert read_error(caught.value).reason == "INVALID_REQUEST"
     async with session(sidecar.tool):
         pass
 
@@ -186,6 +188,56 @@ async def test_a_session_ends_when_the_sidecar_stops() -> None:
                 await sidecar.sidecar.stop()
             while await opened.read():
                 pass
+
+
+async def test_what_is_decided_when_the_sidecar_stops_is_told() -> None:
+    """Two decisions end one after the other while it drains: nobody is left without his answer."""
+    store = ObstructedStore()
+    gates = [asyncio.Event(), asyncio.Event()]
+
+    async def wait() -> None:
+        await gates[store.entered.count("perform") - 1].wait()
+
+    store.before["perform"] = wait
+    async with served(store) as sidecar:
+        token = await sidecar.grant()
+        async with session(sidecar.tool) as opened:
+            ids = await opened.send(perform(token, "o-1"), perform(token, "o-2"))
+            await until(lambda: _twice(store))
+            stopping = asyncio.create_task(sidecar.sidecar.stop())
+            await asyncio.sleep(0.05)
+            for gate in gates:
+                gate.set()
+                await asyncio.sleep(0)
+            while await opened.read():
+                pass
+            await stopping
+        assert all(opened.answers[one].WhichOneof("answer") == "perform" for one in ids)
+
+
+async def _twice(store: ObstructedStore) -> bool:
+    return store.entered.count("perform") == 2
+
+
+async def test_an_id_may_be_used_again_once_it_was_answered() -> None:
+    """What is decided late for the first is not told to the second."""
+    store = ObstructedStore()
+    go = asyncio.Event()
+    store.before["perform"] = go.wait
+    async with served(store) as sidecar:
+        token = await sidecar.grant()
+        async with session(sidecar.tool) as opened:
+            call = pb.SessionCall(call_id=7, timeout_ms=30, **perform(token, "o-1"))
+            await opened.call.write(pb.OpenSessionRequest(calls=[call]).SerializeToString())
+            assert await opened.read()
+            assert reason(opened.answers.pop(7).refusal) == "TIMED_OUT"
+            spend = action_pb.SpendBudgetRequest(grant_token=token, op_id="s", budget="none", amount=1)
+            go.set()
+            again = pb.SessionCall(call_id=7, spend=spend)
+            await opened.call.write(pb.OpenSessionRequest(calls=[again]).SerializeToString())
+            assert await opened.read()
+            assert opened.answers[7].WhichOneof("answer") in ("spend", "refusal")
+            assert await opened.silent()
 
 
 async def test_what_is_answered_at_one_moment_comes_in_one_message(sidecar: Served) -> None:

@@ -10,6 +10,7 @@ from countermand.v1 import errors_pb2
 from countermand.v1 import session_service_pb2 as pb
 from grant_service.store.memory import MemoryStore
 from tests.rpc.sessions import Opened, reason, session
+from tests.rpc.stores import ObstructedStore
 from tests.rpc.support import ManualClock, Served, served, until
 
 Stopping = Callable[[Served], Awaitable[Any]]
@@ -228,6 +229,19 @@ async def test_a_closed_session_watches_nothing(sidecar: Served) -> None:
         await _watch_many(opened, token, 20)
         assert len(sidecar.sidecar._watching) == 20
     await until(lambda: _watches_nothing(sidecar))
+
+
+async def test_who_left_meanwhile_watches_nothing() -> None:
+    """The store was slow; the session that asked has gone, so nobody would ever end this watch."""
+    store = ObstructedStore()
+    store.before["runs"] = lambda: asyncio.sleep(0.1)
+    async with served(store) as sidecar:
+        await sidecar.issuer("OpenRun", run_id="r-1")
+        async with session(sidecar.issuer) as opened:
+            await opened.send(*({"watch": pb.WatchRunRequest(run_id="r-1")} for _ in range(20)))
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(0.3)
+        assert not len(sidecar.sidecar._watching)
 
 
 async def _watches_nothing(sidecar: Served) -> bool:

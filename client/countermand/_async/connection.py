@@ -14,7 +14,7 @@ from countermand._errors import CountermandError, FixTheCall, NotRunning, Unavai
 from countermand._retry import Pacing, Patience
 from countermand._rpcs import Q, R, Rpc, Sealed
 from countermand._secret import SecretToken
-from countermand._session import AsyncSession, Heard
+from countermand._session import MOST_BYTES, AsyncSession, Heard
 from countermand._status import failure_of
 from countermand._words import ErrorReason
 from countermand._world import AsyncChannel, AsyncWorld
@@ -67,7 +67,8 @@ class Connection:
 
     async def _ask(self, role: Role, rpc: Rpc[Q, R], sealed: Sealed[Q], timeout: float) -> R:
         """Ask once: together with others where there is a session, alone where there is none."""
-        if rpc.session and (session := self.session(role)).want():
+        session = self.session(role) if rpc.session and sealed.size < MOST_BYTES // 2 else None
+        if session and session.want():
             answer: R = await session.call(rpc, sealed, timeout)
             return answer
         alone: R = await self._method(role, rpc)(sealed, timeout=timeout)

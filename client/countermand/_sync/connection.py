@@ -15,7 +15,7 @@ from countermand._errors import CountermandError, FixTheCall, NotRunning, Unavai
 from countermand._retry import Pacing, Patience
 from countermand._rpcs import Q, R, Rpc, Sealed
 from countermand._secret import SecretToken
-from countermand._session import Heard, Session
+from countermand._session import MOST_BYTES, Heard, Session
 from countermand._status import failure_of
 from countermand._words import ErrorReason
 from countermand._world import Channel, World
@@ -68,7 +68,8 @@ class Connection:
 
     def _ask(self, role: Role, rpc: Rpc[Q, R], sealed: Sealed[Q], timeout: float) -> R:
         """Ask once: together with others where there is a session, alone where there is none."""
-        if rpc.session and (session := self.session(role)).want():
+        session = self.session(role) if rpc.session and sealed.size < MOST_BYTES // 2 else None
+        if session and session.want():
             answer: R = session.call(rpc, sealed, timeout)
             return answer
         alone: R = self._method(role, rpc)(sealed, timeout=timeout)

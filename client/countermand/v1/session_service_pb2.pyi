@@ -10,7 +10,6 @@ import countermand.v1.errors_pb2
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
 import google.protobuf.message
-import google.protobuf.timestamp_pb2
 import typing
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
@@ -24,7 +23,7 @@ class OpenSessionRequest(google.protobuf.message.Message):
     CALLS_FIELD_NUMBER: builtins.int
     @property
     def calls(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___SessionCall]:
-        """The calls, each decided by itself."""
+        """The calls, each decided by itself; at most 512."""
 
     def __init__(
         self,
@@ -52,7 +51,7 @@ class SessionCall(google.protobuf.message.Message):
     WATCH_FIELD_NUMBER: builtins.int
     UNWATCH_FIELD_NUMBER: builtins.int
     call_id: builtins.int
-    """Names the call within its session; the answer has the same one."""
+    """Names the call; the answer has the same one. It must not be that of a call without an answer."""
     timeout_ms: builtins.int
     """How long the caller waits for the decision, in milliseconds. The service's own limit if 0 or longer."""
     @property
@@ -283,24 +282,17 @@ class WatchRunResponse(google.protobuf.message.Message):
 
     WATCH_ID_FIELD_NUMBER: builtins.int
     RUN_ID_FIELD_NUMBER: builtins.int
-    DEADLINE_TIME_FIELD_NUMBER: builtins.int
     watch_id: builtins.int
     """Names the watch: its stop has the same one."""
     run_id: builtins.str
     """The run."""
-    @property
-    def deadline_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """When its authority ends at the latest, by the store's clock."""
-
     def __init__(
         self,
         *,
         watch_id: builtins.int = ...,
         run_id: builtins.str = ...,
-        deadline_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["deadline_time", b"deadline_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["deadline_time", b"deadline_time", "run_id", b"run_id", "watch_id", b"watch_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["run_id", b"run_id", "watch_id", b"watch_id"]) -> None: ...
 
 global___WatchRunResponse = WatchRunResponse
 
