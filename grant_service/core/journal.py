@@ -38,6 +38,9 @@ class Kind(StrEnum):
     UNANSWERED = "UNANSWERED"
 
 
+#: What ends authority of others than the caller.
+STOPS = frozenset({Kind.CANCELLED, Kind.FINISHED, Kind.EXHAUSTED, Kind.REVOKED, Kind.FROZEN})
+
 #: What happened to duties.
 ABOUT_DUTIES = frozenset(
     {

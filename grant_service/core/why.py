@@ -113,6 +113,32 @@ async def only_awaiting(store: Store, actions: Sequence[Action]) -> list[Action]
     return [one for one in actions if waits(one)]
 
 
+async def snapshot(store: Store) -> Snapshot:
+    """Read what every question needs: time, epoch, and the fences that refuse anything."""
+    standing = await store.standing()
+    fences = [one for one in await store.fences() if one.standing]
+    return Snapshot(standing.epoch, standing.now, fences=fences)
+
+
+async def refusals(store: Store, state: Snapshot, asked: Sequence[tuple[str, str]]) -> list[Refusal | None]:
+    """Say of many at once what would refuse them: of each a run, and a grant of it or ''."""
+    own = await _found(store.grants, {grant_id for _, grant_id in asked if grant_id})
+    chains = await _found(store.grants, {link for grant in own for link in grant.chain})
+    state.grants = {one.grant_id: one for one in [*own, *chains]}
+    runs = await _found(store.runs, {run_id for run_id, _ in asked})
+    above = await _found(store.runs, {link for run in runs for link in run.ancestors})
+    state.runs = {one.run_id: one for one in [*runs, *above]}
+
+    def refusal(run_id: str, grant_id: str) -> Refusal | None:
+        if run_id not in state.runs:
+            return Refusal(ErrorReason.RUN_UNKNOWN, {"run": run_id})
+        if grant_id and grant_id not in state.grants:
+            return Refusal(ErrorReason.GRANT_UNKNOWN, {"grant": grant_id, "run": run_id})
+        return _refusal(state, run_id, state.grants.get(grant_id), None)
+
+    return [refusal(run_id, grant_id) for run_id, grant_id in asked]
+
+
 async def _found(read: Callable[[Sequence[str]], Awaitable[list[T | None]]], ids: set[str]) -> list[T]:
     return [one for one in await read(sorted(ids)) if one] if ids else []
 

@@ -8,10 +8,12 @@ from google.protobuf.message import Message
 from countermand.v1 import action_service_pb2 as action_pb
 from countermand.v1 import control_service_pb2 as control_pb
 from countermand.v1 import grant_service_pb2 as grant_pb
+from countermand.v1 import session_service_pb2 as session_pb
 from countermand.v1 import undo_service_pb2 as undo_pb
 from grant_service.core import budget, verbs
 from grant_service.core.action import ActionState
 from grant_service.core.duty import ALL_DUTIES, MAX_JOBS, Duty, DutyKind, DutyState
+from grant_service.core.errors import ErrorReason, Refused
 from grant_service.core.grant import GrantRef
 from grant_service.core.tools import Tools
 from grant_service.rpc import limits, parts
@@ -256,6 +258,17 @@ class Decoder:
             wait_ms=limits.milliseconds("ttl", request, settings.approval_wait, longest),
             undo_ms=round(settings.undo_ttl * 1000),
         )
+
+    def watched(self, request: session_pb.WatchRunRequest) -> GrantRef:
+        """Decode whom a tool watches: the run of a grant that is for it."""
+        ref = self.verify(request.grant_token)
+        if self.role is Role.TOOL and ref.audience != self.role:
+            raise Refused(ErrorReason.WRONG_AUDIENCE, audience=ref.audience, peer=self.role.value)
+        return ref
+
+    def watched_run(self, request: session_pb.WatchRunRequest) -> str:
+        """Decode whom an issuer watches."""
+        return limits.identifier("run_id", request.run_id)
 
     def commit(self, request: action_pb.CommitActionRequest) -> verbs.Commit:
         """Decode CommitAction."""

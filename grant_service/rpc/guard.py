@@ -8,7 +8,7 @@ import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import structlog
@@ -16,9 +16,12 @@ from google.protobuf.message import DecodeError, Message
 
 from grant_service.core.errors import ErrorReason, Refusal, Refused
 from grant_service.rpc.errors import ALARMS, status
+from grant_service.rpc.following import Followers
 from grant_service.rpc.line import caller_waits
 from grant_service.rpc.roles import ALLOWED, Role
-from grant_service.rpc.watch import Watches
+
+if TYPE_CHECKING:
+    from grant_service.rpc.session import Sessions
 
 Method = Callable[[Any], Awaitable[Any]]
 Stream = Callable[[Any], AsyncIterator[Any]]
@@ -62,11 +65,11 @@ class Guard:
     """Guards the handlers of one listener."""
 
     def __init__(
-        self, role: Role, slots: Slots, watches: Watches, decision_timeout: float, report_timeout: float
+        self, role: Role, slots: Slots, followers: Followers, decision_timeout: float, report_timeout: float
     ) -> None:
         self._role = role
-        self._slots, self._watches = slots, watches
-        self._decision_timeout, self._report_timeout = decision_timeout, report_timeout
+        self.slots, self._followers = slots, followers
+        self.decision_timeout, self._report_timeout = decision_timeout, report_timeout
 
     def handler(
         self, rpc: str, request_type: type[Message], method: Method | Stream | None, *, streams: bool = False
@@ -90,7 +93,7 @@ class Guard:
     def _timeout(self, rpc: str) -> float:
         """Give a call that may have to compile a report its longer time, whoever asks."""
         slow = rpc.startswith(("ControlService.", "JournalService."))
-        return self._report_timeout if slow else self._decision_timeout
+        return self._report_timeout if slow else self.decision_timeout
 
     def _refusing(self, rpc: str, refusal: Refusal) -> Handler:
         async def refuse(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
@@ -109,7 +112,7 @@ class Guard:
                 answer = await self._decide(method(_parsed(request_type, request)), timeout)
                 return answer.SerializeToString()
             except Exception as error:
-                refusal = _refusal(rpc, error)
+                refusal = refusal_of(rpc, error)
             return await self._abort(rpc, context, refusal)
 
         return handle
@@ -123,7 +126,7 @@ class Guard:
 
         async def handle(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> None:
             try:
-                with self._watches.place():
+                with self._followers.place():
                     async with aclosing(method(_parsed(request_type, request))) as answers:  # type: ignore[type-var]
                         async for answer in answers:
                             await context.write(answer.SerializeToString())
@@ -131,14 +134,37 @@ class Guard:
             except TimeoutError:
                 refusal = Refusal(ErrorReason.TIMED_OUT)
             except Exception as error:
-                refusal = _refusal(rpc, error)
+                refusal = refusal_of(rpc, error)
             await self._abort(rpc, context, refusal)
 
         return handle
 
+    def session(self, rpc: str, sessions: "Sessions") -> Handler:
+        """Wrap the RPC that keeps a session: who may open one is asked here, each call when it comes."""
+        allowed = ALLOWED.get(rpc, frozenset())
+        if self._role not in allowed:
+            return self.handler(rpc, Message, None)
+
+        async def keep(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            try:
+                await sessions.OpenSession(context, self)
+            except Exception as error:
+                await self._abort(rpc, context, refusal_of(rpc, error))
+
+        return keep
+
+    def allows(self, rpc: str) -> bool:
+        """Say whether the role may make a call."""
+        return self._role in ALLOWED.get(rpc, frozenset())
+
+    def tell(self, rpc: str, refusal: Refusal) -> None:
+        """Log a refusal."""
+        tell = _log.warning if refusal.reason in ALARMS else _log.info
+        tell("refused", rpc=rpc, role=self._role.value, reason=refusal.reason.value, **_named(refusal))
+
     async def _decide(self, work: Any, timeout: float) -> Any:
         """Run a call's work so that a caller who hangs up does not take the decision with it."""
-        task = self._slots.start(work)
+        task = self.slots.start(work)
         await _wait(task, timeout)
         if not task.done():
             raise Refused(ErrorReason.TIMED_OUT)
@@ -148,8 +174,7 @@ class Guard:
             raise Refused(ErrorReason.TIMED_OUT) from None
 
     async def _abort(self, rpc: str, context: grpc.aio.ServicerContext[Any, Any], refusal: Refusal) -> None:
-        tell = _log.warning if refusal.reason in ALARMS else _log.info
-        tell("refused", rpc=rpc, role=self._role.value, reason=refusal.reason.value, **_named(refusal))
+        self.tell(rpc, refusal)
         await context.abort_with_status(status(refusal))
 
 
@@ -186,8 +211,8 @@ def _named(refusal: Refusal) -> dict[str, str]:
     return {name: value for name, value in refusal.details.items() if name in ("run", "grant", "op", "cause")}
 
 
-def _refusal(rpc: str, error: Exception) -> Refusal:
-    """Take the refusal out of what was raised; what is none is an incident."""
+def refusal_of(rpc: str, error: Exception) -> Refusal:
+    """Say why a call is refused that raised this; what nobody foresaw becomes an incident."""
     if not isinstance(error, Refused):
         return _incident(rpc, error)
     refusal = error.refusal

@@ -16,10 +16,10 @@ from grant_service.core.run import RunState
 from grant_service.core.store import Store
 from grant_service.core.why import why
 from grant_service.rpc import encode, limits
+from grant_service.rpc.following import Followers
 from grant_service.rpc.heads import HeadSigner
 from grant_service.rpc.limits import invalid
 from grant_service.rpc.line import Line
-from grant_service.rpc.watch import Watches
 from grant_service.tokens.claims import MAX_LIFE_MS
 
 #: The largest answer that is sent; clients take as much.
@@ -37,10 +37,10 @@ class JournalServicer:
     """Reads reports, runs, entries, fences, keys and what waits for a person."""
 
     def __init__(
-        self, store: Store, reports: Line, counts: Line, watches: Watches, signer: HeadSigner
+        self, store: Store, reports: Line, counts: Line, followers: Followers, signer: HeadSigner
     ) -> None:
         self._store, self._reports, self._counts, self._signer = store, reports, counts, signer
-        self._watches = watches
+        self._followers = followers
 
     async def GetReport(self, request: pb.GetReportRequest) -> pb.GetReportResponse:
         """Tell what became of every action of a run."""
@@ -87,7 +87,7 @@ class JournalServicer:
         run_id = _journal_id(request.run_id)
         after = limits.sequence("after_seq", request.after_seq)
         await self._must_be_known(run_id)
-        async with aclosing(self._watches.follow(self._store, run_id, after)) as entries:
+        async with aclosing(self._followers.follow(self._store, run_id, after)) as entries:
             async for one in entries:
                 yield pb.WatchEntriesResponse(entry=encode.entry(one))
 

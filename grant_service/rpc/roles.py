@@ -32,6 +32,7 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "ActionService.SettleAction": _TOOL,
     "ActionService.AbandonAction": _TOOL,
     "ActionService.SpendBudget": _TOOL,
+    "SessionService.OpenSession": _TOOL | _ISSUER,
     "ControlService.CancelRun": _OPERATOR | _ISSUER,
     "ControlService.RevokeGrants": _OPERATOR,
     "ControlService.FreezeGrants": _OPERATOR,

@@ -53,6 +53,8 @@ class Keys:
     def __init__(self, prefix: str = PREFIX, partition: str = "p0") -> None:
         self.stem = f"{prefix}:{{{partition}}}:"
         self.meta = f"{self.stem}meta"
+        #: The channel on which scripts say that something stopped.
+        self.stops = f"{self.meta}:stops"
         self.runs = f"{self.stem}runs"
         self.active = f"{self.stem}active"
         self.awaiting = f"{self.stem}awaiting"

@@ -14,7 +14,7 @@ from grant_service.core.grant import Grant
 from grant_service.core.journal import Entry, Kind
 from grant_service.core.run import Run
 from grant_service.core.store import Durability, Record, Standing, State
-from grant_service.store.by_rules import ByRules
+from grant_service.store.by_rules import ByRules, stopped
 
 C = TypeVar("C")
 A = TypeVar("A")
@@ -37,6 +37,8 @@ class MemoryState:
     fences: dict[str, Fence] = field(default_factory=dict)
     duties: dict[tuple[str, str, str], Duty] = field(default_factory=dict)
     entries: dict[str, list[Entry]] = field(default_factory=dict)
+    #: What stopped in the step under way.
+    stopped: list[str] = field(default_factory=list)
 
     def run(self, run_id: str) -> Run | None:
         """Find a run."""
@@ -127,6 +129,7 @@ class MemoryState:
         self.seq += 1
         kept = {name: str(value) for name, value in data.items() if value}
         self.entries.setdefault(run_id, []).append(Entry(self.seq, self.now, run_id, kind, kept))
+        self.stopped += stopped(run_id, kind)
         return self.seq
 
 
@@ -143,7 +146,11 @@ class MemoryStore(ByRules):
 
     async def _decide(self, rule: Callable[[State, C], A], command: C) -> A:
         self._tick()
-        return rule(self.state, command)
+        answer = rule(self.state, command)
+        if self.state.stopped:
+            told, self.state.stopped = self.state.stopped, []
+            self._tell(told)
+        return answer
 
     def _tick(self) -> None:
         clock = self._clock()

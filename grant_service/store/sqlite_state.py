@@ -19,6 +19,8 @@ from grant_service.core.journal import Entry, Kind
 from grant_service.core.run import RECENT_MS, Run
 from grant_service.core.store import Record
 from grant_service.store import records
+from grant_service.store.by_rules import stopped
+from grant_service.store.sqlite_writes import Writes
 from grant_service.store.watermark import Watermark
 
 _SCHEMA_VERSION = 4
@@ -89,6 +91,8 @@ class SqliteState:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._db = connection
         self.epoch, self.now, self.behind_ms, self.seq = "", 0, 0, 0
+        self._writes = Writes(connection)
+        self._stopped: list[str] = []
         self._known: dict[Key, Record] = {}
         #: The standing fences by anchor and id, or None if they have to be read: every commit asks for them.
         self._standing: dict[str, dict[str, Fence]] | None = None
@@ -160,12 +164,13 @@ class SqliteState:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             self._see_others()
-            alone = len(calls) == 1
-            answers = [self._decide(rule, command, keep_refusals, alone) for rule, command in calls]
+            answers = [self._decide(rule, command, keep_refusals) for rule, command in calls]
+            self._writes.out()
             self._db.execute("UPDATE meta SET seq = ?, now = ?", (self.seq, self.now))
             self._db.execute("COMMIT")
         except BaseException:
             self.now, self.seq = before
+            self._writes.drop()
             self._forget()
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
@@ -174,6 +179,8 @@ class SqliteState:
         return answers
 
     def _forget(self) -> None:
+        """Forget what is known of records; whatever of it is not written yet is written first."""
+        self._writes.out()
         self._known.clear()
         self._standing = None
 
@@ -183,11 +190,9 @@ class SqliteState:
         if version != self._version:
             self._read_meta()
 
-    def _decide(self, rule: Rule, command: Any, keep_refusals: bool, alone: bool) -> Any:
-        """Decide a call so that it can be taken back: to a savepoint, or with a transaction of its own."""
+    def _decide(self, rule: Rule, command: Any, keep_refusals: bool) -> Any:
+        """Decide a call so that it can be taken back."""
         seq = self.seq
-        if not alone:
-            self._db.execute("SAVEPOINT call")
         try:
             answer = rule(self, command)
         except sqlite3.Error:
@@ -195,19 +200,12 @@ class SqliteState:
         except Exception as defect:
             answer = defect
         if isinstance(answer, Exception) or (isinstance(answer, Refusal) and not keep_refusals):
-            self._take_back(alone)
+            self._writes.take_back()
+            self._forget()
             self.seq = seq
-        if not alone:
-            self._db.execute("RELEASE call")
-        return answer
-
-    def _take_back(self, alone: bool) -> None:
-        if alone:
-            self._db.execute("ROLLBACK")
-            self._db.execute("BEGIN IMMEDIATE")
         else:
-            self._db.execute("ROLLBACK TO call")
-        self._forget()
+            self._writes.keep()
+        return answer
 
     def run(self, run_id: str) -> Run | None:
         """Find a run."""
@@ -235,6 +233,7 @@ class SqliteState:
 
     def last_undo(self, run_id: str) -> str:
         """Name the action that is undone next."""
+        self._writes.out()
         row = self._db.execute(_LAST_UNDO, (run_id,)).fetchone()
         return str(row[0]) if row else ""
 
@@ -254,6 +253,7 @@ class SqliteState:
 
     def _by_anchor(self) -> dict[str, dict[str, Fence]]:
         if self._standing is None:
+            self._writes.out()
             self._standing = {}
             for one in read_fences(self._db, "WHERE standing"):
                 self._standing.setdefault(one.selector.anchor, {})[one.fence_id] = one
@@ -271,6 +271,7 @@ class SqliteState:
 
     def _know(self, key: Key, record: R) -> R:
         if len(self._known) >= _MOST_KNOWN:
+            self._writes.out()
             self._known.clear()
         self._known[key] = record
         return record
@@ -281,23 +282,23 @@ class SqliteState:
             case Run():
                 fields = json.dumps(records.run_fields(record))
                 row = (record.run_id, record.open_seq, record.end_time, fields)
-                self._db.execute(_PUT_RUN, row)
+                self._writes.add(_PUT_RUN, row)
                 self._know(("runs", record.run_id), record)
             case Grant():
                 fields = json.dumps(records.grant_fields(record))
-                self._db.execute("INSERT OR REPLACE INTO grants VALUES (?, ?)", (record.grant_id, fields))
+                self._writes.add("INSERT OR REPLACE INTO grants VALUES (?, ?)", (record.grant_id, fields))
                 self._know(("grants", record.grant_id), record)
             case Action():
                 key = (record.run_id, record.intent.op_id)
                 awaits = record.state is ActionState.AWAITING_APPROVAL
                 since = record.prepare_seq if awaits else None
                 fields = json.dumps(records.action_fields(record))
-                self._db.execute("INSERT OR REPLACE INTO actions VALUES (?, ?, ?, ?)", (*key, since, fields))
+                self._writes.add("INSERT OR REPLACE INTO actions VALUES (?, ?, ?, ?)", (*key, since, fields))
                 self._know(("actions", *key), record)
             case Spending():
                 key = (record.run_id, record.op_id)
                 fields = json.dumps(records.spending_fields(record))
-                self._db.execute("INSERT OR REPLACE INTO spendings VALUES (?, ?, ?)", (*key, fields))
+                self._writes.add("INSERT OR REPLACE INTO spendings VALUES (?, ?, ?)", (*key, fields))
                 self._know(("spendings", *key), record)
             case Fence():
                 self._put_fence(record)
@@ -307,12 +308,12 @@ class SqliteState:
     def _put_duty(self, duty: Duty) -> None:
         key = (duty.run_id, duty.op_id, duty.kind, duty.job)
         columns = (duty.state is DutyState.OPEN, duty.fence, duty.due, json.dumps(records.duty_fields(duty)))
-        self._db.execute("INSERT OR REPLACE INTO duties VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*key, *columns))
+        self._writes.add("INSERT OR REPLACE INTO duties VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*key, *columns))
         self._know(("duties", *key), duty)
 
     def _put_fence(self, fence: Fence) -> None:
         row = (fence.seq, fence.fence_id, fence.standing, json.dumps(records.fence_fields(fence)))
-        self._db.execute("INSERT OR REPLACE INTO fences VALUES (?, ?, ?, ?)", row)
+        self._writes.add("INSERT OR REPLACE INTO fences VALUES (?, ?, ?, ?)", row)
         self._know(("fences", fence.fence_id), fence)
         under = self._by_anchor().setdefault(fence.selector.anchor, {})
         if fence.standing:
@@ -322,11 +323,13 @@ class SqliteState:
 
     def last_seq(self, run_id: str) -> int:
         """Tell the number of a run's last entry."""
+        self._writes.out()
         (seq,) = self._db.execute("SELECT MAX(seq) FROM journal WHERE run_id = ?", (run_id,)).fetchone()
         return seq or 0
 
     def forget(self, command: verbs.Release) -> None:
         """Delete what a run left."""
+        self._writes.change()
         for delete in _FORGET:
             self._db.execute(delete, (command.run_id,))
         self._db.executemany("DELETE FROM grants WHERE grant_id = ?", [(one,) for one in command.grant_ids])
@@ -337,8 +340,14 @@ class SqliteState:
         self.seq += 1
         kept = json.dumps({name: str(value) for name, value in data.items() if value})
         row = (run_id, self.seq, self.now, kind.value, kept)
-        self._db.execute("INSERT INTO journal VALUES (?, ?, ?, ?, ?)", row)
+        self._writes.add("INSERT INTO journal VALUES (?, ?, ?, ?, ?)", row)
+        self._stopped += stopped(run_id, kind)
         return self.seq
+
+    def take_stopped(self) -> list[str]:
+        """Name what stopped since this was asked last; also what was taken back again: it is a hint."""
+        told, self._stopped = self._stopped, []
+        return told
 
     def close(self) -> None:
         """Let go of the files."""

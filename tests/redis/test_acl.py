@@ -1,14 +1,17 @@
 """The user of deploy/redis-acl.conf: what the sidecar needs and nothing else."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
 
+from grant_service.core import verbs
 from grant_service.core.duty import DutyKind
 from grant_service.core.errors import ErrorReason, StoreFailed
 from grant_service.core.retention import release_of
+from grant_service.core.run import StopReason
 from grant_service.store.keys import Keys
 from grant_service.store.redis import RedisStore
 from tests.redis.support import Desk, story, undoable
@@ -16,7 +19,9 @@ from tests.support.redis_server import RedisServer, redis_running
 
 CONF = Path(__file__).parents[2] / "deploy" / "redis-acl.conf"
 LINE = next(line for line in CONF.read_text().splitlines() if line.startswith("user countermand "))
-RIGHTS = [word for word in LINE.split() if word.startswith("+")]
+#: Without one of these it takes longer until somebody who watches hears of a stop.
+HINTING = ["+publish", "+subscribe"]
+RIGHTS = [word for word in LINE.split() if word.startswith("+") and word not in HINTING]
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +91,37 @@ async def test_no_right_is_more_than_needed(guarded: RedisServer, url: str, righ
         admin.execute_command("ACL", "SETUSER", "countermand", right)
     assert failed.value.refusal.reason is ErrorReason.STORE_UNFIT
     assert "redis-acl.conf" in failed.value.refusal.details["remedy"] or right == "+config|get"
+
+
+@pytest.mark.parametrize("missing", [None, *HINTING])
+async def test_hints_need_their_rights_and_nothing_else_does(
+    guarded: RedisServer, url: str, missing: str | None
+) -> None:
+    """Who may not publish, or not listen, cancels and commits all the same."""
+    with guarded.client() as admin:
+        if missing:
+            admin.execute_command("ACL", "SETUSER", "countermand", f"-{missing[1:]}")
+        try:
+            heard = await _hints(url)
+            await everything(url)
+        finally:
+            admin.execute_command("ACL", "SETUSER", "countermand", *HINTING)
+    assert ("run" in heard) == (missing is None)
+
+
+async def _hints(url: str) -> list[str]:
+    """Listen, cancel a run, and answer what was heard."""
+    store = await RedisStore.connect(url)
+    heard: list[str] = []
+    try:
+        store.on_stop(heard.append)
+        await asyncio.sleep(0.2)
+        await Desk(store, run="run", grant="g-run").ready()
+        await store.cancel(verbs.Cancel("run", StopReason.USER_STOP, "", "", ""))
+        await asyncio.sleep(0.2)
+    finally:
+        await store.close()
+    return heard
 
 
 FORBIDDEN = (

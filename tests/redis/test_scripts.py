@@ -43,6 +43,9 @@ local redis = { call = function(...)
     writes = writes + 1
   end
   return real.call(...)
+end, pcall = function(name, channel, ...)
+  if name ~= 'PUBLISH' or channel ~= KEYS[1] .. ':stops' then error('WATCH nothing else may fail unheard') end
+  return real.pcall(name, channel, ...)
 end }
 """
 NEVER = "local FAIL_AT = -1\n"
@@ -61,6 +64,8 @@ async def test_scripts_touch_declared_keys_only_and_write_last(server: RedisServ
     [
         ("redis.call('HSET', KEYS[1], 'a', '1') redis.call('HGET', KEYS[1], 'a')", "read after a write"),
         ("redis.call('HGET', 'cm4:{p0}:run:other', 'a')", "undeclared key"),
+        ("redis.pcall('HSET', KEYS[1], 'a', '1')", "nothing else may fail unheard"),
+        ("redis.pcall('PUBLISH', 'other', '1')", "nothing else may fail unheard"),
     ],
 )
 def test_the_watch_would_notice(server: RedisServer, body: str, said: str) -> None:

@@ -10,15 +10,15 @@ from grant_service.rpc.journal import JournalServicer
 from grant_service.rpc.roles import ALLOWED, Role
 from grant_service.rpc.server import SERVICES
 from tests.rpc.stores import UntouchedStore
-from tests.rpc.support import METHODS, Served, read_error, request, rpc_name, served
+from tests.rpc.support import METHODS, SESSION, Served, read_error, request, rpc_name, served
 
 PAIRS = [(role, method) for method in METHODS for role in Role]
 
 
 def test_every_rpc_of_the_contract_is_in_the_role_table_and_nothing_else_is() -> None:
     """A new RPC without a row would be denied to all; a row without an RPC is a mistake."""
-    assert ALLOWED.keys() == {rpc_name(method) for method in METHODS}
-    assert len(SERVICES) == 5
+    assert ALLOWED.keys() == {SESSION, *(rpc_name(method) for method in METHODS)}
+    assert len(SERVICES) == 6
     assert all(ALLOWED.values())
 
 
@@ -26,6 +26,7 @@ def test_a_tool_may_call_its_own_service_and_hand_on_a_grant_and_nothing_else() 
     """Said apart from the table: a tool can never cancel, issue or read a run."""
     assert {rpc for rpc, roles in ALLOWED.items() if Role.TOOL in roles} == {
         "GrantService.DelegateGrant",
+        SESSION,
         *(rpc for rpc in ALLOWED if rpc.startswith("ActionService.")),
     }
 

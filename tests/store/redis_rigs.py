@@ -61,15 +61,17 @@ class RedisRig(Rig):
 
     store: RedisStore
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, dial: Dial | None = None) -> None:
         super().__init__()
         self.link, self.keys = link, Keys()
-        self.store = RedisStore(link, host=HOST)
+        self.says_stops = self.says_them_from_afar = dial is not None
+        self.store = RedisStore(link, host=HOST, connection=dial.connection if dial else None)
 
     @classmethod
     async def start(cls, url: str) -> "RedisRig":
         """Use a server as if it were new: everything in it is deleted."""
-        rig = cls(Dial(url, scripts(HOST).values(), Durability.VOLATILE, TIMEOUT).link())
+        dial = Dial(url, scripts(HOST).values(), Durability.VOLATILE, TIMEOUT)
+        rig = cls(dial.link(), dial)
         await rig.reset()
         return rig
 
@@ -221,7 +223,7 @@ class RedisRig(Rig):
             for name, number in (await self._listed(key)).items():
                 run, op, *job = name.split("/")
                 which = "/".join([kind, *job])
-                if not _is_released(dump, run) or (run, op, which) in dump.duties:  # else reading takes it off
+                if not _is_released(dump, run) or (run, op, which) in dump.duties:  # else it is off
                     found.append((which, run, op, number))
         duties = {key: duty for key, duty in dump.duties.items() if duty["state"] == DutyState.OPEN}
         wanted = {

@@ -110,6 +110,8 @@ class Rig(ABC):
     store: Store
     #: How many callers at once are many: what the slowest rig does in a second.
     many = 1000
+    #: Whether it says when something stops, and whether it does so over a connection of its own.
+    says_stops, says_them_from_afar = True, False
 
     def __init__(self) -> None:
         self.time = START

@@ -37,6 +37,7 @@ local function end_owner(owner, budget)
     redis.call('HSET', owner.key, 'end_time', text(NOW), 'end_seq', number, 'end_budget', budget.name)
     write_entry(journal, number, 'EXHAUSTED', 'grant', owner.id, 'budget', budget.name)
   end
+  hint(owner.run)
 end
 
 -- Refuse what is asked; if the budget has run out and says so, end what set it first.

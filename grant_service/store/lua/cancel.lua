@@ -19,4 +19,5 @@ if not run then put_run(RUN, RUN_ID, {}) end
 put_cancelled(RUN, number, REASON, ACTOR, NOTE, TAG)
 local keep_until = run and run.keep_until or text(NOW + tonumber(KEEP_MS))
 write_late_entry(JOURNAL, keep_until, number, 'CANCELLED', 'reason', REASON, 'actor', ACTOR, 'note', NOTE, 'tag', TAG)
+hint(RUN_ID)
 return answer('CANCELLED', '0', 'CANCELLED', number, time, known)

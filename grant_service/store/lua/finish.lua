@@ -24,4 +24,5 @@ local ending = {
 }
 redis.call('HSET', RUN, unpack(flatten(ending)))
 for name, value in pairs(ending) do run[name] = value end
+hint(RUN_ID)
 return answer('FINISHED', '0', unpack(flatten(run)))

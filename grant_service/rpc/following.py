@@ -19,7 +19,7 @@ LOOK_EVERY = 0.25
 _PAGE = 100
 
 
-class Watches:
+class Followers:
     """Lets `most` callers follow journals, on one listener; a look at a store may take `timeout` seconds."""
 
     def __init__(self, most: int, timeout: float) -> None:

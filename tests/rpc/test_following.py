@@ -24,7 +24,7 @@ FEW = {"max_operator_calls": 8}
 @pytest.fixture(autouse=True)
 def short_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """Journals are looked at often."""
-    monkeypatch.setattr("grant_service.rpc.watch.LOOK_EVERY", 0.01)
+    monkeypatch.setattr("grant_service.rpc.following.LOOK_EVERY", 0.01)
 
 
 @asynccontextmanager
@@ -57,7 +57,7 @@ async def refusal(call: Any) -> Any:
 
 def places(sidecar: Served, role: Role = Role.AUDITOR) -> int:
     """How many follow journals on a listener."""
-    return sidecar.sidecar._listening[role].watches.taken
+    return sidecar.sidecar._listening[role].followers.taken
 
 
 async def free(sidecar: Served, taken: int = 0) -> None:
@@ -87,7 +87,7 @@ async def test_what_is_there_comes_first_and_then_what_comes(sidecar: Served) ->
 
 async def test_pages_have_no_seam(sidecar: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever one ends."""
-    monkeypatch.setattr("grant_service.rpc.watch._PAGE", 2)
+    monkeypatch.setattr("grant_service.rpc.following._PAGE", 2)
     token = await sidecar.grant()
     for number in range(3):
         await sidecar.permit(token, f"o-{number}")
