@@ -1,0 +1,6 @@
+"""These tests need what is in .venv-integrations: `make test-integrations` runs them, and nothing else does."""
+
+import sys
+from pathlib import Path
+
+collect_ignore_glob = [] if Path(sys.prefix).name == ".venv-integrations" else ["test_*.py"]
