@@ -1,4 +1,4 @@
-"""These tests need what is in .venv-integrations: `make test-integrations` runs them, and nothing else does."""
+"""`make test-integrations` runs these tests in .venv-integrations; in any other environment none is run."""
 
 import sys
 from pathlib import Path
