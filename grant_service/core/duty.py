@@ -8,6 +8,10 @@ action, used once, until a time that was set when the action was prepared. No ca
 from dataclasses import dataclass
 from enum import StrEnum
 
+#: How long after its permit an action may be asked about at the least, in milliseconds: while the permit
+#: could be used nobody was asked, however short a time there is to undo the effect.
+ASK_MS = 15 * 60 * 1000
+
 #: After so many failures in a row the wait before the next attempt no longer doubles.
 MOST_DOUBLINGS = 6
 
@@ -59,6 +63,9 @@ class Duty:
     worker: str = ""
     lease: str = ""
     lease_until: int = 0
+    #: The claim that was last said to have failed, and the entry that says so: said again it is a replay.
+    failed_lease: str = ""
+    failed_seq: int = 0
 
     def is_free(self, now: int) -> bool:
         """Say whether somebody may claim it now, as far as it alone can tell."""

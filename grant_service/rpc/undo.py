@@ -148,7 +148,8 @@ class UndoServicer:
         """Record that an attempt did not work."""
         failed = granted(await self._store.fail(self._decode.fail(request)))
         state = pb.DutyState.Value(f"DUTY_STATE_{failed.state}")
-        return pb.FailDutyResponse(state=state, due_time=encode.moment(failed.due), seq=failed.seq)
+        due_time = encode.moment(failed.due)
+        return pb.FailDutyResponse(state=state, due_time=due_time, seq=failed.seq, replayed=failed.replayed)
 
 
 def _args(action: Action | None) -> str:

@@ -219,10 +219,10 @@ def completed(op_id: str, replayed: bool, rest: list[str]) -> verbs.Completed:
     return verbs.Completed(op_id, int(seq), DutyState(state), replayed)
 
 
-def failed(op_id: str, _: bool, rest: list[str]) -> verbs.Failed:
+def failed(op_id: str, replayed: bool, rest: list[str]) -> verbs.Failed:
     """Read the answer of fail."""
     seq, state, due = rest
-    return verbs.Failed(op_id, int(seq), DutyState(state), int(due))
+    return verbs.Failed(op_id, int(seq), DutyState(state), int(due), replayed)
 
 
 def pruned(_: bool, rest: list[str]) -> None:

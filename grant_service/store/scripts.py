@@ -11,10 +11,11 @@ from functools import cache
 from importlib import resources
 
 from grant_service.core.clock import CLOCK_TOLERANCE_MS
-from grant_service.core.duty import MOST_DOUBLINGS
+from grant_service.core.duty import ASK_MS, MOST_DOUBLINGS
 from grant_service.core.grant import MAX_CHAIN
 from grant_service.core.journal import MAX_REFUSALS_KEPT
-from grant_service.core.run import MAX_DEPTH
+from grant_service.core.run import MAX_DEPTH, RECENT_MS
+from grant_service.core.scope import PERMIT_MAY_BE_LOST
 
 #: What the verbs of a tool need.
 _CLEARED = ("_pattern", "_fence", "_owners", "_tool")
@@ -43,7 +44,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "lift": ("_fence", "_fences"),
     "approve": ("_awaiting",),
     "deny": ("_awaiting",),
-    "resolve": (*_ABOUT, "_resolve"),
+    "resolve": (*_ABOUT, "_resolve", "_path"),
     "undo": (*_ABOUT, "_path"),
     "withdraw": _ABOUT,
     "claim": (*_ABOUT, "_path", "_lease", "_give_up"),
@@ -70,7 +71,8 @@ _FILES = {"standing_when_full": "standing"}
 
 _CONSTANTS = (
     f"local CLOCK_TOLERANCE_MS, MAX_DEPTH, MAX_CHAIN = {CLOCK_TOLERANCE_MS}, {MAX_DEPTH}, {MAX_CHAIN}\n"
-    f"local MAX_REFUSALS_KEPT, MOST_DOUBLINGS = {MAX_REFUSALS_KEPT}, {MOST_DOUBLINGS}"
+    f"local MAX_REFUSALS_KEPT, MOST_DOUBLINGS, ASK_MS = {MAX_REFUSALS_KEPT}, {MOST_DOUBLINGS}, {ASK_MS}\n"
+    f"local RECENT_MS, PERMIT_MAY_BE_LOST = {RECENT_MS}, '{PERMIT_MAY_BE_LOST}'"
 )
 
 

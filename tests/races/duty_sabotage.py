@@ -29,7 +29,7 @@ def lease_looked_at_before() -> None:
 
 def lease_not_asked_when_completing() -> None:
     """Take it from anybody who ever had it, and as often as they say so."""
-    _plant("if action and duty.lease ~= LEASE then", "if false then", "complete")
+    _plant("if duty.lease ~= LEASE then", "if false then", "complete")
 
 
 def withdrawal_looked_at_before() -> None:

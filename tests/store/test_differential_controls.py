@@ -171,9 +171,13 @@ def _issue_below(run: str) -> Tell:
     return Tell("issue", (verbs.Issue("h", run, "tool", (Scope("*"),), HOUR),))
 
 
-def _intended() -> Use:
-    wanted = Intent("o1", "email.send", "a/b", digest(), Reversibility.COMPENSABLE, "email.recall")
-    return _use("prepare", intent=wanted, ttl_ms=SECOND, max_actions=9, wait_ms=HOUR, undo_ms=HOUR)
+def _committed(*ops: str) -> list[Step]:
+    return [_use("commit", op_id=op, digest=digest(), use_ms=SECOND) for op in ops]
+
+
+def _intended(grant: str = "g", op: str = "o1") -> Use:
+    wanted = Intent(op, "email.send", "a/b", digest(), Reversibility.COMPENSABLE, "email.recall")
+    return _use("prepare", grant, intent=wanted, ttl_ms=SECOND, max_actions=9, wait_ms=HOUR, undo_ms=2 * HOUR)
 
 
 _BELOW = [_open("c", "r"), _issue_below("c")]
@@ -198,6 +202,11 @@ POINTED: dict[str, list[list[Step]]] = {
             *[_use("spend", "g", twist, **_SPENT) for twist in ("no path", "longer chain", "no chain")],
         ],
         [*_begun(), NewEpoch(), _perform("o1")],
+        [
+            *_begun(Scope("*", max_uses=1)),
+            *[_intended(op=op) for op in ("o1", "o2")],
+            *_committed("o1", "o2"),
+        ],
         [*_begun(), _revoke("f2"), *_begun()[1:], _perform("o1"), _lift("f2")],
         *[[*_begun(), fence, _perform("o1"), _lift("f1"), _lift("f1"), _perform("o1")] for fence in _FREEZES],
     ],
@@ -236,7 +245,27 @@ POINTED: dict[str, list[list[Step]]] = {
             *[Tell("finish", (verbs.Finish("r"),)), _claim(_CALL_OFF, "d")],
         ],
     ],
-    "resolved early": [[*_begun(), one, _RESOLVED] for one in (_effect(), _intended())],
+    "lost": [
+        [*_begun(), *before, _intended(), *since, _UNDO_IT, _RESOLVED, Move(HOUR), _RESOLVED, _UNDO_IT]
+        for before, since in (
+            ([], [NewEpoch()]),
+            ([], [NewEpoch(), _CANCEL]),
+            ([], [_CANCEL, NewEpoch()]),
+            ([], [_CANCEL]),
+        )
+    ]
+    + [
+        [
+            *[*_begun(), *_BELOW, _intended("h"), *since, Move(HOUR)],
+            Tell("resolve", (verbs.Resolve("c", "o1", ActionState.SUCCEEDED),)),
+        ]
+        for since in ([_CANCEL, NewEpoch()], [NewEpoch(), _CANCEL])
+    ],
+    "resolved early": [
+        [*_begun(), one, *since, _RESOLVED]
+        for one in (_effect(), _intended())
+        for since in ([], [_use("abandon", op_id="o1", note="")])
+    ],
     "tried often": [
         [*_begun(), _effect(probe="p"), _claim(_ANSWER), Move(SECOND - 1), _claim(_ANSWER)],
         [*_begun(), _effect(probe="p"), Move(SECOND)]
@@ -433,7 +462,11 @@ FOCUSED: dict[str, dict[str, Lua]] = {
         "a duty is taken from whoever has it": {
             "if ms_left > 0 then\n  if": "if ms_left > 0 and duty.lease == LEASE then\n  if"
         },
-        "anybody may finish a duty": {"if action and duty.lease ~= LEASE then": "if false then"},
+        "anybody may finish a duty": {
+            "if duty.lease ~= LEASE then\n    return refuse_duty('LEASE_LOST'": (
+                "if false then\n    return refuse_duty('LEASE_LOST'"
+            )
+        },
         "what goes on is called off": {"if not stopped then": "if false then"},
         "attempts are not counted": {"text(attempts + 1)": "text(attempts)"},
         "a duty is tried for ever": {
@@ -447,9 +480,13 @@ FOCUSED: dict[str, dict[str, Lua]] = {
             "text(math.min(NOW + lease_ms, tonumber(duty['until'])))": "text(NOW + lease_ms)"
         },
         "a failed attempt is tried again at once": {"text(NOW + RETRY_MS * 2 ^": "text(NOW + 0 * 2 ^"},
+        "a failure is heard twice": {"if duty.failed_lease == LEASE then": "if false then"},
+        "giving up is heard twice": {"give_up(duty, NOTE, LEASE)": "give_up(duty, NOTE)"},
+        "a permit leaves no time to ask": {"math.min(use_by + ASK_MS, tonumber(goes))": "0"},
+        "one may ask for ever": {"math.min(use_by + ASK_MS, tonumber(goes))": "use_by + ASK_MS * 1000"},
         "a final failure is not final": {"if FINAL ~= '' or attempts": "if attempts"},
         "who failed keeps the duty": {
-            "'due', due, 'worker', '', 'lease', '', 'lease_until', '0')": "'due', due)"
+            "'due', due, 'worker', '', 'lease', '', 'lease_until', '0',": "'due', due,"
         },
         "a refusal is an acknowledgement": {"OUTCOME == 'REFUSED' and 'REFUSED' or 'DONE'": "'DONE'"},
         "nothing is moot": {"for _, kind in ipairs(moot) do": "for _, kind in ipairs({}) do"},
@@ -466,8 +503,22 @@ FOCUSED: dict[str, dict[str, Lua]] = {
             "if state ~= OUTCOME then return refused('ALR": "if false then return refused('ALR"
         },
     },
+    "lost": {
+        "what may be lost is never resolved": {"if not may_lack_entries(there) then": "if true then"},
+        "what was never permitted is resolved": {"if not may_lack_entries(there) then": "if false then"},
+        "a lost permit in use is resolved": {"tonumber(action.prepare_time) + RECENT_MS": "0"},
+        "what ended first may lack entries": {"of_another_epoch and not ended_first": "of_another_epoch"},
+        "runs above may not lack entries": {"for i = RUNS_AT, #KEYS do": "for i = #KEYS, #KEYS do"},
+        "an end in a later epoch came first": {"and run.end_epoch == run.epoch then": "then"},
+        "what may be lost did not happen": {
+            "if NOT_PERMITTED[action.state] and may_lack_entries(there) then": "if false then"
+        },
+        "what is found out has no place in the order": {
+            "action.fence == '0' and number or action.fence": "action.fence"
+        },
+    },
     "resolved early": {
-        "a permit in use is resolved": {"if state == 'PERMITTED' and NOW < use_by then": "if false then"},
+        "a permit in use is resolved": {"if state ~= 'UNKNOWN' and NOW < use_by then": "if false then"},
         "what was never permitted is resolved": {
             "if state ~= 'PERMITTED' and state ~= 'UNKNOWN' then": "if false then"
         },
@@ -479,6 +530,9 @@ FOCUSED: dict[str, dict[str, Lua]] = {
     },
     "tried often": {
         "a duty is claimed before it is due": {"if NOW < tonumber(duty.due) then": "if false then"},
+        "a failure of an earlier claim is repeated": {
+            "duty.failed_lease ~= LEASE and duty.failed_lease or ''": "duty.failed_lease"
+        },
         "the wait doubles for ever": {
             "math.min(math.max(0, attempts - 1), MOST_DOUBLINGS)": "(attempts - 1)"
         },
@@ -494,7 +548,10 @@ FOCUSED: dict[str, dict[str, Lua]] = {
         "whoever has it is forgotten": {
             "worker = holder.worker, lease = holder.lease, lease_until = holder.lease_until,": ""
         },
-        "who gave up keeps others waiting": {"'seq', number, 'lease_until', '0')": "'seq', number)"},
+        "who gave up keeps others waiting": {"'seq', number, 'lease_until', '0',": "'seq', number,"},
+        "that it was given up is heard twice": {
+            "failed_lease = holder.failed_lease, failed_seq = holder.failed_seq,": ""
+        },
         "an undo outlives its epoch": {
             "if duty.epoch ~= EPOCH then return 'the": "if false then return 'the"
         },
@@ -722,7 +779,7 @@ RULE_DEFECTS: dict[str, tuple[Any, str, Any]] = {
     "nothing is moot once it is resolved": (duties, "close_moot", lambda state, action: None),
     "nothing is moot once it is settled": (actions, "close_moot", lambda state, action: None),
     "nothing can be called off": (actions, "put_call_off", lambda state, action, canceller: None),
-    "nothing can be asked": (actions, "put_ask", lambda state, action: None),
+    "nothing can be asked": (actions, "put_ask", lambda state, action, keep_until: None),
     "what is known can be told otherwise": (duties, "_KNOWN", frozenset()),
     "what never happened is undone": (duties, "_NOTHING_HAPPENED", frozenset()),
 }

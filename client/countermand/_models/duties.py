@@ -130,6 +130,7 @@ class DutyFailed:
     state: DutyState
     due_time: datetime | None
     seq: int
+    replayed: bool
 
 
 @dataclass(frozen=True, slots=True)

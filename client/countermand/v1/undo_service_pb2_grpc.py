@@ -86,7 +86,7 @@ class UndoServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def FailDuty(self, request, context):
-        """FailDuty says that an attempt did not work.
+        """FailDuty says that an attempt did not work. Said again for the same claim it is answered the same.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -47,7 +47,7 @@ class UndoServiceStub:
         countermand.v1.undo_service_pb2.FailDutyRequest,
         countermand.v1.undo_service_pb2.FailDutyResponse,
     ]
-    """FailDuty says that an attempt did not work."""
+    """FailDuty says that an attempt did not work. Said again for the same claim it is answered the same."""
 
 class UndoServiceAsyncStub:
     """UndoService hands out duties. Only the role `compensator` may call it. A duty is its own authority, minted when its
@@ -78,7 +78,7 @@ class UndoServiceAsyncStub:
         countermand.v1.undo_service_pb2.FailDutyRequest,
         countermand.v1.undo_service_pb2.FailDutyResponse,
     ]
-    """FailDuty says that an attempt did not work."""
+    """FailDuty says that an attempt did not work. Said again for the same claim it is answered the same."""
 
 class UndoServiceServicer(metaclass=abc.ABCMeta):
     """UndoService hands out duties. Only the role `compensator` may call it. A duty is its own authority, minted when its
@@ -117,6 +117,6 @@ class UndoServiceServicer(metaclass=abc.ABCMeta):
         request: countermand.v1.undo_service_pb2.FailDutyRequest,
         context: _ServicerContext,
     ) -> typing.Union[countermand.v1.undo_service_pb2.FailDutyResponse, collections.abc.Awaitable[countermand.v1.undo_service_pb2.FailDutyResponse]]:
-        """FailDuty says that an attempt did not work."""
+        """FailDuty says that an attempt did not work. Said again for the same claim it is answered the same."""
 
 def add_UndoServiceServicer_to_server(servicer: UndoServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

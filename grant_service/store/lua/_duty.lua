@@ -29,7 +29,7 @@ end
 local function put_duty(kind, given, goes)
   local duty = {
     run = RUN_ID, op = OP, kind = kind, state = 'OPEN', epoch = EPOCH, attempts = '0', worker = '', lease = '',
-    lease_until = '0',
+    lease_until = '0', failed_lease = '', failed_seq = '0',
   }
   for name, value in pairs(given) do duty[name] = value end
   if duty.state == 'OPEN' then list(kind, duty, goes) else unlist(kind) end

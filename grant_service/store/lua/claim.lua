@@ -61,6 +61,7 @@ if rule then return refuse_duty('DUTY_NOT_DUE', { rule = rule }) end
 
 local claim = {
   attempts = text(attempts + 1), worker = WORKER, lease = LEASE, lease_until = lease_end(duty, LEASE_MS),
+  failed_lease = duty.failed_lease ~= LEASE and duty.failed_lease or '',
 }
 append(JOURNAL, 'CLAIMED', 'op', OP, 'duty', KIND, 'worker', WORKER, 'attempt', claim.attempts)
 redis.call('HSET', DUTIES[KIND], unpack(flatten(claim)))
