@@ -19,6 +19,11 @@ from tests.support.standby import live_again_and_again
 
 def outcome_not_asked_when_claiming() -> None:
     """Undo whatever was asked for, whether it happened or not."""
+
+    async def all_of_them(_: object, duties: list[Any], __: object) -> list[Any]:
+        return duties
+
+    undo.UndoServicer._to_be_undone = all_of_them  # type: ignore[method-assign]
     _plant("if action.state ~= 'SUCCEEDED' then", "if false then", "claim")
 
 
