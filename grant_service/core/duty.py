@@ -12,6 +12,16 @@ from enum import StrEnum
 #: could be used nobody was asked, however short a time there is to undo the effect.
 ASK_MS = 15 * 60 * 1000
 
+#: When a job is due that is called off if its run is stopped: nobody knows when that will be, if ever.
+NEVER = 2**53 - 1
+
+#: When to look for jobs of a run that was cancelled: before those of all that only time may have stopped.
+AT_ONCE = -1
+
+#: How many stopped runs, and how many jobs of each, are looked at in one step; and how many steps may pass
+#: without finding a job.
+RUNS_AT_ONCE, JOBS_AT_ONCE, LOOKS = 100, 500, 20
+
 #: After so many failures in a row the wait before the next attempt no longer doubles.
 MOST_DOUBLINGS = 6
 

@@ -23,7 +23,7 @@ class RedisDuties(ByScripts):
         def attempt(path: Path) -> Awaitable[verbs.Resolved | Refusal | answers.OtherPath]:
             return self._control.decide(
                 self._scripts["resolve"],
-                [*fixed, *keys.path(path)],
+                [*fixed, keys.awaiting, *keys.path(path)],
                 (*told, ",".join(path[:-1])),
                 partial(answers.resolved, op_id),
             )
@@ -61,7 +61,7 @@ class RedisDuties(ByScripts):
         def attempt(path: Path) -> Awaitable[verbs.Claimed | Refusal | answers.OtherPath]:
             return self._decisions.decide(
                 self._scripts["claim"],
-                [*fixed, *keys.path(path)],
+                [*fixed, keys.jobs, *keys.path(path)],
                 (*_held(*which, command.lease), *asked, ",".join(path[:-1])),
                 partial(answers.claimed, which),
             )

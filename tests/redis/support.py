@@ -335,6 +335,8 @@ async def calling_off(store: Store) -> list[Any]:
     told += [await desk.claim("o-3", kind), await desk.fail("o-3", kind), await store.open_duties(kind, 10)]
     await asyncio.sleep(0.002)
     told += [await desk.claim("o-3", kind, "l-2"), await desk.fail("o-3", kind, "l-2", final=True)]
+    at_work = await Desk(store, run="r-62", grant="g-62").ready()
+    told += [await at_work.perform(), await at_work.settle(handle="job-1")]
     return [*told, await store.open_duties(kind, 10)]
 
 

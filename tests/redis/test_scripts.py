@@ -31,7 +31,7 @@ local real, declared, writes = redis, {}, 0
 for _, key in ipairs(KEYS) do declared[key] = true end
 local READS = {
   HGET = true, HMGET = true, HGETALL = true, EXISTS = true, ZCARD = true, ZRANGEBYSCORE = true,
-  ZREVRANGEBYSCORE = true, PEXPIRETIME = true,
+  ZREVRANGEBYSCORE = true, ZRANGEBYLEX = true, PEXPIRETIME = true,
 }
 local redis = { call = function(...)
   local name, key = ...
@@ -60,7 +60,7 @@ async def test_scripts_touch_declared_keys_only_and_write_last(server: RedisServ
     ("body", "said"),
     [
         ("redis.call('HSET', KEYS[1], 'a', '1') redis.call('HGET', KEYS[1], 'a')", "read after a write"),
-        ("redis.call('HGET', 'cm3:{p0}:run:other', 'a')", "undeclared key"),
+        ("redis.call('HGET', 'cm4:{p0}:run:other', 'a')", "undeclared key"),
     ],
 )
 def test_the_watch_would_notice(server: RedisServer, body: str, said: str) -> None:
@@ -196,6 +196,8 @@ async def test_a_verb_about_duties_that_breaks_between_two_writes_can_be_asked_a
         if is_broken:
             again = await step(desk)
             assert not isinstance(again, Refusal), (fail_at, again)
+        if LEFT[verb] is DutyKind.CALL_OFF:
+            await desk.cancel()
         left = {kind for kind in DutyKind if await store.open_duties(kind, 10)}
         if is_broken and verb.split()[0] in ("settle", "resolve"):
             left -= {DutyKind.ASK}  # whoever asks hears that the outcome is known

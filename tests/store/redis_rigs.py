@@ -10,7 +10,7 @@ from typing import Any
 from fakeredis import FakeServer
 from fakeredis.aioredis import FakeAsyncRedisConnection
 
-from grant_service.core.duty import DutyKind, DutyState
+from grant_service.core.duty import NEVER, DutyKind, DutyState
 from grant_service.core.journal import Kind
 from grant_service.core.store import Durability
 from grant_service.store.answers import entry, fields
@@ -122,6 +122,7 @@ class RedisRig(Rig):
         meta = fields(flat)
         dump = Dump(epoch, int(meta.pop("now", 0)), int(meta.pop("seq", 0)))
         standing = int(meta.pop("standing", 0))
+        meta.pop("looked_in", None)
         assert not meta, "the meta hash holds nothing else"
         names = sorted(set(names) - OURS - self._lists())
         for name, value in zip(names, await self._together(*map(_reading, names)), strict=True):
@@ -137,7 +138,7 @@ class RedisRig(Rig):
     def _lists(self) -> set[str]:
         keys = self.keys
         lists = {keys.runs, keys.active, keys.awaiting, keys.undoing, keys.calling_off, keys.asking}
-        return {keys.meta, *lists, keys.fences, keys.standing, keys.anchors}
+        return {keys.meta, *lists, keys.jobs, keys.stops, keys.fences, keys.standing, keys.anchors}
 
     async def _together(self, *commands: Sequence[str | int]) -> list[Any]:
         """Send commands in one write."""
@@ -205,6 +206,8 @@ class RedisRig(Rig):
             for name, number in (await self._listed(key)).items():
                 run, _, op = name.partition("/")
                 found.append((kind, run, op, number))
+        jobs = await self.link.call("ZRANGE", keys.jobs, 0, -1)
+        found += [one for job in jobs if (one := self._job(job, dump))]
         numbers = {DutyKind.UNDO: "fence", DutyKind.CALL_OFF: "due", DutyKind.ASK: "due"}
         duties = {key: duty for key, duty in dump.duties.items() if duty["state"] == DutyState.OPEN}
         wanted = {(kind, run, op, int(duty[numbers[kind]])) for (run, op, kind), duty in duties.items()}
@@ -214,6 +217,15 @@ class RedisRig(Rig):
         assert {run for kind, run, *_ in found if kind == DutyKind.UNDO} <= undoing.keys() <= runs
         asked = {run: _numbers(dump, run, Kind.UNDO_ASKED) for run in undoing}
         assert undoing == {run: max(numbers) for run, numbers in asked.items()}, "another number"
+
+    def _job(self, job: str, dump: Dump) -> tuple[str, str, str, int] | None:
+        """Read a job's name: its run's path, and its action. What is not due later is met there no more."""
+        path, _, op = job.partition(",/")
+        run = path.rpartition(",")[2]
+        assert path.split(",")[:-1] == [one for one in dump.runs[run]["ancestors"].split(",") if one]
+        duty = dump.duties[run, op, DutyKind.CALL_OFF]
+        waits = duty["state"] == DutyState.OPEN and duty["due"] == str(NEVER)
+        return (DutyKind.CALL_OFF, run, op, NEVER) if waits else None
 
     async def _listed(self, key: str) -> dict[str, int]:
         flat = fields(await self.link.call("ZRANGE", key, 0, -1, "WITHSCORES"))

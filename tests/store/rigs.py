@@ -149,7 +149,7 @@ class Rig(ABC):
 
 def copied(state: MemoryState) -> MemoryState:
     """The same state, to try something on: records are never changed, only put anew."""
-    names = ("runs", "grants", "actions", "spendings", "duties", "fences")
+    names = ("runs", "grants", "actions", "spendings", "duties", "fences", "stops")
     copies = {name: dict(getattr(state, name)) for name in names}
     entries = {run: list(lines) for run, lines in state.entries.items()}
     return dataclasses.replace(state, **copies, entries=entries)

@@ -182,6 +182,18 @@ def _intended(grant: str = "g", op: str = "o1") -> Use:
 
 _BELOW = [_open("c", "r"), _issue_below("c")]
 
+_LOOK = Tell("open_duties", (_CALL_OFF, 99))
+
+
+def _issued_for(run: str) -> list[Step]:
+    return [Tell("issue", (verbs.Issue(f"g-{run}", run, "tool", (Scope("*"),), HOUR),))]
+
+
+def _jobs(run: str, grant: str = "g") -> list[Step]:
+    """A run, with a grant, has a job that can be called off."""
+    return [_effect(grant), _settle(handle=f"h-{run}", grant=grant)]
+
+
 _ASK = (Scope("*", approval_from=Reversibility.READ_ONLY),)
 _AGREED = Tell("approve", (verbs.Approve("r", "o1", digest("x"), HOUR),))
 
@@ -260,6 +272,36 @@ POINTED: dict[str, list[list[Step]]] = {
             Tell("resolve", (verbs.Resolve("c", "o1", ActionState.SUCCEEDED),)),
         ]
         for since in ([_CANCEL, NewEpoch()], [NewEpoch(), _CANCEL])
+    ]
+    + [[*_begun(*_ASK), _intended(), NewEpoch(), Move(HOUR), _RESOLVED]],
+    "found": [
+        *[
+            [*_begun(run_ms=run_ms), *_jobs("r"), *since, _LOOK, *after, _LOOK]
+            for run_ms, since, after in (
+                (DAY, [], [_CANCEL]),
+                (DAY, [_LOOK, _CANCEL], []),
+                (SECOND, [Move(SECOND)], [Tell("finish", (verbs.Finish("r"),)), _claim(_CALL_OFF)]),
+                (DAY, [NewEpoch()], []),
+                (DAY, [_LOOK, NewEpoch()], []),
+                (DAY, [Tell("finish", (verbs.Finish("r"),))], []),
+            )
+        ],
+        [*_begun(run_ms=SECOND), _LOOK, *_jobs("r"), Move(SECOND), _LOOK],
+        [*_begun(), _LOOK, _effect(), _CANCEL, _settle(handle="h-1"), _LOOK],
+        [
+            *[*_begun(), _open("r-x", ""), *_issued_for("r-x"), *_BELOW, *_jobs("c", "h")],
+            *[_effect("g-r-x"), _settle(handle="h-1", grant="g-r-x"), _LOOK, _CANCEL, _LOOK],
+        ],
+        [
+            *[*_begun(run_ms=SECOND), *_BELOW, *_jobs("c", "h"), *_jobs("r"), _LOOK],
+            *[Tell("finish", (verbs.Finish("c"),)), Move(SECOND), _LOOK],
+        ],
+        [
+            _LOOK,
+            Tell("open", (verbs.Open("lim", HOUR, DAY, budgets=(Budget("usd", 1),)),)),
+            *[_open("low", "lim"), *_issued_for("low"), *_jobs("low", "g-low")],
+            *[_use("spend", "g-low", op_id="s", budget="usd", amount=5, max_spendings=9), _LOOK],
+        ],
     ],
     "resolved early": [
         [*_begun(), one, *since, _RESOLVED]
@@ -507,6 +549,9 @@ FOCUSED: dict[str, dict[str, Lua]] = {
         "what may be lost is never resolved": {"if not may_lack_entries(there) then": "if true then"},
         "what was never permitted is resolved": {"if not may_lack_entries(there) then": "if false then"},
         "a lost permit in use is resolved": {"tonumber(action.prepare_time) + RECENT_MS": "0"},
+        "what is resolved still waits": {
+            "if state == 'AWAITING_APPROVAL' then redis.call('ZREM', K": "if false then redis.call('ZREM', K"
+        },
         "what ended first may lack entries": {"of_another_epoch and not ended_first": "of_another_epoch"},
         "runs above may not lack entries": {"for i = RUNS_AT, #KEYS do": "for i = #KEYS, #KEYS do"},
         "an end in a later epoch came first": {"and run.end_epoch == run.epoch then": "then"},
@@ -525,11 +570,29 @@ FOCUSED: dict[str, dict[str, Lua]] = {
     },
     "stopped above": {
         "a cancel above does not reach what has finished": {
-            "for i = 1, #PATH do\n    if": "for i = #PATH, #PATH do\n    if"
+            "for i = RUNS_AT, #KEYS do\n    local state": "for i = #KEYS, #KEYS do\n    local state"
         },
     },
+    "found": {
+        "a cancel is not noted": {"if has_jobs then look_below": "if false then look_below"},
+        "a cancel finds jobs of its own run alone": {
+            "below and '(' .. path .. '-' or '(' .. path .. ',0'": "'(' .. path .. ',0'"
+        },
+        "a cancel finds jobs of runs beside it": {"'(' .. path .. '-' or": "'(' .. path .. '~' or"},
+        "a budget that ends a run is not noted": {"if owner.has_jobs then": "if false then"},
+        "a deadline is not noted": {"AT_ONCE or deadline)": "AT_ONCE or '9e15')"},
+        "what is told after the stop is not noted": {"after_cut == '1' and AT_ONCE or deadline": "'9e15'"},
+        "a new epoch is not noticed": {"redis.call('HGET', META, 'looked_in') ~= EPOCH": "false"},
+        "jobs of runs at work are due": {"elseif stopped and (own or below) then": "else"},
+        "a run at work is looked at once": {"if at_work then\n": "if false then\n"},
+        "jobs of runs below are due by a deadline above": {"and (own or below) then": "then"},
+        "what finished after all stays due": {"if duty.due ~= NEVER then -- its": "if false then --"},
+        "a job is found that nobody stopped": {"if duty.due == NEVER then": "if false then"},
+    },
     "tried often": {
-        "a duty is claimed before it is due": {"if NOW < tonumber(duty.due) then": "if false then"},
+        "a duty is claimed before it is due": {
+            "if duty.due ~= NEVER and NOW < tonumber(duty.due) then": "if false then"
+        },
         "a failure of an earlier claim is repeated": {
             "duty.failed_lease ~= LEASE and duty.failed_lease or ''": "duty.failed_lease"
         },

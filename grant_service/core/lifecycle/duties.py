@@ -4,7 +4,16 @@ from dataclasses import replace
 
 from grant_service.core import verbs
 from grant_service.core.action import Action, ActionState
-from grant_service.core.duty import ASK_MS, Duty, DutyKind, DutyState, retry_after
+from grant_service.core.duty import (
+    ASK_MS,
+    AT_ONCE,
+    JOBS_AT_ONCE,
+    NEVER,
+    Duty,
+    DutyKind,
+    DutyState,
+    retry_after,
+)
 from grant_service.core.errors import ErrorReason, Refusal
 from grant_service.core.journal import Kind
 from grant_service.core.lifecycle.questions import clock_unsure, ended
@@ -43,7 +52,10 @@ def put_ask(state: State, action: Action, keep_until: int) -> None:
 
 def put_call_off(state: State, action: Action, canceller: str) -> None:
     """Let what the outside world has only accepted be called off, should the run be cancelled."""
-    state.put(_duty(state, action, DutyKind.CALL_OFF, canceller, action.settle_seq, state.now))
+    state.put(_duty(state, action, DutyKind.CALL_OFF, canceller, action.settle_seq, NEVER))
+    run = state.run(action.run_id)
+    over = run is None or _has_ended(state, action.run_id)
+    state.look_below(action.run_id, AT_ONCE if run is None or over else run.deadline)
 
 
 def _duty(state: State, action: Action, kind: DutyKind, name: str, seq: int, due: int) -> Duty:
@@ -198,6 +210,8 @@ def claim(state: State, command: verbs.Claim) -> verbs.Claimed | Refusal:
             return Refusal(ErrorReason.DUTY_TAKEN, _told(command) | {"worker": duty.worker, "left_ms": left})
         return verbs.Claimed(duty, duty.lease_until - state.now, replayed=True)
     if duty.kind is DutyKind.CALL_OFF and not was_cut_off(state, duty.run_id):
+        if duty.due != NEVER:  # its time was over when this was made due, and then it finished after all
+            state.put(replace(duty, due=NEVER))
         return Refusal(ErrorReason.DUTY_NOT_DUE, _told(command) | {"rule": "its run was not stopped"})
     if duty.attempts >= command.max_attempts:
         return _over(state, command, duty, "the last attempt was never heard of again")
@@ -221,7 +235,7 @@ def claim(state: State, command: verbs.Claim) -> verbs.Claimed | Refusal:
 
 
 def _why_not_due(state: State, action: Action, duty: Duty) -> str:
-    if state.now < duty.due:
+    if state.now < duty.due and duty.due != NEVER:
         return "it is not due yet"
     if duty.kind is DutyKind.UNDO:
         if duty.epoch != state.epoch:
@@ -243,6 +257,26 @@ def was_cut_off(state: View, run_id: str) -> bool:
         return RunState.CANCELLED in states
     refusal = ended(state, run.path, run_id)
     return refusal is not None and refusal.reason in _CUT_OFF
+
+
+def call_off_stopped(state: State, most: int) -> int:
+    """Make the jobs of runs that were stopped due, so that compensators find them; answer how many were."""
+    return sum(_call_off_below(state, run_id) for run_id in state.stopped(most))
+
+
+def _call_off_below(state: State, run_id: str) -> int:
+    """Look at one run; of one that was cancelled at those below, too. The others are noted by themselves."""
+    run = state.run(run_id)
+    if not was_cut_off(state, run_id):
+        at_work = run is not None and not _has_ended(state, run_id)
+        state.looked_below(run_id, run.deadline if run and at_work else NEVER)
+        return 0
+    jobs = state.jobs(run_id, run is not None and run.state is RunState.CANCELLED, JOBS_AT_ONCE)
+    for duty in jobs:
+        state.put(replace(duty, due=state.now))
+    if len(jobs) < JOBS_AT_ONCE:
+        state.looked_below(run_id, NEVER)
+    return len(jobs)
 
 
 def renew(state: State, command: verbs.Renew) -> verbs.Claimed | Refusal:

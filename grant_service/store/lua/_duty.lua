@@ -4,13 +4,15 @@
 local DUTIES, LISTS = {}, {}
 
 -- Take a duty off the list of the open ones, or put it there: an undo of its run by the number of its permit, the others
--- by when they are due.
+-- by when they are due, if they are. What is called off if its run is stopped waits among the jobs (_jobs.lua).
 local function unlist(kind)
   redis.call('ZREM', LISTS[kind], kind == 'UNDO' and OP or RUN_ID .. '/' .. OP)
 end
 
 local function list(kind, duty, goes)
-  if kind ~= 'UNDO' then
+  if duty.due == NEVER then
+    unlist(kind)
+  elseif kind ~= 'UNDO' then
     redis.call('ZADD', LISTS[kind], duty.due, RUN_ID .. '/' .. OP)
   else
     redis.call('ZADD', LISTS.UNDO, duty.fence, OP)

@@ -1,10 +1,10 @@
 -- cancel.lua: end a run for good, at a cost that does not depend on what runs below it. Nothing refuses it: a run id
 -- nobody knows gets a tombstone and can never be opened.
--- KEYS  meta, run, journal
+-- KEYS  meta, run, journal, jobs, stops
 -- ARGV  nonce, run id, reason, actor, note, tag, keep_ms (how long the journal of a tombstone stays)
 -- ANSWERS  CANCELLED replayed state seq time known | UNFIT
 
-local RUN, JOURNAL = KEYS[2], KEYS[3]
+local RUN, JOURNAL, JOBS, STOPS = unpack(KEYS, 2, 5)
 local RUN_ID, REASON, ACTOR, NOTE, TAG, KEEP_MS = unpack(ARGV, 2, 7)
 
 local run = read(RUN)
@@ -12,6 +12,9 @@ local known = run and tonumber(run.open_seq) > 0 and '1' or '0'
 if run and run.state ~= 'ACTIVE' then
   return answer('CANCELLED', '1', run.state, run.end_seq, run.end_time, known)
 end
+
+local path = run and path_of(run, RUN_ID)
+local has_jobs = path and find_jobs(JOBS, path, true, 1)[1]
 
 -- The run first: should a later write fail, it is cancelled all the same. Its record stays for ever.
 local number, time = take_seq(), text(NOW)
@@ -22,4 +25,5 @@ if not redis.call('XADD', JOURNAL, 'NOMKSTREAM', unpack(words)) then
   redis.call('XADD', JOURNAL, unpack(words))
   redis.call('PEXPIREAT', JOURNAL, run and run.keep_until or text(NOW + tonumber(KEEP_MS)))
 end
+if has_jobs then look_below(STOPS, path, AT_ONCE) end
 return answer('CANCELLED', '0', 'CANCELLED', number, time, known)

@@ -1,6 +1,6 @@
 -- resolve.lua: record what became of an action nobody settled. While its permit can be used, nobody can know. An action
 -- without a permit on record had none, unless the store may have lost it: then it can be resolved once that would be over.
--- KEYS  as in _about.lua, then the path as in _path.lua
+-- KEYS  as in _about.lua, then awaiting, and the path as in _path.lua
 -- ARGV  as in _about.lua, then outcome (SUCCEEDED | FAILED), actor, evidence; the path as in _path.lua
 -- ANSWERS  RESOLVED replayed seq state | PATH path (ask again with this one) | REFUSED reason details... | UNFIT
 
@@ -27,4 +27,6 @@ if state ~= 'UNKNOWN' and NOW < use_by then
   return refused('IN_FLIGHT', { run = RUN_ID, op = OP, left_ms = text(use_by - NOW) })
 end
 
-return answer('RESOLVED', '0', put_resolved(action, OUTCOME, ACTOR, EVIDENCE, moot_by(OUTCOME, action)), OUTCOME)
+local number = put_resolved(action, OUTCOME, ACTOR, EVIDENCE, moot_by(OUTCOME, action))
+if state == 'AWAITING_APPROVAL' then redis.call('ZREM', KEYS[RUNS_AT - 1], RUN_ID .. '/' .. OP) end
+return answer('RESOLVED', '0', number, OUTCOME)
