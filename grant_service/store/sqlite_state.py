@@ -389,7 +389,8 @@ _NEXT_UNDOS = (
     "GROUP BY run_id ORDER BY run_id LIMIT ?"
 )
 _DUE = (
-    "SELECT fields FROM duties WHERE open AND kind = ? AND path IS NULL ORDER BY due, run_id, op_id LIMIT ?"
+    f"SELECT fields FROM duties WHERE open AND kind = ? AND due < {NEVER} "  # noqa: S608 - our own number
+    "ORDER BY due, run_id, op_id LIMIT ?"
 )
 
 _JOBS_BELOW = "SELECT fields FROM duties WHERE path >= ?1 AND path < ?2 ORDER BY path, op_id LIMIT ?3"

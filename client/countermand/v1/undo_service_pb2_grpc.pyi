@@ -28,7 +28,8 @@ class UndoServiceStub:
         countermand.v1.undo_service_pb2.ClaimDutyResponse,
     ]
     """ClaimDuty gives the caller a duty that one of its functions can carry out, if there is one: first what can still
-    be called off, then undos, of each run the last effect first, then questions about unknown outcomes.
+    be called off, then undos, of each run the last effect first, then questions about unknown outcomes. Every
+    third and fourth duty a worker is given may be one of the later kinds, so that none waits for ever.
     """
 
     RenewDuty: grpc.UnaryUnaryMultiCallable[
@@ -59,7 +60,8 @@ class UndoServiceAsyncStub:
         countermand.v1.undo_service_pb2.ClaimDutyResponse,
     ]
     """ClaimDuty gives the caller a duty that one of its functions can carry out, if there is one: first what can still
-    be called off, then undos, of each run the last effect first, then questions about unknown outcomes.
+    be called off, then undos, of each run the last effect first, then questions about unknown outcomes. Every
+    third and fourth duty a worker is given may be one of the later kinds, so that none waits for ever.
     """
 
     RenewDuty: grpc.aio.UnaryUnaryMultiCallable[
@@ -92,7 +94,8 @@ class UndoServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[countermand.v1.undo_service_pb2.ClaimDutyResponse, collections.abc.Awaitable[countermand.v1.undo_service_pb2.ClaimDutyResponse]]:
         """ClaimDuty gives the caller a duty that one of its functions can carry out, if there is one: first what can still
-        be called off, then undos, of each run the last effect first, then questions about unknown outcomes.
+        be called off, then undos, of each run the last effect first, then questions about unknown outcomes. Every
+        third and fourth duty a worker is given may be one of the later kinds, so that none waits for ever.
         """
 
     @abc.abstractmethod
