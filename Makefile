@@ -1,7 +1,7 @@
 # One door to everything. `make` alone lists the targets; every target sets itself up.
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test demo check bench fuzz race gen lock clean
+.PHONY: help setup serve test demo check bench fuzz race rounds gen lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ race: setup ## race 300,000 commits against cancels, and authority and undo agai
 	  COUNTERMAND_AUTHORITY_RACES=$${COUNTERMAND_AUTHORITY_RACES:-10000} \
 	  COUNTERMAND_DUTY_RACES=$${COUNTERMAND_DUTY_RACES:-3000} \
 	  $(PY) -m pytest tests/races $(ARGS)
+
+rounds: setup ## play 10,000 rounds of each race over authority, without the wire (ROUNDS=...; about an hour)
+	@redis=$$(scripts/ensure_redis) && for kind in delegate fence approval budget; do REDIS_SERVER="$$redis" \
+	  $(PY) -m tests.races.campaign $$kind --rounds $${ROUNDS:-10000} $(ARGS) || exit 1; done
 
 gen: setup ## regenerate the contract's code and the derived sync client
 	@$(PY) scripts/gen_proto.py

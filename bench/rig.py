@@ -36,9 +36,9 @@ class Rig:
     """A sidecar on one store, with a grant to commit under."""
 
     def __init__(self, name: str, home: Path, process: subprocess.Popen[bytes]) -> None:
-        self.name, self.process = name, process
+        self.name, self.process, self._home = name, process, home
         self._channels = {
-            role: grpc.aio.insecure_channel(f"unix:{home}/run/{role}.sock", [("grpc.enable_retries", 0)])
+            role: grpc.aio.insecure_channel(self.target(role), [("grpc.enable_retries", 0)])
             for role in ("issuer", "tool", "operator", "compensator")
         }
         # The stubs' types are those of the blocking twin.
@@ -48,6 +48,10 @@ class Rig:
         self.compensator: Any = undo_grpc.UndoServiceStub(self._channels["compensator"])
         self._empty: Any = self._channels["tool"].unary_unary(EMPTY)
         self.token, self._next = "", 0
+
+    def target(self, role: str) -> str:
+        """Where it listens for a role."""
+        return f"unix:{self._home}/run/{role}.sock"
 
     async def open(self, depth: int = 1) -> None:
         """Open a run so many runs deep, and issue a grant."""

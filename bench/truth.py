@@ -28,6 +28,7 @@ from countermand.v1 import grant_service_pb2 as grant_pb
 from countermand.v1 import undo_service_pb2 as undo_pb
 from grant_service.archive.archiver import Archiver
 from grant_service.archive.files import ArchiveFiles
+from grant_service.archive.seals import Seals
 from grant_service.core import verbs
 from grant_service.core.action import ActionState, Intent
 from grant_service.core.errors import granted
@@ -36,7 +37,6 @@ from grant_service.core.run import StopReason
 from grant_service.core.scope import Reversibility, Scope
 from grant_service.core.store import Durability, Store
 from grant_service.log import configure
-from grant_service.rpc.heads import HeadSigner
 from grant_service.store.dial import Dial
 from grant_service.store.redis import RedisStore
 from grant_service.store.scripts import scripts
@@ -178,9 +178,9 @@ async def archive(homes: Homes, name: str, count: int) -> Figures:
     filled, full = time.perf_counter() - start, await aged.held()
     await aged.advance(3_600_000)
     with tempfile.TemporaryDirectory(prefix="cm-bench-") as directory:
-        files = ArchiveFiles(Path(directory) / "archive")
-        signer = HeadSigner(load_or_create(Path(directory) / "keys"))
-        archiver = Archiver(aged.store, files, signer.archived, after_ms=0, keep_ms=0)
+        seals = Seals(load_or_create(Path(directory) / "keys"))
+        files = ArchiveFiles(Path(directory) / "archive", seals.doubt)
+        archiver = Archiver(aged.store, files, seals.block, after_ms=0, keep_ms=0)
         start, archived = time.perf_counter(), 0
         while found := await archiver.look():
             archived += found

@@ -12,6 +12,7 @@ import structlog
 from grant_service.archive.archiver import Archiver
 from grant_service.archive.files import ArchiveFiles
 from grant_service.archive.reading import reading
+from grant_service.archive.seals import Seals
 from grant_service.core.clock import Clock, system_clock
 from grant_service.core.store import Store
 from grant_service.core.tools import Tools
@@ -20,6 +21,7 @@ from grant_service.rpc import listener
 from grant_service.rpc.action import ActionServicer
 from grant_service.rpc.control import ControlServicer
 from grant_service.rpc.decode import Decoder, NewId
+from grant_service.rpc.following import Followers
 from grant_service.rpc.grant import GrantServicer
 from grant_service.rpc.guard import Guard, Slots
 from grant_service.rpc.heads import HeadSigner
@@ -28,7 +30,9 @@ from grant_service.rpc.journal import JournalServicer
 from grant_service.rpc.line import Line
 from grant_service.rpc.roles import Role
 from grant_service.rpc.server import build_server
+from grant_service.rpc.session import Sessions
 from grant_service.rpc.undo import UndoServicer
+from grant_service.rpc.watching import Watching
 from grant_service.settings import Settings
 from grant_service.store.lockfile import LockFile, Taken
 from grant_service.store.memory import MemoryStore
@@ -65,7 +69,9 @@ def random_id(prefix: str) -> str:
 class _Listening:
     server: grpc.aio.Server
     slots: Slots
+    followers: Followers
     address: str
+    sessions: Sessions
 
 
 class Sidecar:
@@ -78,6 +84,7 @@ class Sidecar:
         self._listening = listening
         self._health = Health(store)
         self._archive: ArchiveFiles | None = None
+        self._watching = Watching(store)
         self._at_work: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -111,18 +118,20 @@ class Sidecar:
         await self._health.look()
         self._at_work.append(asyncio.create_task(self._health.watch(), name="health"))
         if directory := self.settings.archive_path:
-            self._archive = await asyncio.to_thread(ArchiveFiles, directory)
-            archiver = self._archiver(self._archive, HeadSigner(keyring))
+            seals = Seals(keyring)
+            self._archive = await asyncio.to_thread(ArchiveFiles, directory, seals.doubt)
+            archiver = self._archiver(self._archive, seals)
             self._at_work.append(asyncio.create_task(archiver.work(), name="archive"))
+        self._at_work.append(asyncio.create_task(self._watching.work(), name="watching"))
         verifier = Verifier(keyring, self.settings.token_cache)
         for offset, role in enumerate(Role):
             decode = Decoder(self.settings, role, verifier.verify, new_id, tools)
             self._listening[role] = await self._serve(role, decode, keyring, run, offset)
 
-    def _archiver(self, files: ArchiveFiles, signer: HeadSigner) -> Archiver:
+    def _archiver(self, files: ArchiveFiles, seals: Seals) -> Archiver:
         settings = self.settings
         after_ms, keep_ms = round(settings.archive_after * 1000), round(settings.archive_keep * 1000)
-        return Archiver(self.store, files, signer.archived, after_ms, keep_ms)
+        return Archiver(self.store, files, seals.block, after_ms, keep_ms)
 
     async def _serve(
         self, role: Role, decode: Decoder, keyring: Keyring, run: Path, offset: int
@@ -131,7 +140,7 @@ class Sidecar:
         operators = role in _OPERATORS
         most = settings.max_operator_calls if operators else settings.max_calls
         longest = settings.operator_timeout
-        slots = Slots(most)
+        slots, followers = Slots(most), Followers(most // 4, longest)
         # Half of the slots at the most are for what decides nothing; long reports take memory, too.
         reports, counts = (
             Line(longest, _REPORTS_AT_ONCE, most // 4),
@@ -139,14 +148,17 @@ class Sidecar:
         )
         signer = HeadSigner(keyring)
         told_from = reading(store, self._archive) if self._archive else store
+        actions = ActionServicer(store, decode)
+        sessions = Sessions(store, decode, actions, self._watching)
         servicers: dict[str, object] = {
             "GrantService": GrantServicer(store, decode, partial(_mint, keyring)),
-            "ActionService": ActionServicer(store, decode),
+            "ActionService": actions,
             "ControlService": ControlServicer(told_from, decode, counts, signer, longest),
-            "JournalService": JournalServicer(told_from, reports, counts, signer),
+            "JournalService": JournalServicer(told_from, reports, counts, followers, signer),
             "UndoService": UndoServicer(store, decode, settings.decision_timeout),
+            "SessionService": sessions,
         }
-        guard = Guard(role, slots, settings.decision_timeout, settings.operator_timeout)
+        guard = Guard(role, slots, followers, settings.decision_timeout, settings.operator_timeout)
         server = build_server(guard, servicers, self._health.servicer)
         try:
             address = self._bind(server, listener.socket_path(run, role), offset)
@@ -154,7 +166,7 @@ class Sidecar:
             await listener.discard(server)
             raise
         await server.start()
-        return _Listening(server, slots, address)
+        return _Listening(server, slots, followers, address, sessions)
 
     def _bind(self, server: grpc.aio.Server, path: Path, offset: int) -> str:
         address = listener.bind(server, path)
@@ -170,8 +182,11 @@ class Sidecar:
     async def stop(self) -> None:
         """Drain, then close in the reverse order: not ready, calls under way out, listeners, store, lock."""
         await self._health.drain()
+        for one in self._listening.values():
+            one.followers.end()
         drains = (one.slots.drain(self.settings.drain_timeout) for one in self._listening.values())
         left = sum(await asyncio.gather(*drains))
+        await asyncio.gather(*(one.sessions.close() for one in self._listening.values()))
         await asyncio.gather(*(one.server.stop(grace=1) for one in self._listening.values()))
         for task in self._at_work:
             task.cancel()

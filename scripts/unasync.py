@@ -24,10 +24,12 @@ SUBSTITUTIONS = [
     # the language
     (r"\basync def\b", "def"),
     (r"\basync with\b", "with"),
+    (r"\basync for\b", "for"),
     (r"\bawait ", ""),
     (r"\b__a(enter|exit)__\b", r"__\1__"),
     (r"\bAsyncIterator\b", "Iterator"),
     (r"\basynccontextmanager\b", "contextmanager"),
+    (r"\baclosing\b", "closing"),
     # our own names
     (r"\b_async\b", "_sync"),
     (r"\basync_lock\b", "lock"),

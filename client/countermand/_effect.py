@@ -49,8 +49,8 @@ class Told:
     note: str
     receipt: str = ""
     undo_with: Mapping[str, object] = field(default_factory=dict)
-    handle: str = ""
-    canceller: str = ""
+    #: The handle of each job, and who can call it off.
+    jobs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -62,9 +62,8 @@ class Word:
     receipt: object = None
     #: What only the result told the compensation needs.
     undo_with: dict[str, object] = field(default_factory=dict)
-    #: What the outside world calls a job that it has only accepted, and who can call that off.
-    handle: str = ""
-    canceller: str = ""
+    #: What the outside world calls each job that it has only accepted, and who can call that off.
+    jobs: dict[str, str] = field(default_factory=dict)
 
     def add(self, args: Mapping[str, object]) -> None:
         """Keep what the compensation needs; what it cannot be told is refused now, not when it is settled."""
@@ -78,7 +77,7 @@ class Word:
         if not told or line(told) != told:
             rule = "must be a handle of one line, at most 300 characters"
             raise InvalidRequest(f"accepted {rule}", metadata={"field": "handle", "rule": rule})
-        self.handle, self.canceller = told, canceller
+        self.jobs[told] = canceller
 
     def last(self, error: BaseException | None) -> Told:
         """Answer what is known of a block that was left, by an exception or not.
@@ -90,7 +89,7 @@ class Word:
         receipt = line(self.receipt) if self.receipt is not None else ""
         if outcome is Outcome.FAILED:  # then there is nothing to undo, and no job to call off
             return Told(outcome, note, receipt)
-        return Told(outcome, note, receipt, self.undo_with, self.handle, self.canceller)
+        return Told(outcome, note, receipt, self.undo_with, self.jobs)
 
     def _outcome(self, error: BaseException | None) -> tuple[Outcome, str]:
         if self.outcome is not None:

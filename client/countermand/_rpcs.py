@@ -10,6 +10,7 @@ from countermand.v1 import action_service_pb2 as actions
 from countermand.v1 import control_service_pb2 as control
 from countermand.v1 import grant_service_pb2 as grants
 from countermand.v1 import journal_service_pb2 as journal
+from countermand.v1 import session_service_pb2 as session
 from countermand.v1 import undo_service_pb2 as undo
 
 Q = TypeVar("Q", bound=Message)
@@ -24,6 +25,10 @@ class Rpc(Generic[Q, R]):
     name: str
     request: type[Q]
     response: type[R]
+    #: Whether there are many answers to one request.
+    streams: bool = False
+    #: What it is called in a session, if it may travel in one.
+    session: str = ""
 
     @property
     def path(self) -> str:
@@ -35,12 +40,44 @@ OPEN_RUN = Rpc("GrantService", "OpenRun", grants.OpenRunRequest, grants.OpenRunR
 ISSUE_GRANT = Rpc("GrantService", "IssueGrant", grants.IssueGrantRequest, grants.IssueGrantResponse)
 DELEGATE = Rpc("GrantService", "DelegateGrant", grants.DelegateGrantRequest, grants.DelegateGrantResponse)
 FINISH_RUN = Rpc("GrantService", "FinishRun", grants.FinishRunRequest, grants.FinishRunResponse)
-PREPARE = Rpc("ActionService", "PrepareAction", actions.PrepareActionRequest, actions.PrepareActionResponse)
-COMMIT = Rpc("ActionService", "CommitAction", actions.CommitActionRequest, actions.CommitActionResponse)
-PERFORM = Rpc("ActionService", "PerformAction", actions.PerformActionRequest, actions.PerformActionResponse)
-SETTLE = Rpc("ActionService", "SettleAction", actions.SettleActionRequest, actions.SettleActionResponse)
-ABANDON = Rpc("ActionService", "AbandonAction", actions.AbandonActionRequest, actions.AbandonActionResponse)
-SPEND = Rpc("ActionService", "SpendBudget", actions.SpendBudgetRequest, actions.SpendBudgetResponse)
+PREPARE = Rpc(
+    "ActionService",
+    "PrepareAction",
+    actions.PrepareActionRequest,
+    actions.PrepareActionResponse,
+    session="prepare",
+)
+COMMIT = Rpc(
+    "ActionService",
+    "CommitAction",
+    actions.CommitActionRequest,
+    actions.CommitActionResponse,
+    session="commit",
+)
+PERFORM = Rpc(
+    "ActionService",
+    "PerformAction",
+    actions.PerformActionRequest,
+    actions.PerformActionResponse,
+    session="perform",
+)
+SETTLE = Rpc(
+    "ActionService",
+    "SettleAction",
+    actions.SettleActionRequest,
+    actions.SettleActionResponse,
+    session="settle",
+)
+ABANDON = Rpc(
+    "ActionService",
+    "AbandonAction",
+    actions.AbandonActionRequest,
+    actions.AbandonActionResponse,
+    session="abandon",
+)
+SPEND = Rpc(
+    "ActionService", "SpendBudget", actions.SpendBudgetRequest, actions.SpendBudgetResponse, session="spend"
+)
 CANCEL_RUN = Rpc("ControlService", "CancelRun", control.CancelRunRequest, control.CancelRunResponse)
 REVOKE = Rpc("ControlService", "RevokeGrants", control.RevokeGrantsRequest, control.RevokeGrantsResponse)
 FREEZE = Rpc("ControlService", "FreezeGrants", control.FreezeGrantsRequest, control.FreezeGrantsResponse)
@@ -60,6 +97,10 @@ GET_REPORT = Rpc("JournalService", "GetReport", journal.GetReportRequest, journa
 GET_RUN = Rpc("JournalService", "GetRun", journal.GetRunRequest, journal.GetRunResponse)
 LIST_RUNS = Rpc("JournalService", "ListRuns", journal.ListRunsRequest, journal.ListRunsResponse)
 LIST_ENTRIES = Rpc("JournalService", "ListEntries", journal.ListEntriesRequest, journal.ListEntriesResponse)
+WATCH_ENTRIES = Rpc(
+    "JournalService", "WatchEntries", journal.WatchEntriesRequest, journal.WatchEntriesResponse, streams=True
+)
+GET_HEAD = Rpc("JournalService", "GetHead", journal.GetHeadRequest, journal.GetHeadResponse)
 EXPLAIN = Rpc(
     "JournalService", "ExplainRefusal", journal.ExplainRefusalRequest, journal.ExplainRefusalResponse
 )
@@ -97,6 +138,24 @@ class Sealed(Generic[Q]):
             return _bytes(request)
         finally:
             request.ClearField("grant_token")
+
+    @property
+    def size(self) -> int:
+        """How many bytes the request has, its token left out."""
+        return self._request.ByteSize()
+
+    @staticmethod
+    def write_call(sealed: "Sealed[Q]", name: str, call_id: int, timeout: float) -> bytes:
+        """Write it as one of a session's calls."""
+        message = session.OpenSessionRequest()
+        timeout_ms = round(min(max(timeout * 1000, 1), 2**31))
+        call = message.calls.add(call_id=call_id, timeout_ms=timeout_ms)
+        request = getattr(call, name)
+        request.MergeFrom(sealed._request)
+        request.SetInParent()
+        if sealed._token is not None:
+            request.grant_token = sealed._token.reveal()
+        return _bytes(message)
 
 
 def _bytes(message: Message) -> bytes:

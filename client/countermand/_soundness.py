@@ -6,8 +6,9 @@ if TYPE_CHECKING:
     from countermand.evidence import Line
 
 #: The journal of the fences belongs to no run, and has another beginning and no end.
-_FENCES = "_fences"
+FENCES = "_fences"
 _ENDS = frozenset({"CANCELLED", "FINISHED"})
+_OUTCOMES = frozenset({"SETTLED", "RESOLVED"})
 _FINAL = frozenset({"SUCCEEDED", "FAILED"})
 #: What an entry about an action needs before it. Kinds that are not known here are let pass.
 _AFTER = {
@@ -47,7 +48,7 @@ class Journal:
         return ""
 
     def _place(self, line: "Line") -> str:
-        if self._run_id == _FENCES:
+        if self._run_id == FENCES:
             return ""
         first = self._count == 0
         if line.kind == "OPENED" and not first:
@@ -72,9 +73,10 @@ class Journal:
             return f"action {op} was {line.kind} before, by entry {self._seen[op, line.kind]}"
         if line.kind == "PERMITTED" and 0 < self._ended_by > self._seen[op, "PREPARED"]:
             return f"the run had ended by entry {self._ended_by}: nothing prepared before is permitted"
-        if line.kind == "SETTLED":
-            if self._outcome.get(op) in _FINAL:
-                return f"action {op} had the outcome {self._outcome[op]}, which is final"
-            self._outcome[op] = line.data.get("outcome", "")
+        if line.kind in _OUTCOMES:
+            known, told = self._outcome.get(op), line.data.get("outcome", "")
+            if known in _FINAL and told != known:  # who says the same again may add to it
+                return f"action {op} had the outcome {known}, which is final"
+            self._outcome[op] = told
         self._seen.setdefault((op, line.kind), line.seq)
         return ""

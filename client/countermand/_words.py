@@ -108,6 +108,7 @@ class CallOffState(StrEnum):
     ACKNOWLEDGED = "ACKNOWLEDGED"
     REFUSED = "REFUSED"
     UNREACHABLE = "UNREACHABLE"
+    IMPOSSIBLE = "IMPOSSIBLE"
 
 
 class DutyKind(StrEnum):

@@ -96,9 +96,11 @@ class Action:
     use_by: int = 0
     #: The entry that settled or abandoned it, once there is one.
     settle_seq: int = 0
-    #: What only the outcome told: more for the compensation, and what the outside world calls the job.
+    #: Somebody else found out its outcome, and its tool has not said so itself yet.
+    resolved: bool = False
+    #: What only the outcome told: more for the compensation, and what the outside world calls its jobs.
     result_args: str = ""
-    handle: str = ""
+    handles: tuple[str, ...] = ()
     #: What a person said about it, if one had to be asked and has answered.
     approval: Approval | None = None
 

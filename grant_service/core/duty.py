@@ -21,6 +21,8 @@ AT_ONCE = -1
 #: How many stopped runs, and how many jobs of each, are looked at in one step; and how many steps may pass
 #: without finding a job.
 RUNS_AT_ONCE, JOBS_AT_ONCE, LOOKS = 100, 500, 20
+#: How many jobs of one action can be called off: what it begins again and again is beyond that only told of.
+MAX_JOBS = 4
 
 #: After so many failures in a row the wait before the next attempt no longer doubles.
 MOST_DOUBLINGS = 6
@@ -76,10 +78,29 @@ class Duty:
     #: The claim that was last said to have failed, and the entry that says so: said again it is a replay.
     failed_lease: str = ""
     failed_seq: int = 0
+    #: Of a CALL_OFF: which of its action's jobs, from 0, and what the outside world calls it.
+    job: int = 0
+    handle: str = ""
+
+    @property
+    def which(self) -> str:
+        """Name it among the duties of its action."""
+        return which(self.kind, self.job)
 
     def is_free(self, now: int) -> bool:
         """Say whether somebody may claim it now, as far as it alone can tell."""
         return self.due <= now and self.lease_until <= now
+
+
+def which(kind: DutyKind, job: int) -> str:
+    """Name a duty among those of its action: by its kind, and from the second job on by that, too."""
+    return f"{kind}/{job}" if job else str(kind)
+
+
+#: Every duty an action can have.
+ALL_DUTIES = tuple(
+    (kind, job) for kind in DutyKind for job in range(MAX_JOBS if kind is DutyKind.CALL_OFF else 1)
+)
 
 
 def retry_after(attempts: int, retry_ms: int) -> int:

@@ -5,17 +5,19 @@ chain beside the entries would be rewritten by whoever rewrites them. What prote
 else holds. docs/evidence.md has the format for those who verify; they share no code with this file.
 """
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from grant_service.core.journal import Entry
+from grant_service.core.journal import Entry, Journals, journal_pages
 
 #: What is hashed and what is signed begins with one of these, so that neither can be taken for anything else,
 #: a grant token above all: those have no blank in what is signed.
 _JOURNAL = b"countermand journal v1\n"
 _HEAD = b"countermand head v1\n"
+_ARCHIVED = b"countermand archived run v1\n"
 
 #: How many bytes of a hash are kept as a mark, and how many marks a head has at the most.
 MARK_BYTES = 4
@@ -35,27 +37,55 @@ class Head:
     stride: int
 
 
+class Folding:
+    """Folds a run's entries, in order and as they come, into the head of their chain."""
+
+    def __init__(self, run_id: str) -> None:
+        self._run_id, self._link = run_id, _first(run_id)
+        self._marks, self._count, self._last_seq = bytearray(), 0, 0
+
+    def take(self, entries: Iterable[Entry]) -> None:
+        """Take the next entries."""
+        for entry in entries:
+            self._link = _next(self._link, entry)
+            self._marks += self._link[:MARK_BYTES]
+            self._count, self._last_seq = self._count + 1, entry.seq
+
+    def head(self) -> Head:
+        """Tell the head of what was taken."""
+        stride = 1
+        while self._count // stride > MAX_MARKS:
+            stride *= 2
+        starts = range((stride - 1) * MARK_BYTES, len(self._marks), stride * MARK_BYTES)
+        kept = b"".join(self._marks[start : start + MARK_BYTES] for start in starts)
+        return Head(self._run_id, self._last_seq, self._count, self._link, kept, stride)
+
+
 def head_of(run_id: str, entries: Iterable[Entry]) -> Head:
     """Fold a run's entries, in order, into the head of its chain."""
-    link = _first(run_id)
-    marks, count, last_seq = bytearray(), 0, 0
-    for entry, link in chain(run_id, entries):
-        marks += link[:MARK_BYTES]
-        count, last_seq = count + 1, entry.seq
-    stride = 1
-    while count // stride > MAX_MARKS:
-        stride *= 2
-    starts = range((stride - 1) * MARK_BYTES, len(marks), stride * MARK_BYTES)
-    kept = b"".join(marks[start : start + MARK_BYTES] for start in starts)
-    return Head(run_id, last_seq, count, link, kept, stride)
+    folding = Folding(run_id)
+    folding.take(entries)
+    return folding.head()
+
+
+async def read_head(journals: Journals, run_id: str) -> Head:
+    """Fold a run's journal as it is read: however long it is, no more of it is held than a page."""
+    folding = Folding(run_id)
+    async for page in journal_pages(journals, run_id):
+        await asyncio.to_thread(folding.take, page)
+    return folding.head()
 
 
 def chain(run_id: str, entries: Iterable[Entry]) -> Iterator[tuple[Entry, bytes]]:
     """Go through a run's entries, in order, with the chained hash of each."""
     link = _first(run_id)
     for entry in entries:
-        link = hashlib.sha256(link + canonical(entry)).digest()
+        link = _next(link, entry)
         yield entry, link
+
+
+def _next(link: bytes, entry: Entry) -> bytes:
+    return hashlib.sha256(link + canonical(entry)).digest()
 
 
 def _first(run_id: str) -> bytes:
@@ -71,6 +101,11 @@ def canonical(entry: Entry) -> bytes:
 def signed_bytes(head: Head, time: int, epoch: str, key_id: str) -> bytes:
     """Write what a key signs of a head: all that is told of it but the signature."""
     return _HEAD + _canonical(head_fields(head, time, epoch, key_id))
+
+
+def sealed_bytes(record: Mapping[str, object], head: Mapping[str, object]) -> bytes:
+    """Write what a key signs of an archived run: its record, and the signed head of its journal."""
+    return _ARCHIVED + _canonical({"head": head, "record": record})
 
 
 def head_fields(head: Head, time: int, epoch: str, key_id: str) -> dict[str, str | int]:

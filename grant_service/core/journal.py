@@ -1,6 +1,6 @@
 """The journal: one line for each decision, in the order in which the store made them."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -37,6 +37,9 @@ class Kind(StrEnum):
     CALLED_OFF = "CALLED_OFF"
     UNANSWERED = "UNANSWERED"
 
+
+#: What ends authority of others than the caller.
+STOPS = frozenset({Kind.CANCELLED, Kind.FINISHED, Kind.EXHAUSTED, Kind.REVOKED, Kind.FROZEN})
 
 #: What happened to duties.
 ABOUT_DUTIES = frozenset(
@@ -83,11 +86,16 @@ class Journals(Protocol):
 _PAGE = 1000
 
 
+async def journal_pages(journals: Journals, run_id: str) -> AsyncIterator[list[Entry]]:
+    """Read all of a run's entries, a page at a time."""
+    after_seq = 0
+    while page := await journals.journal(run_id, after_seq, _PAGE):
+        yield page
+        if len(page) < _PAGE:
+            return
+        after_seq = page[-1].seq
+
+
 async def whole_journal(journals: Journals, run_id: str) -> list[Entry]:
     """Read all of a run's entries."""
-    entries: list[Entry] = []
-    while True:
-        page = await journals.journal(run_id, entries[-1].seq if entries else 0, _PAGE)
-        entries.extend(page)
-        if len(page) < _PAGE:
-            return entries
+    return [entry async for page in journal_pages(journals, run_id) for entry in page]

@@ -52,13 +52,14 @@ class ReportedAction:
     note: str = ""
     #: A person agreed to it, until its expiry.
     approved: bool = False
-    #: Who said what became of it, and how they knew, if its tool did not.
+    #: Who said what became of it, and how they knew, if its tool was not the first to do so.
     resolved_by: str = ""
     evidence: str = ""
     #: Until when it may be undone.
     undo_until: int = 0
     undo: "Undoing | None" = None
-    call_off: "CallingOff | None" = None
+    #: One for each job that the outside world had only accepted, in the order in which they were told.
+    call_offs: tuple["CallingOff", ...] = ()
 
     def why_not_undoable(self, now: int) -> str:
         """Say why nothing can be undone, or '' if a compensation is registered and may still be used."""
@@ -102,7 +103,7 @@ class CallingOff:
 
     canceller: str
     handle: str = ""
-    #: ACKNOWLEDGED, REFUSED or UNREACHABLE; '' while nobody has heard.
+    #: ACKNOWLEDGED, REFUSED, UNREACHABLE, or IMPOSSIBLE if nobody can; '' while nobody has heard.
     outcome: str = ""
     attempts: int = 0
     worker: str = ""
@@ -273,15 +274,28 @@ def _moved(action: ReportedAction, entry: Entry, end: End | None) -> ReportedAct
     if entry.kind is Kind.RESOLVED:
         who, how = entry.data.get("actor", ""), entry.data.get("evidence", "")
         return replace(known, resolved_by=who, evidence=how)
-    call_off, handle = action.call_off, entry.data.get("handle", "")
-    if handle and handle != (call_off.handle if call_off else ""):
-        call_off = CallingOff(entry.data.get("canceller", ""), handle)
-    return replace(
-        known,
-        receipt=entry.data.get("receipt", action.receipt),
-        note=entry.data.get("note", action.note),
-        call_off=call_off,
-    )
+    receipt, note = entry.data.get("receipt", ""), entry.data.get("note", "")
+    call_offs = _with_job(action.call_offs, entry)
+    if action.state is known.state:  # said before: the first words stand, and the tool may add to them
+        receipt, note = action.receipt or receipt, action.note or note
+        return replace(action, receipt=receipt, note=note, call_offs=call_offs)
+    receipt, note = receipt or action.receipt, note or action.note
+    return replace(known, receipt=receipt, note=note, call_offs=call_offs)
+
+
+def _with_job(call_offs: tuple[CallingOff, ...], entry: Entry) -> tuple[CallingOff, ...]:
+    """Add the job that a tool named, or who can call it off after all."""
+    data = entry.data
+    if not (handle := data.get("handle", "")):
+        return call_offs
+    canceller, why_not = data.get("canceller", ""), data.get("why_not", "")
+    told = CallingOff(canceller, handle, "" if canceller else "IMPOSSIBLE", note=why_not)
+    was = next((one for one in call_offs if one.handle == handle), None)
+    if was is None:
+        return (*call_offs, told)
+    if was.canceller or not canceller:
+        return call_offs
+    return tuple(told if one is was else one for one in call_offs)
 
 
 def _cleaned(action: ReportedAction, entry: Entry) -> ReportedAction:
@@ -291,13 +305,7 @@ def _cleaned(action: ReportedAction, entry: Entry) -> ReportedAction:
         return replace(action, undo=Undoing(asked_by=data.get("actor", ""), ask_time=entry.time, note=note))
     worker = data.get("worker", "")
     if entry.kind is Kind.CALLED_OFF or data.get("duty") == DutyKind.CALL_OFF:
-        was = action.call_off or CallingOff("")
-        tried = replace(was, worker=worker or was.worker, note=note or was.note)
-        if entry.kind is Kind.CALLED_OFF:
-            tried = replace(tried, outcome=data["outcome"], end_time=entry.time)
-        elif entry.kind is Kind.CLAIMED:
-            tried = replace(tried, attempts=int(data["attempt"]))
-        return replace(action, call_off=tried)
+        return replace(action, call_offs=_called_off(action.call_offs or (CallingOff(""),), entry))
     if data.get("duty") == DutyKind.ASK or entry.kind is Kind.UNANSWERED:
         return action
     undo = action.undo or Undoing(DutyState.WITHDRAWN)
@@ -308,6 +316,18 @@ def _cleaned(action: ReportedAction, entry: Entry) -> ReportedAction:
         receipt = data.get("receipt", "")
         undo = replace(undo, state=_UNDO_ENDS[entry.kind], receipt=receipt, end_time=entry.time)
     return replace(action, undo=undo)
+
+
+def _called_off(call_offs: tuple[CallingOff, ...], entry: Entry) -> tuple[CallingOff, ...]:
+    """Take in what was tried or reached about calling off one job."""
+    data, handle = entry.data, entry.data.get("handle", "")
+    was = next((one for one in call_offs if one.handle == handle), call_offs[-1])
+    now = replace(was, worker=data.get("worker", was.worker), note=data.get("note", was.note))
+    if entry.kind is Kind.CALLED_OFF:
+        now = replace(now, outcome=data["outcome"], end_time=entry.time)
+    elif entry.kind is Kind.CLAIMED:
+        now = replace(now, attempts=int(data["attempt"]))
+    return tuple(now if one is was else one for one in call_offs)
 
 
 _UNDO_ENDS = {

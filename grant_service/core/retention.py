@@ -35,7 +35,7 @@ def is_needed(actions: Iterable[ReportedAction], now: int) -> bool:
 def _may_matter(action: ReportedAction, now: int) -> bool:
     if action.state not in _UNFINISHED:
         return False
-    waits = action.call_off is not None and not action.call_off.outcome
+    waits = any(not one.outcome for one in action.call_offs)
     return action.state is not ActionState.SUCCEEDED or waits or not action.why_not_undoable(now)
 
 

@@ -90,6 +90,11 @@ class Run:
         """False for a tombstone: cancelled before anybody opened it."""
         return self.open_seq > 0
 
+    @property
+    def is_released(self) -> bool:
+        """True if it was archived and let go of: no run that was opened is without marks."""
+        return self.was_opened and not self.marks
+
     def is_recent(self, now: int) -> bool:
         """Say whether it may still act, or may have been permitted something that still lands."""
         return not self.end_time or now - self.end_time < RECENT_MS

@@ -5,7 +5,7 @@ It answers with the verb's answer or a Refusal, and raises StoreFailed when the 
 caller that goes away does not take the decision with it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -40,6 +40,9 @@ class Standing:
     trouble: str = ""
 
 
+#: Hears which run has stopped; '' if it may be any.
+Heard = Callable[[str], None]
+
 Record = Run | Grant | Action | Spending | Fence | Duty
 
 
@@ -69,6 +72,13 @@ class Store(Protocol):
     async def renew(self, command: verbs.Renew) -> verbs.Claimed | Refusal: ...
     async def complete(self, command: verbs.Complete) -> verbs.Completed | Refusal: ...
     async def fail(self, command: verbs.Fail) -> verbs.Failed | Refusal: ...
+
+    def on_stop(self, heard: Heard) -> None:
+        """Say from now on when something stops, to whoever asks here.
+
+        It is a hint: it may come late, twice, for nothing, or not at all. Who hears it looks.
+        """
+        ...
 
     async def release(self, command: verbs.Release) -> bool:
         """Let go of all a run left but its record; False if it goes on or was written to since."""
@@ -166,7 +176,7 @@ class State(View, Protocol):
     def action(self, run_id: str, op_id: str) -> Action | None: ...
     def spending(self, run_id: str, op_id: str) -> Spending | None: ...
     def fence(self, fence_id: str) -> Fence | None: ...
-    def duty(self, run_id: str, op_id: str, kind: DutyKind) -> Duty | None: ...
+    def duty(self, run_id: str, op_id: str, kind: DutyKind, job: int = 0) -> Duty | None: ...
 
     def last_undo(self, run_id: str) -> str:
         """Name the action whose UNDO is open and whose permit is the last of the run's, or ''."""
@@ -180,7 +190,7 @@ class State(View, Protocol):
         """Note that there is nothing to look for before then; with NEVER it is taken off the list."""
         ...
 
-    def stopped(self, limit: int) -> Sequence[str]:
+    def stops_due(self, limit: int) -> Sequence[str]:
         """Name runs below which it is time to look, those noted for the earliest time first."""
         ...
 

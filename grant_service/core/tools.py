@@ -47,14 +47,19 @@ class Tools:
             return _mismatch(said.action, name, rule)
         return replace(tool, canceller="")
 
-    def canceller(self, action: str, said: str) -> str | Refusal:
-        """Name who can call off what an action has begun, or refuse another; '' if nobody is known to."""
+    def canceller(self, action: str, said: str) -> tuple[str, str]:
+        """Name who can call off what an action has begun, or else why nobody may.
+
+        It is never refused: that there is a job must not go unheard because its tool says a wrong name.
+        """
         tool = self.registered.get(action)
         if tool is None:
-            return self._unregistered(action) or said
+            return ("", f"{action} is not in the tools file") if self.only else (said, "")
         if tool.canceller and said in ("", tool.canceller):
-            return tool.canceller
-        return _mismatch(action, "canceller", _instead(tool.canceller))
+            return tool.canceller, ""
+        if not said:
+            return "", f"no canceller is registered for {action}"
+        return "", f"canceller {said} is not registered for {action}"
 
     def _unregistered(self, action: str) -> Refusal | None:
         return _mismatch(action, "action", "must be in the tools file") if self.only else None

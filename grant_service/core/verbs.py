@@ -167,7 +167,8 @@ class Settle:
     """Record what became of a permitted action.
 
     `result_args` is a JSON object that completes what its compensation is called with. A `handle` is what the
-    outside world calls what it has only accepted, and `canceller` names who can call that off.
+    outside world calls what it has only accepted, and `canceller` names who can call that off; where nobody
+    is named, `why_not` says why.
     """
 
     grant: GrantRef
@@ -179,6 +180,7 @@ class Settle:
     result_args: str = ""
     handle: str = ""
     canceller: str = ""
+    why_not: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,8 @@ class Settled:
     replayed: bool
     #: What is left in each budget that applied, as far as it is on record.
     remaining: Mapping[str, int] = field(default_factory=dict)
+    #: Why nobody can call off the job that was named; '' if somebody can, or none was.
+    why_not: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -447,6 +451,8 @@ class Claim:
     lease: str
     lease_ms: int
     max_attempts: int
+    #: Of a CALL_OFF: which of its action's jobs.
+    job: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -467,6 +473,8 @@ class Renew:
     kind: DutyKind
     lease: str
     lease_ms: int
+    #: Of a CALL_OFF: which of its action's jobs.
+    job: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -483,6 +491,8 @@ class Complete:
     outcome: str
     receipt: str = ""
     note: str = ""
+    #: Of a CALL_OFF: which of its action's jobs.
+    job: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -508,6 +518,8 @@ class Fail:
     note: str = ""
     #: No further attempt will work.
     final: bool = False
+    #: Of a CALL_OFF: which of its action's jobs.
+    job: int = 0
 
 
 @dataclass(frozen=True, slots=True)

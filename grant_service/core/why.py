@@ -4,13 +4,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from grant_service.core.action import Action
+from grant_service.core.action import Action, ActionState
 from grant_service.core.errors import ErrorReason, Refusal, Refused
 from grant_service.core.fence import Fence, grant_mark
 from grant_service.core.grant import Grant, GrantRef
 from grant_service.core.journal import Entry
 from grant_service.core.lifecycle import questions
 from grant_service.core.lifecycle.actions import refusal_now
+from grant_service.core.past import past_of
 from grant_service.core.run import Run
 from grant_service.core.scope import action_covers, actions_meet
 from grant_service.core.store import Store
@@ -67,11 +68,13 @@ async def why(store: Store, run_id: str, grant_id: str, op_id: str) -> Why:
     """Say what would refuse a run its next grant, a grant its next action, or an action its commit."""
     standing = await store.standing()
     state = Snapshot(standing.epoch, standing.now, fences=await store.fences())
+    action = await _read_action(store, run_id, op_id)
+    if op_id and run_id and action is None and (told := await _told_of_past(store, state, run_id, op_id)):
+        return told
     grant = await _read_grants(store, state, grant_id, run_id)
     run_id = grant.run_id if grant else run_id
-    action = None
     if op_id:
-        (action,) = await store.actions([(run_id, op_id)])
+        action = action or await _read_action(store, run_id, op_id)
         if action is None:
             raise Refused(ErrorReason.ACTION_UNKNOWN, run=run_id, op=op_id)
         grant = grant or await _read_grants(store, state, action.grant_id, run_id)
@@ -110,8 +113,59 @@ async def only_awaiting(store: Store, actions: Sequence[Action]) -> list[Action]
     return [one for one in actions if waits(one)]
 
 
+async def snapshot(store: Store) -> Snapshot:
+    """Read what every question needs: time, epoch, and the fences that refuse anything."""
+    standing = await store.standing()
+    fences = [one for one in await store.fences() if one.standing]
+    return Snapshot(standing.epoch, standing.now, fences=fences)
+
+
+async def refusals(store: Store, state: Snapshot, asked: Sequence[tuple[str, str]]) -> list[Refusal | None]:
+    """Say of many at once what would refuse them: of each a run, and a grant of it or ''."""
+    own = await _found(store.grants, {grant_id for _, grant_id in asked if grant_id})
+    chains = await _found(store.grants, {link for grant in own for link in grant.chain})
+    state.grants = {one.grant_id: one for one in [*own, *chains]}
+    runs = await _found(store.runs, {run_id for run_id, _ in asked})
+    above = await _found(store.runs, {link for run in runs for link in run.ancestors})
+    state.runs = {one.run_id: one for one in [*runs, *above]}
+
+    def refusal(run_id: str, grant_id: str) -> Refusal | None:
+        if run_id not in state.runs:
+            return Refusal(ErrorReason.RUN_UNKNOWN, {"run": run_id})
+        if grant_id and grant_id not in state.grants:
+            return Refusal(ErrorReason.GRANT_UNKNOWN, {"grant": grant_id, "run": run_id})
+        return _refusal(state, run_id, state.grants.get(grant_id), None)
+
+    return [refusal(run_id, grant_id) for run_id, grant_id in asked]
+
+
 async def _found(read: Callable[[Sequence[str]], Awaitable[list[T | None]]], ids: set[str]) -> list[T]:
     return [one for one in await read(sorted(ids)) if one] if ids else []
+
+
+async def _read_action(store: Store, run_id: str, op_id: str) -> Action | None:
+    (action,) = await store.actions([(run_id, op_id)]) if run_id and op_id else [None]
+    return action
+
+
+async def _told_of_past(store: Store, state: Snapshot, run_id: str, op_id: str) -> Why | None:
+    """Tell of an action that only the journal knows any more: its run was archived, so it has ended."""
+    (run,) = await store.runs([run_id])
+    if run is None:
+        return None
+    await _read_runs(store, state, run_id)
+    path = [state.runs[one] for one in run.path if one in state.runs]
+    refusal = questions.ended(state, run.path, run_id)
+    past = await past_of(store, path, op_id) if refusal else None
+    if refusal is None or past is None:
+        return None
+    action = past.action
+    ref = GrantRef(action.grant_id, run_id, run.ancestors, "", run.subject)
+    permitted = {"prior_decision": str(ActionState.PERMITTED)} if action.fence else {}
+    refusal = Refusal(refusal.reason, dict(refusal.details) | permitted)
+    refusal = questions.told(questions.Call("why", ref, "", op_id), refusal, action.intent)
+    story = await story_of(past, action, path, state.fences)
+    return Why(refusal, None, state.now, story=story)
 
 
 async def _read_grants(store: Store, state: Snapshot, grant_id: str, run_id: str) -> Grant | None:

@@ -2,12 +2,18 @@
 
 from dataclasses import replace
 
+import structlog
+
 from countermand.v1 import action_service_pb2 as pb
 from grant_service.core.errors import granted
 from grant_service.core.store import Store
 from grant_service.core.verbs import Settle
 from grant_service.rpc import encode
 from grant_service.rpc.decode import Decoder
+
+_log = structlog.get_logger()
+
+_OVERTAKEN = "its outcome came before its action was on record: say it again"
 
 
 class ActionServicer:
@@ -46,6 +52,9 @@ class ActionServicer:
         if command.handle and self._decode.tools.registered:
             command = await self._with_canceller(command)
         settled = granted(await self._store.settle(command))
+        if settled.why_not and not settled.replayed:
+            run, op = command.grant.run_id, settled.op_id
+            _log.warning("a job cannot be called off", run=run, op=op, why=settled.why_not)
         return pb.SettleActionResponse(
             op_id=settled.op_id,
             seq=settled.seq,
@@ -53,6 +62,7 @@ class ActionServicer:
             after_cut=settled.after_cut,
             replayed=settled.replayed,
             remaining=settled.remaining,
+            why_not_called_off=settled.why_not,
         )
 
     async def _with_canceller(self, command: Settle) -> Settle:
@@ -60,10 +70,10 @@ class ActionServicer:
         grant = command.grant
         (action,) = await self._store.actions([(grant.run_id, command.op_id)])
         if action is None or action.grant_id != grant.grant_id:
-            # The store refuses that. Without the handle, in case the action is being put on record just now.
-            return replace(command, handle="", canceller="")
-        canceller = self._decode.canceller_of(action.intent.action, command.canceller)
-        return replace(command, canceller=canceller)
+            # The store refuses that. By nobody, in case the action is being put on record just now.
+            return replace(command, canceller="", why_not=_OVERTAKEN)
+        canceller, why_not = self._decode.tools.canceller(action.intent.action, command.canceller)
+        return replace(command, canceller=canceller, why_not=why_not)
 
     async def AbandonAction(self, request: pb.AbandonActionRequest) -> pb.AbandonActionResponse:
         """Give up a prepared action."""

@@ -8,11 +8,12 @@ from google.protobuf.message import Message
 from countermand.v1 import action_service_pb2 as action_pb
 from countermand.v1 import control_service_pb2 as control_pb
 from countermand.v1 import grant_service_pb2 as grant_pb
+from countermand.v1 import session_service_pb2 as session_pb
 from countermand.v1 import undo_service_pb2 as undo_pb
 from grant_service.core import budget, verbs
 from grant_service.core.action import ActionState
-from grant_service.core.duty import Duty, DutyKind, DutyState
-from grant_service.core.errors import granted
+from grant_service.core.duty import ALL_DUTIES, MAX_JOBS, Duty, DutyKind, DutyState
+from grant_service.core.errors import ErrorReason, Refused
 from grant_service.core.grant import GrantRef
 from grant_service.core.tools import Tools
 from grant_service.rpc import limits, parts
@@ -64,8 +65,8 @@ class ClaimAsked:
 
     def of(self, duty: Duty) -> verbs.Claim:
         """Claim this one."""
-        which = (duty.run_id, duty.op_id, duty.kind)
-        return verbs.Claim(*which, self.worker, self.lease, self.lease_ms, self.max_attempts)
+        which = (duty.run_id, duty.op_id, duty.kind, self.worker, self.lease)
+        return verbs.Claim(*which, self.lease_ms, self.max_attempts, job=duty.job)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +259,17 @@ class Decoder:
             undo_ms=round(settings.undo_ttl * 1000),
         )
 
+    def watched(self, request: session_pb.WatchRunRequest) -> GrantRef:
+        """Decode whom a tool watches: the run of a grant that is for it."""
+        ref = self.verify(request.grant_token)
+        if self.role is Role.TOOL and ref.audience != self.role:
+            raise Refused(ErrorReason.WRONG_AUDIENCE, audience=ref.audience, peer=self.role.value)
+        return ref
+
+    def watched_run(self, request: session_pb.WatchRunRequest) -> str:
+        """Decode whom an issuer watches."""
+        return limits.identifier("run_id", request.run_id)
+
     def commit(self, request: action_pb.CommitActionRequest) -> verbs.Commit:
         """Decode CommitAction."""
         return verbs.Commit(
@@ -295,13 +307,11 @@ class Decoder:
         )
 
     def settle(self, request: action_pb.SettleActionRequest) -> verbs.Settle:
-        """Decode SettleAction. Where tools are registered, `canceller_of` names the canceller."""
+        """Decode SettleAction. Where tools are registered, they name the canceller."""
         if request.outcome not in _OUTCOMES:
             raise invalid("outcome", "must be SUCCEEDED, FAILED or UNKNOWN")
         if request.canceller and not request.handle:
-            raise invalid("canceller", "must come with a handle, and only with one")
-        if request.handle and not self.tools.registered:
-            _required(request.canceller)
+            raise invalid("canceller", "must come only with a handle")
         args = request.compensation_args
         return verbs.Settle(
             grant=self.verify(request.grant_token),
@@ -314,10 +324,6 @@ class Decoder:
             handle=limits.text("handle", request.handle, limits.MAX_NOTE),
             canceller=limits.optional_identifier("canceller", request.canceller),
         )
-
-    def canceller_of(self, action: str, said: str) -> str:
-        """Name who can call off what the action has begun."""
-        return _required(granted(self.tools.canceller(action, said)))
 
     def abandon(self, request: action_pb.AbandonActionRequest) -> verbs.Abandon:
         """Decode AbandonAction."""
@@ -354,7 +360,7 @@ class Decoder:
 
     def renew(self, request: undo_pb.RenewDutyRequest) -> verbs.Renew:
         """Decode RenewDuty."""
-        return verbs.Renew(*_held(request), self._lease(request))
+        return verbs.Renew(*_held(request), self._lease(request), job=request.job)
 
     def complete(self, request: undo_pb.CompleteDutyRequest) -> verbs.Complete:
         """Decode CompleteDuty. Texts are cleaned: none may keep what was done from being known."""
@@ -368,7 +374,8 @@ class Decoder:
         if kind is DutyKind.ASK:
             outcome = KNOWN_OUTCOMES[request.outcome]
         receipt = limits.cleaned(request.receipt, limits.MAX_NOTE)
-        return verbs.Complete(*held, outcome, receipt, limits.cleaned(request.note, limits.MAX_NOTE))
+        note = limits.cleaned(request.note, limits.MAX_NOTE)
+        return verbs.Complete(*held, outcome, receipt, note, job=request.job)
 
     def fail(self, request: undo_pb.FailDutyRequest) -> verbs.Fail:
         """Decode FailDuty."""
@@ -379,17 +386,12 @@ class Decoder:
             max_attempts=settings.undo_attempts,
             note=limits.cleaned(request.note, limits.MAX_NOTE),
             final=request.final,
+            job=request.job,
         )
 
     def _lease(self, request: Message) -> int:
         settings = self.settings
         return limits.milliseconds("lease", request, settings.undo_lease, settings.undo_lease_max)
-
-
-def _required(canceller: str) -> str:
-    if not canceller:
-        raise invalid("canceller", "must come with a handle, and only with one")
-    return canceller
 
 
 def _held(
@@ -398,6 +400,8 @@ def _held(
     """Take which duty is meant, and by which claim."""
     if request.kind not in _DUTY_KINDS:
         raise invalid("kind", "must be UNDO, CALL_OFF or ASK")
+    if (_DUTY_KINDS[request.kind], request.job) not in ALL_DUTIES:
+        raise invalid("job", f"must be 0, or for a CALL_OFF at most {MAX_JOBS - 1}")
     return (
         limits.identifier("run_id", request.run_id),
         limits.identifier("op_id", request.op_id),

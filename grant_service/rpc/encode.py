@@ -293,6 +293,7 @@ def report(told: core.Report) -> journal_pb.Report:
 
 
 def _reported(told: core.ReportedAction, now: int) -> journal_pb.ReportedAction:
+    call_offs = [_call_off(one) for one in told.call_offs]
     return journal_pb.ReportedAction(
         op_id=told.op_id,
         run_id=told.run_id,
@@ -310,7 +311,8 @@ def _reported(told: core.ReportedAction, now: int) -> journal_pb.ReportedAction:
         undo=_undo(told, now),
         resolved_by=told.resolved_by,
         evidence=told.evidence,
-        call_off=_call_off(told.call_off),
+        call_off=call_offs[0] if call_offs else None,
+        more_call_offs=call_offs[1:],
     )
 
 
@@ -343,9 +345,7 @@ def _undoing(told: core.Undoing | None) -> dict[str, Any]:
     }
 
 
-def _call_off(told: core.CallingOff | None) -> journal_pb.CallOff | None:
-    if told is None:
-        return None
+def _call_off(told: core.CallingOff) -> journal_pb.CallOff:
     return journal_pb.CallOff(
         canceller=told.canceller,
         handle=told.handle,

@@ -5,9 +5,10 @@ It wraps the handlers when they are registered, so a call pays for nothing it do
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import structlog
@@ -15,10 +16,15 @@ from google.protobuf.message import DecodeError, Message
 
 from grant_service.core.errors import ErrorReason, Refusal, Refused
 from grant_service.rpc.errors import ALARMS, status
+from grant_service.rpc.following import Followers
 from grant_service.rpc.line import caller_waits
 from grant_service.rpc.roles import ALLOWED, Role
 
+if TYPE_CHECKING:
+    from grant_service.rpc.session import Sessions
+
 Method = Callable[[Any], Awaitable[Any]]
+Stream = Callable[[Any], AsyncIterator[Any]]
 Handler = Callable[[bytes, grpc.aio.ServicerContext[Any, Any]], Awaitable[Any]]
 
 _log = structlog.get_logger()
@@ -58,12 +64,16 @@ class Slots:
 class Guard:
     """Guards the handlers of one listener."""
 
-    def __init__(self, role: Role, slots: Slots, decision_timeout: float, report_timeout: float) -> None:
+    def __init__(
+        self, role: Role, slots: Slots, followers: Followers, decision_timeout: float, report_timeout: float
+    ) -> None:
         self._role = role
-        self._slots = slots
-        self._decision_timeout, self._report_timeout = decision_timeout, report_timeout
+        self.slots, self._followers = slots, followers
+        self.decision_timeout, self._report_timeout = decision_timeout, report_timeout
 
-    def handler(self, rpc: str, request_type: type[Message], method: Method | None) -> Handler:
+    def handler(
+        self, rpc: str, request_type: type[Message], method: Method | Stream | None, *, streams: bool = False
+    ) -> Handler:
         """Wrap one RPC's method; an RPC that is not in the table, or has no method, is refused.
 
         Bytes come in and bytes go out, so that what cannot be read, or written, is refused like all else.
@@ -76,12 +86,14 @@ class Guard:
             )
         if method is None:
             return self._refusing(rpc, Refusal(ErrorReason.VERB_NOT_SERVED, {"rpc": rpc}))
-        return self._guarded(rpc, request_type, method)
+        guarded: Any = self._streamed if streams else self._guarded
+        handler: Handler = guarded(rpc, request_type, method)
+        return handler
 
     def _timeout(self, rpc: str) -> float:
         """Give a call that may have to compile a report its longer time, whoever asks."""
         slow = rpc.startswith(("ControlService.", "JournalService."))
-        return self._report_timeout if slow else self._decision_timeout
+        return self._report_timeout if slow else self.decision_timeout
 
     def _refusing(self, rpc: str, refusal: Refusal) -> Handler:
         async def refuse(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
@@ -99,19 +111,60 @@ class Guard:
                 caller_waits(timeout)
                 answer = await self._decide(method(_parsed(request_type, request)), timeout)
                 return answer.SerializeToString()
-            except Refused as refused:
-                refusal = refused.refusal
-                if refusal.reason is ErrorReason.INTERNAL and "incident" not in refusal.details:
-                    refusal = _incident(rpc, refused, **refusal.details)
-            except Exception as defect:
-                refusal = _incident(rpc, defect)
+            except Exception as error:
+                refusal = refusal_of(rpc, error)
             return await self._abort(rpc, context, refusal)
 
         return handle
 
+    def _streamed(self, rpc: str, request_type: type[Message], method: Stream) -> Handler:
+        """Wrap a method that answers again and again, until its caller leaves or its deadline is over.
+
+        It has a place of its own and no slot: it decides nothing, so it goes with its caller. Each answer is
+        written before the next is asked for, so that whoever does not read holds up nothing but itself.
+        """
+
+        async def handle(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            try:
+                with self._followers.place():
+                    async with aclosing(method(_parsed(request_type, request))) as answers:  # type: ignore[type-var]
+                        async for answer in answers:
+                            await context.write(answer.SerializeToString())
+                    return
+            except TimeoutError:
+                refusal = Refusal(ErrorReason.TIMED_OUT)
+            except Exception as error:
+                refusal = refusal_of(rpc, error)
+            await self._abort(rpc, context, refusal)
+
+        return handle
+
+    def session(self, rpc: str, sessions: "Sessions") -> Handler:
+        """Wrap the RPC that keeps a session: who may open one is asked here, each call when it comes."""
+        allowed = ALLOWED.get(rpc, frozenset())
+        if self._role not in allowed:
+            return self.handler(rpc, Message, None)
+
+        async def keep(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            try:
+                await sessions.OpenSession(context, self)
+            except Exception as error:
+                await self._abort(rpc, context, refusal_of(rpc, error))
+
+        return keep
+
+    def allows(self, rpc: str) -> bool:
+        """Say whether the role may make a call."""
+        return self._role in ALLOWED.get(rpc, frozenset())
+
+    def tell(self, rpc: str, refusal: Refusal) -> None:
+        """Log a refusal."""
+        tell = _log.warning if refusal.reason in ALARMS else _log.info
+        tell("refused", rpc=rpc, role=self._role.value, reason=refusal.reason.value, **_named(refusal))
+
     async def _decide(self, work: Any, timeout: float) -> Any:
         """Run a call's work so that a caller who hangs up does not take the decision with it."""
-        task = self._slots.start(work)
+        task = self.slots.start(work)
         await _wait(task, timeout)
         if not task.done():
             raise Refused(ErrorReason.TIMED_OUT)
@@ -121,8 +174,7 @@ class Guard:
             raise Refused(ErrorReason.TIMED_OUT) from None
 
     async def _abort(self, rpc: str, context: grpc.aio.ServicerContext[Any, Any], refusal: Refusal) -> None:
-        tell = _log.warning if refusal.reason in ALARMS else _log.info
-        tell("refused", rpc=rpc, role=self._role.value, reason=refusal.reason.value, **_named(refusal))
+        self.tell(rpc, refusal)
         await context.abort_with_status(status(refusal))
 
 
@@ -157,6 +209,16 @@ def _parsed(request_type: type[Message], request: bytes) -> Message:
 
 def _named(refusal: Refusal) -> dict[str, str]:
     return {name: value for name, value in refusal.details.items() if name in ("run", "grant", "op", "cause")}
+
+
+def refusal_of(rpc: str, error: Exception) -> Refusal:
+    """Say why a call is refused that raised this; what nobody foresaw becomes an incident."""
+    if not isinstance(error, Refused):
+        return _incident(rpc, error)
+    refusal = error.refusal
+    if refusal.reason is ErrorReason.INTERNAL and "incident" not in refusal.details:
+        return _incident(rpc, error, **refusal.details)
+    return refusal
 
 
 def _incident(rpc: str, defect: Exception, **details: str) -> Refusal:

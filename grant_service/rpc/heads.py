@@ -5,10 +5,8 @@ from collections.abc import Iterable
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from countermand.v1 import journal_service_pb2 as pb
-from grant_service.core.evidence import Head, head_fields, head_of, signed_bytes
-from grant_service.core.journal import Entry
+from grant_service.core.evidence import Head, signed_bytes
 from grant_service.core.report import Report
-from grant_service.core.store import Standing
 from grant_service.rpc.encode import moment
 from grant_service.tokens.keys import Keyring
 
@@ -21,15 +19,10 @@ class HeadSigner:
 
     def heads(self, report: Report) -> list[pb.SignedHead]:
         """Sign the heads of a report."""
-        return [self._signed(head, report.time, report.epoch) for head in report.heads]
+        return [self.signed(head, report.time, report.epoch) for head in report.heads]
 
-    def archived(self, run_id: str, entries: Iterable[Entry], standing: Standing) -> dict[str, str | int]:
-        """Sign the head of a journal that goes into the archive, as JSON has it."""
-        head, time, epoch, key = head_of(run_id, entries), standing.now, standing.epoch, self._keyring.signing
-        signature = key.private_key.sign(signed_bytes(head, time, epoch, key.kid))
-        return head_fields(head, time, epoch, key.kid) | {"signature": signature.hex()}
-
-    def _signed(self, head: Head, time: int, epoch: str) -> pb.SignedHead:
+    def signed(self, head: Head, time: int, epoch: str) -> pb.SignedHead:
+        """Sign a head."""
         key = self._keyring.signing
         return pb.SignedHead(
             run_id=head.run_id,

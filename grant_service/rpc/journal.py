@@ -1,11 +1,14 @@
 """JournalService: what an auditor may ask. It changes nothing."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 
 from countermand.v1 import grant_service_pb2 as grant_pb
 from countermand.v1 import journal_service_pb2 as pb
 from grant_service.core.compile import compile_report
 from grant_service.core.errors import ErrorReason, Refused, granted
+from grant_service.core.evidence import read_head
 from grant_service.core.fence import FENCES
 from grant_service.core.listing import Filter, find_run, list_runs, pending_approvals
 from grant_service.core.report import Report
@@ -13,6 +16,7 @@ from grant_service.core.run import RunState
 from grant_service.core.store import Store
 from grant_service.core.why import why
 from grant_service.rpc import encode, limits
+from grant_service.rpc.following import Followers
 from grant_service.rpc.heads import HeadSigner
 from grant_service.rpc.limits import invalid
 from grant_service.rpc.line import Line
@@ -32,8 +36,11 @@ _DEFAULT_PAGE = 100
 class JournalServicer:
     """Reads reports, runs, entries, fences, keys and what waits for a person."""
 
-    def __init__(self, store: Store, reports: Line, counts: Line, signer: HeadSigner) -> None:
+    def __init__(
+        self, store: Store, reports: Line, counts: Line, followers: Followers, signer: HeadSigner
+    ) -> None:
         self._store, self._reports, self._counts, self._signer = store, reports, counts, signer
+        self._followers = followers
 
     async def GetReport(self, request: pb.GetReportRequest) -> pb.GetReportResponse:
         """Tell what became of every action of a run."""
@@ -66,15 +73,38 @@ class JournalServicer:
 
     async def ListEntries(self, request: pb.ListEntriesRequest) -> pb.ListEntriesResponse:
         """Read a run's journal in order."""
-        fences = request.run_id == FENCES
-        run_id = FENCES if fences else limits.identifier("run_id", request.run_id)
+        run_id = _journal_id(request.run_id)
         size = _page_size(request.page_size)
         after = limits.sequence("after_seq", request.after_seq)
         entries = await self._store.journal(run_id, after, size + 1)
-        if not entries and not after and not fences:
-            await find_run(self._store, run_id)
+        if not entries and not after:
+            await self._must_be_known(run_id)
         more = len(entries) > size
         return pb.ListEntriesResponse(entries=[encode.entry(one) for one in entries[:size]], more=more)
+
+    async def WatchEntries(self, request: pb.WatchEntriesRequest) -> AsyncIterator[pb.WatchEntriesResponse]:
+        """Follow a run's journal."""
+        run_id = _journal_id(request.run_id)
+        after = limits.sequence("after_seq", request.after_seq)
+        await self._must_be_known(run_id)
+        async with aclosing(self._followers.follow(self._store, run_id, after)) as entries:
+            async for one in entries:
+                yield pb.WatchEntriesResponse(entry=encode.entry(one))
+
+    async def GetHead(self, request: pb.GetHeadRequest) -> pb.GetHeadResponse:
+        """Sign what a journal holds."""
+        run_id = _journal_id(request.run_id)
+        async with self._reports.place() as seconds, asyncio.timeout(seconds):
+            standing = await self._store.standing()
+            head = await read_head(self._store, run_id)
+            if not head.entry_count:
+                await self._must_be_known(run_id)
+            return pb.GetHeadResponse(head=self._signer.signed(head, standing.now, standing.epoch))
+
+    async def _must_be_known(self, run_id: str) -> None:
+        """Refuse the journal of a run that nobody knows."""
+        if run_id != FENCES:
+            await find_run(self._store, run_id)
 
     async def ExplainRefusal(self, request: pb.ExplainRefusalRequest) -> pb.ExplainRefusalResponse:
         """Say which rule refuses a run, grant or action, and since when."""
@@ -132,6 +162,11 @@ async def report_message(report: Report, signer: HeadSigner) -> pb.Report:
         told = {"run": report.run.run_id, "size": str(size), "limit": str(MAX_REPORT_BYTES)}
         raise Refused(ErrorReason.ANSWER_TOO_LARGE, **told, cause="it is too large to send")
     return message
+
+
+def _journal_id(told: str) -> str:
+    """Take whose journal it is: a run's, or that of the fences."""
+    return FENCES if told == FENCES else limits.identifier("run_id", told)
 
 
 def _state(number: int) -> RunState | None:

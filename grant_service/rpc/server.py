@@ -13,6 +13,7 @@ from countermand.v1 import (
     control_service_pb2,
     grant_service_pb2,
     journal_service_pb2,
+    session_service_pb2,
     undo_service_pb2,
 )
 from grant_service.rpc.guard import Guard
@@ -41,6 +42,7 @@ _MODULES: tuple[ModuleType, ...] = (
     control_service_pb2,
     journal_service_pb2,
     undo_service_pb2,
+    session_service_pb2,
 )
 
 #: The services of the contract, by name.
@@ -61,12 +63,12 @@ def build_server(guard: Guard, servicers: Mapping[str, object], health: Any) -> 
     return server
 
 
-def _handler(guard: Guard, servicer: object, method: Any) -> Any:
+def _handler(guard: Guard, servicer: Any, method: Any) -> Any:
     """Register a method on raw bytes: gRPC would answer those it cannot parse without a reason of ours."""
-    kind = (
-        grpc.unary_stream_rpc_method_handler
-        if method.server_streaming
-        else grpc.unary_unary_rpc_method_handler
-    )
     rpc = f"{method.containing_service.name}.{method.name}"
-    return kind(guard.handler(rpc, GetMessageClass(method.input_type), getattr(servicer, method.name, None)))
+    if method.client_streaming:
+        return grpc.stream_stream_rpc_method_handler(guard.session(rpc, servicer))
+    streams = method.server_streaming
+    kind = grpc.unary_stream_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
+    served = getattr(servicer, method.name, None)
+    return kind(guard.handler(rpc, GetMessageClass(method.input_type), served, streams=streams))

@@ -33,6 +33,9 @@ _TURNS = (
 #: How many compensators' turns are remembered.
 _MOST_TURNS = 1000
 
+#: What an undo is claimed of; if nothing happened that is only to have it closed, should it be open still.
+_KNOWN = frozenset({ActionState.SUCCEEDED, ActionState.FAILED})
+
 #: Why a claim was refused that another compensator, or time, was quicker to: the next duty is tried.
 _MISSED = frozenset({ErrorReason.DUTY_NOT_DUE, ErrorReason.DUTY_TAKEN, ErrorReason.DUTY_OVER})
 
@@ -111,7 +114,7 @@ class UndoServicer:
             one
             for one, action in zip(duties, actions, strict=True)
             if standing.now >= one.until  # to be told that it is over
-            or (one.epoch == standing.epoch and action and action.state is ActionState.SUCCEEDED)
+            or (one.epoch == standing.epoch and action and action.state in _KNOWN)
         ]
 
     async def _duty(self, claimed: Claimed) -> pb.Duty:
@@ -122,15 +125,16 @@ class UndoServicer:
             op_id=duty.op_id,
             kind=pb.DutyKind.Value(f"DUTY_KIND_{duty.kind}"),
             name=duty.name,
-            key=f"{duty.run_id}/{duty.op_id}/{duty.kind}",
+            key=f"{duty.run_id}/{duty.op_id}/{duty.which}",
             action=action.intent.action if action else "",
             resource=action.intent.resource if action else "",
             args=_args(action),
-            handle=action.handle if action else "",
+            handle=duty.handle or (action.handles[-1] if action and action.handles else ""),
             attempt=duty.attempts,
             lease_id=duty.lease,
             lease=encode.duration(claimed.left_ms),
             until_time=encode.moment(duty.until),
+            job=duty.job,
         )
 
     async def RenewDuty(self, request: pb.RenewDutyRequest) -> pb.RenewDutyResponse:

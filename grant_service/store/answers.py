@@ -144,9 +144,9 @@ def released(_: bool, rest: list[str]) -> bool:
 
 def settled(op_id: str, replayed: bool, rest: list[str]) -> verbs.Settled:
     """Read the answer of settle."""
-    seq, state, after_cut, left = rest
+    seq, state, after_cut, left, why_not = rest
     stands = (ActionState(state), _flag(after_cut))
-    return verbs.Settled(op_id, int(seq), *stands, replayed, _remaining(left))
+    return verbs.Settled(op_id, int(seq), *stands, replayed, _remaining(left), why_not)
 
 
 def abandoned(op_id: str, replayed: bool, rest: list[str]) -> verbs.Abandoned:
@@ -206,7 +206,11 @@ def withdrawn(op_id: str, replayed: bool, rest: list[str]) -> verbs.Withdrawn:
     return verbs.Withdrawn(op_id, seq, lease_until, replayed)
 
 
-def claimed(which: tuple[str, str, DutyKind], replayed: bool, rest: list[str]) -> verbs.Claimed:
+#: A duty: its run, its op_id, its kind and its job.
+Which = tuple[str, str, DutyKind, int]
+
+
+def claimed(which: Which, replayed: bool, rest: list[str]) -> verbs.Claimed:
     """Read the answer of claim and renew."""
     left_ms, *flat = rest
     found = duty(*which, flat)
@@ -271,10 +275,12 @@ def action(run_id: str, op_id: str, flat: list[str]) -> Action | None:
     return _of(found, found and (found.run_id, found.intent.op_id), (run_id, op_id))
 
 
-def duty(run_id: str, op_id: str, kind: DutyKind, flat: list[str]) -> Duty | None:
+def duty(run_id: str, op_id: str, kind: DutyKind, job: int, flat: list[str]) -> Duty | None:
     """Read a duty's hash."""
     found = duty_from(fields(flat)) if flat else None
-    return _of(found, found and (found.run_id, found.op_id, found.kind), (run_id, op_id, kind))
+    return _of(
+        found, found and (found.run_id, found.op_id, found.kind, found.job), (run_id, op_id, kind, job)
+    )
 
 
 def _of(record: A | None, named: object, asked: object) -> A | None:

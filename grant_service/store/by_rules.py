@@ -1,16 +1,25 @@
 """The verbs of a store that decides by the rules in Python: each is one rule, run in one atomic step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from grant_service.core import lifecycle, verbs
 from grant_service.core.duty import LOOKS, RUNS_AT_ONCE
 from grant_service.core.errors import Refusal
+from grant_service.core.fence import FENCES
+from grant_service.core.journal import STOPS, Kind
 from grant_service.core.lifecycle.duties import call_off_stopped
-from grant_service.core.store import State
+from grant_service.core.store import Heard, State
 
 C = TypeVar("C")
 A = TypeVar("A")
+
+
+def stopped(run_id: str, kind: Kind) -> list[str]:
+    """Name what a new entry stops: the run whose journal it is in, or '' if it may be any."""
+    if kind not in STOPS:
+        return []
+    return ["" if run_id == FENCES else run_id]
 
 
 class ByRules:
@@ -31,6 +40,17 @@ class ByRules:
     async def _any_stopped(self) -> bool:
         """Say whether there is a run below which it is time to look."""
         raise NotImplementedError
+
+    _hears: tuple[Heard, ...] = ()
+
+    def on_stop(self, heard: Heard) -> None:
+        """Say when something stops."""
+        self._hears = (*self._hears, heard)
+
+    def _tell(self, stopped: Iterable[str]) -> None:
+        for run_id in stopped:
+            for heard in self._hears:
+                heard(run_id)
 
     async def open(self, command: verbs.Open) -> verbs.Opened | Refusal:
         """Open a run."""

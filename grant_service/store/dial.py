@@ -46,7 +46,7 @@ class Dial:
     def link(self) -> PipeliningLink:
         """Make a link; it connects when it is first used, and again after its connection broke."""
         return PipeliningLink(
-            self._connection, self._greet, connect_timeout=self._timeout, command_timeout=self._timeout
+            self.connection, self._greet, connect_timeout=self._timeout, command_timeout=self._timeout
         )
 
     def durability(self) -> Durability:
@@ -61,7 +61,8 @@ class Dial:
             cause = f"{cause}: {origin(error)}"
         return StoreFailed(reason, cause=cause, **details)
 
-    def _connection(self) -> AbstractConnection:
+    def connection(self) -> AbstractConnection:
+        """Make a connection; whoever takes it connects it."""
         made: AbstractConnection = self._class(**self._options)
         return made
 

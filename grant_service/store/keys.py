@@ -7,12 +7,12 @@ The scripts set the expiry; they never make a name.
 from collections.abc import Sequence
 from enum import StrEnum
 
-from grant_service.core.duty import DutyKind
+from grant_service.core.duty import ALL_DUTIES, DutyKind, which
 from grant_service.core.fence import FENCES
 
 #: Begins every key. Its number goes up with the records: a sidecar that knows other ones, and so not every
 #: rule, finds nothing here, and refuses.
-PREFIX = "cm4"
+PREFIX = "cm5"
 
 
 class Life(StrEnum):
@@ -32,10 +32,10 @@ LIVES = {
     "active": Life.PERMANENT,  # the same, of runs that nobody ended, or not long ago
     "awaiting": Life.PERMANENT,  # sorted set prepare_seq -> run/op of what waits for a person; pruned too
     "undoing": Life.PERMANENT,  # sorted set seq -> run id of runs that undos were asked for; pruned too
-    "calling_off": Life.PERMANENT,  # sorted set due -> run/op of what is to be called off; pruned too
+    "calling_off": Life.PERMANENT,  # sorted set due -> run/op(/job) of what is to be called off; pruned too
     "asking": Life.PERMANENT,  # the same, of what can be asked about
     "jobs": Life.PERMANENT,  # sorted set by name: path,/op of what is called off if a run of it is stopped
-    "stops": Life.PERMANENT,  # sorted set when -> path of a run below which jobs are to be looked for
+    "cuts": Life.PERMANENT,  # sorted set when -> path of a run below which jobs are to be looked for
     "fences": Life.PERMANENT,  # hash id -> a fence: records.fence_fields as JSON
     "standing": Life.PERMANENT,  # sorted set kill_until -> id of a fence that commits look for
     "anchors": Life.PERMANENT,  # hash anchor -> ids of the standing fences under it, comma-separated
@@ -55,6 +55,8 @@ class Keys:
     def __init__(self, prefix: str = PREFIX, partition: str = "p0") -> None:
         self.stem = f"{prefix}:{{{partition}}}:"
         self.meta = f"{self.stem}meta"
+        #: The channel on which scripts say that something stopped.
+        self.stops = f"{self.meta}:stops"
         self.runs = f"{self.stem}runs"
         self.active = f"{self.stem}active"
         self.awaiting = f"{self.stem}awaiting"
@@ -62,7 +64,7 @@ class Keys:
         self.calling_off = f"{self.stem}calling_off"
         self.asking = f"{self.stem}asking"
         self.jobs = f"{self.stem}jobs"
-        self.stops = f"{self.stem}stops"
+        self.cuts = f"{self.stem}cuts"
         self.fences = f"{self.stem}fences"
         self.standing = f"{self.stem}standing"
         self.anchors = f"{self.stem}anchors"
@@ -103,14 +105,17 @@ class Keys:
         """Name the list of a run's open undos."""
         return f"{self.stem}undo:{run_id}"
 
-    def duty(self, run_id: str, op_id: str, kind: DutyKind) -> str:
+    def duty(self, run_id: str, op_id: str, kind: DutyKind, job: int = 0) -> str:
         """Name a duty of an action."""
-        return f"{self.stem}duty:{run_id}:{op_id}:{kind}"
+        return f"{self.stem}duty:{run_id}:{op_id}:{which(kind, job)}"
+
+    def all_duties(self, run_id: str, op_id: str) -> list[str]:
+        """Name all duties an action may have."""
+        return [self.duty(run_id, op_id, kind, job) for kind, job in ALL_DUTIES]
 
     def duties(self, run_id: str, op_id: str) -> list[str]:
         """Name the lists on which an action's duties may be, and the duties."""
-        lists = [self.undo(run_id), self.calling_off, self.asking]
-        return [*lists, *(self.duty(run_id, op_id, kind) for kind in DutyKind)]
+        return [self.undo(run_id), self.calling_off, self.asking, *self.all_duties(run_id, op_id)]
 
     def life(self, key: str) -> Life:
         """Tell how long a key lives; a key that is not named here is an error."""

@@ -8,13 +8,13 @@ from typing import TypeVar
 from grant_service.core import verbs
 from grant_service.core.action import Action, ActionState, Spending
 from grant_service.core.clock import Clock, system_clock
-from grant_service.core.duty import NEVER, Duty, DutyKind, DutyState
+from grant_service.core.duty import ALL_DUTIES, NEVER, Duty, DutyKind, DutyState, which
 from grant_service.core.fence import Fence
 from grant_service.core.grant import Grant
 from grant_service.core.journal import Entry, Kind
 from grant_service.core.run import Run
 from grant_service.core.store import Durability, Record, Standing, State
-from grant_service.store.by_rules import ByRules
+from grant_service.store.by_rules import ByRules, stopped
 
 C = TypeVar("C")
 A = TypeVar("A")
@@ -35,10 +35,12 @@ class MemoryState:
     actions: dict[tuple[str, str], Action] = field(default_factory=dict)
     spendings: dict[tuple[str, str], Spending] = field(default_factory=dict)
     fences: dict[str, Fence] = field(default_factory=dict)
-    duties: dict[tuple[str, str, DutyKind], Duty] = field(default_factory=dict)
+    duties: dict[tuple[str, str, str], Duty] = field(default_factory=dict)
     #: Runs below which jobs may have to be called off, with the time to look.
     stops: dict[str, int] = field(default_factory=dict)
     entries: dict[str, list[Entry]] = field(default_factory=dict)
+    #: What stopped in the step under way.
+    stopped: list[str] = field(default_factory=list)
 
     def run(self, run_id: str) -> Run | None:
         """Find a run."""
@@ -60,9 +62,9 @@ class MemoryState:
         """Find a fence."""
         return self.fences.get(fence_id)
 
-    def duty(self, run_id: str, op_id: str, kind: DutyKind) -> Duty | None:
+    def duty(self, run_id: str, op_id: str, kind: DutyKind, job: int = 0) -> Duty | None:
         """Find a duty."""
-        return self.duties.get((run_id, op_id, kind))
+        return self.duties.get((run_id, op_id, which(kind, job)))
 
     def last_undo(self, run_id: str) -> str:
         """Name the action that is undone next."""
@@ -87,7 +89,7 @@ class MemoryState:
         if at == NEVER:
             del self.stops[run_id]
 
-    def stopped(self, limit: int) -> list[str]:
+    def stops_due(self, limit: int) -> list[str]:
         """Name runs below which it is time to look."""
         due = sorted((at, run_id) for run_id, at in self.stops.items() if at <= self.now)
         return [run_id for _, run_id in due[:limit]]
@@ -96,7 +98,7 @@ class MemoryState:
         """Find open call-offs that nobody has made due."""
         waiting = [one for one in self.open_duties(DutyKind.CALL_OFF) if one.due == NEVER]
         found = [one for one in waiting if run_id in (self._path(one) if below else [one.run_id])]
-        return sorted(found, key=lambda one: (self._path(one), one.op_id))[:limit]
+        return sorted(found, key=lambda one: (self._path(one), one.op_id, one.job))[:limit]
 
     def _path(self, duty: Duty) -> tuple[str, ...]:
         run = self.runs.get(duty.run_id)
@@ -129,7 +131,7 @@ class MemoryState:
             case Fence():
                 self.fences[record.fence_id] = record
             case Duty():
-                self.duties[record.run_id, record.op_id, record.kind] = record
+                self.duties[record.run_id, record.op_id, record.which] = record
 
     def last_seq(self, run_id: str) -> int:
         """Tell the number of a run's last entry."""
@@ -144,8 +146,8 @@ class MemoryState:
             self.grants.pop(grant_id, None)
         for op_id in command.op_ids:
             self.actions.pop((command.run_id, op_id), None)
-            for kind in DutyKind:
-                self.duties.pop((command.run_id, op_id, kind), None)
+            for kind, job in ALL_DUTIES:
+                self.duties.pop((command.run_id, op_id, which(kind, job)), None)
         for op_id in command.spending_ids:
             self.spendings.pop((command.run_id, op_id), None)
 
@@ -154,6 +156,7 @@ class MemoryState:
         self.seq += 1
         kept = {name: str(value) for name, value in data.items() if value}
         self.entries.setdefault(run_id, []).append(Entry(self.seq, self.now, run_id, kind, kept))
+        self.stopped += stopped(run_id, kind)
         return self.seq
 
 
@@ -171,7 +174,11 @@ class MemoryStore(ByRules):
 
     async def _decide(self, rule: Callable[[State, C], A], command: C) -> A:
         self._tick()
-        return rule(self.state, command)
+        answer = rule(self.state, command)
+        if self.state.stopped:
+            told, self.state.stopped = self.state.stopped, []
+            self._tell(told)
+        return answer
 
     def _tick(self) -> None:
         clock = self._clock()
@@ -226,11 +233,11 @@ class MemoryStore(ByRules):
         if kind is DutyKind.CALL_OFF:
             await self._call_off_stopped()
         due = [one for one in self.state.open_duties(kind) if one.due != NEVER]
-        return sorted(due, key=lambda one: (one.due, one.run_id, one.op_id))[:limit]
+        return sorted(due, key=lambda one: (one.due, one.run_id, one.op_id, one.job))[:limit]
 
     async def _any_stopped(self) -> bool:
         self._tick()
-        return bool(self.state.stopped(1))
+        return bool(self.state.stops_due(1))
 
     async def fences(self) -> list[Fence]:
         """Read all fences."""

@@ -157,7 +157,8 @@ def action_fields(action: Action) -> dict[str, str]:
         "use_by": str(action.use_by),
         "settle_seq": str(action.settle_seq),
         "result_args": action.result_args,
-        "handle": action.handle,
+        "resolved": "1" if action.resolved else "",
+        "handles": "\n".join(action.handles),
         "said_actor": said.actor,
         "said_note": said.note,
         "said_seq": str(said.seq),
@@ -195,7 +196,8 @@ def action_from(fields: Fields) -> Action:
         use_by=int(fields["use_by"]),
         settle_seq=int(fields["settle_seq"]),
         result_args=fields["result_args"],
-        handle=fields["handle"],
+        resolved=_flag(fields["resolved"]),
+        handles=_list_from(fields["handles"], "\n"),
         approval=approval_from(fields),
     )
 
@@ -304,6 +306,8 @@ def duty_fields(duty: Duty) -> dict[str, str]:
         "lease_until": str(duty.lease_until),
         "failed_lease": duty.failed_lease,
         "failed_seq": str(duty.failed_seq),
+        "job": str(duty.job),
+        "handle": duty.handle,
     }
 
 
@@ -326,6 +330,8 @@ def duty_from(fields: Fields) -> Duty:
         lease_until=int(fields["lease_until"]),
         failed_lease=fields["failed_lease"],
         failed_seq=int(fields["failed_seq"]),
+        job=int(fields["job"]),
+        handle=fields["handle"],
     )
 
 

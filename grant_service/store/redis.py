@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, Self, TypeVar
 
+from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from grant_service.core import verbs
@@ -18,7 +19,7 @@ from grant_service.core.errors import ErrorReason, Refusal, StoreFailed, explain
 from grant_service.core.grant import GrantRef
 from grant_service.core.run import labels_text
 from grant_service.core.scope import scopes_text
-from grant_service.core.store import Durability, Standing
+from grant_service.core.store import Durability, Heard, Standing
 from grant_service.store import answers
 from grant_service.store.asking import Asker, Word
 from grant_service.store.by_scripts import Path
@@ -28,6 +29,7 @@ from grant_service.store.keys import PREFIX, Keys
 from grant_service.store.link import Link
 from grant_service.store.redis_control import RedisControl
 from grant_service.store.redis_duties import RedisDuties
+from grant_service.store.redis_hints import Hints
 from grant_service.store.redis_reads import RedisReads
 from grant_service.store.redis_release import RedisRelease
 from grant_service.store.scripts import scripts
@@ -66,11 +68,13 @@ class RedisStore(RedisReads, RedisControl, RedisDuties, RedisRelease):
         partition: str = "p0",
         host: str | None = None,
         durability: Callable[[], Durability] = lambda: Durability.VOLATILE,
+        connection: Callable[[], AbstractConnection] | None = None,
     ) -> None:
         """Use the links given; `host` is the text of another `_host.lua`, for tests to set time and epoch."""
         self._links = [link, control] if control else [link]
         super().__init__(Asker(link), Asker(control or link), Keys(prefix, partition), scripts(host))
         self._durability = durability
+        self._hints = Hints(connection, self._keys.stops) if connection else None
 
     @classmethod
     async def connect(
@@ -85,7 +89,14 @@ class RedisStore(RedisReads, RedisControl, RedisDuties, RedisRelease):
         """Connect, or raise StoreFailed if the server is not fit to decide. `timeout`: seconds for a call."""
         dial = Dial(url, scripts().values(), accept_durability, timeout)
         link, control = dial.link(), dial.link()
-        store = cls(link, control=control, prefix=prefix, partition=partition, durability=dial.durability)
+        store = cls(
+            link,
+            control=control,
+            prefix=prefix,
+            partition=partition,
+            durability=dial.durability,
+            connection=dial.connection,
+        )
         try:
             await link.call("PING")
             await store.standing()
@@ -93,6 +104,11 @@ class RedisStore(RedisReads, RedisControl, RedisDuties, RedisRelease):
             await store.close()
             raise dial.named(store_failed(error), error) from error
         return store
+
+    def on_stop(self, heard: Heard) -> None:
+        """Say when something stops. Without a connection to hear it by, nobody is told."""
+        if self._hints:
+            self._hints.on_stop(heard)
 
     async def open(self, command: verbs.Open) -> verbs.Opened | Refusal:
         """Open a run."""
@@ -156,8 +172,8 @@ class RedisStore(RedisReads, RedisControl, RedisDuties, RedisRelease):
         """Record an outcome."""
         keys, op_id = self._keys, command.op_id
         told = (command.outcome.value, command.receipt, command.note)
-        more = (command.result_args, command.handle, command.canceller)
-        duties = [*keys.duties(command.grant.run_id, op_id), keys.jobs, keys.stops]
+        more = (command.result_args, command.handle, command.canceller, command.why_not)
+        duties = [*keys.duties(command.grant.run_id, op_id), keys.jobs, keys.cuts]
         asking = self._action(command, duties, (*told, *more))
         return await self._act("settle", command, asking, partial(answers.settled, asking.op_id))
 
@@ -170,7 +186,7 @@ class RedisStore(RedisReads, RedisControl, RedisDuties, RedisRelease):
         """Take from a budget."""
         keys, ref, op_id = self._keys, command.grant, command.op_id
         args = (command.budget, command.amount, "1" if command.incurred else "", command.max_spendings)
-        more = (keys.jobs, keys.stops, *keys.journals(ref.ancestors))
+        more = (keys.jobs, keys.cuts, *keys.journals(ref.ancestors))
         asking = _Asking(op_id, keys.spending(ref.run_id, op_id), more, args)
         return await self._act("spend", command, asking, partial(answers.spent, op_id))
 
@@ -197,6 +213,8 @@ class RedisStore(RedisReads, RedisControl, RedisDuties, RedisRelease):
 
     async def close(self) -> None:
         """Finish what is under way and let go of Redis."""
+        if self._hints:
+            await self._hints.close()
         await asyncio.gather(*(link.close() for link in self._links))
 
     def _action(
@@ -215,7 +233,7 @@ class RedisStore(RedisReads, RedisControl, RedisDuties, RedisRelease):
     ) -> "_Asking":
         """Ask to put an action on record."""
         keys, ref, intent = self._keys, command.grant, command.intent
-        more = (keys.jobs, keys.stops, *keys.journals(ref.ancestors), keys.awaiting, *own_keys)
+        more = (keys.jobs, keys.cuts, *keys.journals(ref.ancestors), keys.awaiting, *own_keys)
         args: Sequence[Word] = (
             intent.digest,
             intent.action,

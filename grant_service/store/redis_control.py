@@ -28,7 +28,7 @@ class RedisControl(ByScripts):
         why = (command.reason.value, command.actor, command.note, command.tag)
         args = (command.run_id, *why, TOMBSTONE_KEEP_MS)
         make = partial(answers.cancelled, command.run_id)
-        names = [*self._ending(command.run_id), self._keys.jobs, self._keys.stops]
+        names = [*self._ending(command.run_id), self._keys.jobs, self._keys.cuts]
         answer = await self._decide("cancel", names, args, make, self._control)
         if not isinstance(answer, verbs.Cancelled):
             raise StoreFailed(ErrorReason.INTERNAL, cause="a cancel was refused")

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Sequence
 from functools import partial
 
 from grant_service.core import verbs
-from grant_service.core.duty import DutyKind
+from grant_service.core.duty import which
 from grant_service.core.errors import Refusal
 from grant_service.store import answers
 from grant_service.store.asking import Word
@@ -54,7 +54,7 @@ class RedisDuties(ByScripts):
 
     async def claim(self, command: verbs.Claim) -> verbs.Claimed | Refusal:
         """Take on a duty."""
-        keys, which = self._keys, (command.run_id, command.op_id, command.kind)
+        keys, which = self._keys, _which(command)
         fixed = self._about(command.run_id, command.op_id)
         asked = (command.worker, command.lease_ms, command.max_attempts)
 
@@ -62,7 +62,7 @@ class RedisDuties(ByScripts):
             return self._decisions.decide(
                 self._scripts["claim"],
                 [*fixed, keys.jobs, *keys.path(path)],
-                (*_held(*which, command.lease), *asked, ",".join(path[:-1])),
+                (*_held(command), *asked, ",".join(path[:-1])),
                 partial(answers.claimed, which),
             )
 
@@ -70,15 +70,15 @@ class RedisDuties(ByScripts):
 
     async def renew(self, command: verbs.Renew) -> verbs.Claimed | Refusal:
         """Keep a duty."""
-        which = (command.run_id, command.op_id, command.kind)
-        args = (*_held(*which, command.lease), command.lease_ms)
-        return await self._decide("renew", self._about(*which[:2]), args, partial(answers.claimed, which))
+        args = (*_held(command), command.lease_ms)
+        about = self._about(command.run_id, command.op_id)
+        return await self._decide("renew", about, args, partial(answers.claimed, _which(command)))
 
     async def complete(self, command: verbs.Complete) -> verbs.Completed | Refusal:
         """Record that a duty is carried out."""
         run_id, op_id = command.run_id, command.op_id
         told = (command.outcome, command.receipt, command.note)
-        args = (*_held(run_id, op_id, command.kind, command.lease), *told)
+        args = (*_held(command), *told)
         make = partial(answers.completed, op_id)
         return await self._decide("complete", self._about(run_id, op_id), args, make)
 
@@ -86,7 +86,7 @@ class RedisDuties(ByScripts):
         """Record that an attempt did not work."""
         run_id, op_id = command.run_id, command.op_id
         told = (command.retry_ms, command.max_attempts, command.note, "1" if command.final else "")
-        args = (*_held(run_id, op_id, command.kind, command.lease), *told)
+        args = (*_held(command), *told)
         return await self._decide("fail", self._about(run_id, op_id), args, partial(answers.failed, op_id))
 
     def _about(self, run_id: str, op_id: str) -> list[str]:
@@ -96,6 +96,14 @@ class RedisDuties(ByScripts):
         return [*record, *keys.duties(run_id, op_id)]
 
 
-def _held(run_id: str, op_id: str, kind: DutyKind, lease: str) -> Sequence[Word]:
-    """Name a duty and the claim on it."""
-    return (run_id, op_id, kind.value, lease)
+_Command = verbs.Claim | verbs.Renew | verbs.Complete | verbs.Fail
+
+
+def _which(command: _Command) -> answers.Which:
+    """Name a duty."""
+    return (command.run_id, command.op_id, command.kind, command.job)
+
+
+def _held(command: _Command) -> Sequence[Word]:
+    """Name a duty and the claim on it, for a script."""
+    return (command.run_id, command.op_id, which(command.kind, command.job), command.lease)

@@ -17,9 +17,6 @@ from grant_service.store.by_scripts import ByScripts
 #: How many runs of the list are looked at beside those asked for.
 _SAMPLE = 50
 
-#: Which duty: its run, its action and its kind.
-_Which = tuple[str, str, DutyKind]
-
 #: Says of a record's state, and when it ended, whether it stays on a list.
 Stays = Callable[[str, str | None], bool]
 
@@ -112,16 +109,16 @@ class RedisReads(ByScripts):
             rows = await self._listed("ZRANGEBYSCORE", key, "-inf", "+inf", "WITHSCORES", "LIMIT", 0, limit)
             if len(rows) == limit > 0:  # those due at the same time are listed in an order of their own
                 rows = await self._listed("ZRANGEBYSCORE", key, "-inf", rows[-1][0], "WITHSCORES")
-            found = await self._open([(key, name, (*_action(name), kind)) for _, name in rows])
+            found = await self._open([(key, name, _duty(name, kind)) for _, name in rows])
             if None not in found:
-                return sorted(filter(None, found), key=lambda one: (one.due, one.run_id, one.op_id))[:limit]
+                return sorted(filter(None, found), key=_turn)[:limit]
 
     async def _call_off_stopped(self) -> None:
         """Look at runs that were stopped, until something is to be called off or none is left."""
         keys = self._keys
         words = (RUNS_AT_ONCE, JOBS_AT_ONCE)
         for _ in range(LOOKS):
-            names = [keys.meta, keys.stops, keys.jobs]
+            names = [keys.meta, keys.cuts, keys.jobs]
             found = await self._decide("stopped", names, words, answers.stopped, self._control)
             if isinstance(found, Refusal) or not found:
                 break
@@ -130,14 +127,14 @@ class RedisReads(ByScripts):
         # What ended while it waited among the jobs, or is no longer kept, is not met there for long.
         sample = await self._control.read(("ZRANDMEMBER", keys.jobs, _SAMPLE))
         with self._control.distrusting():
-            rows = [(keys.jobs, job, _job(job)) for job in sample[0]]
+            rows = [(keys.jobs, job, _waiting(job)) for job in sample[0]]
         await self._open(rows)
 
     async def _call_off_below(self, path: str, jobs: Sequence[str]) -> int:
         keys, runs = self._keys, path.split(",")
         with self._control.distrusting():
-            duties = [keys.duty(*_job(one)) for one in jobs]
-        names = [keys.meta, keys.stops, keys.jobs, keys.calling_off, *duties, *keys.path(runs)]
+            duties = [keys.duty(*_waiting(one)) for one in jobs]
+        names = [keys.meta, keys.cuts, keys.jobs, keys.calling_off, *duties, *keys.path(runs)]
         words = (runs[-1], *jobs, ",".join(runs[:-1]))
         count = await self._decide("call_off", names, words, answers.called_off, self._control)
         return count if isinstance(count, int) else 0
@@ -157,14 +154,14 @@ class RedisReads(ByScripts):
             await self._control.read(*(("ZREMRANGEBYSCORE", keys.undoing, seq, seq) for seq in ended))
             going_on = [(run, op) for run, ops in zip(asked, last, strict=True) for op in ops]
             undos = await self._open(
-                [(keys.undo(run_id), op, (run_id, op, DutyKind.UNDO)) for (run_id, _), op in going_on]
+                [(keys.undo(run_id), op, (run_id, op, DutyKind.UNDO, 0)) for (run_id, _), op in going_on]
             )
             found += filter(None, undos)
             again = [run for (run, _), undo in zip(going_on, undos, strict=True) if undo is None]
             runs = again + runs[len(asked) :]
         return found
 
-    async def _open(self, rows: Sequence[tuple[str, str, _Which]]) -> list[Duty | None]:
+    async def _open(self, rows: Sequence[tuple[str, str, answers.Which]]) -> list[Duty | None]:
         """Read the duties that are on a list under a name; take those that are not open off it."""
         replies = await self._control.read(*(("HGETALL", self._keys.duty(*which)) for *_, which in rows))
         with self._control.distrusting():
@@ -217,10 +214,20 @@ class RedisReads(ByScripts):
             return [answers.entry(run_id, row) for row in rows]
 
 
-def _job(name: str) -> _Which:
-    """Read the name of a job: the path of its run, and its action."""
-    path, _, op_id = name.partition(",/")
-    return path.rpartition(",")[2], op_id, DutyKind.CALL_OFF
+def _turn(duty: Duty) -> tuple[int, str, str, int]:
+    """Put what is due first first; what is due at the same time has an order of its own."""
+    return (duty.due, duty.run_id, duty.op_id, duty.job)
+
+
+def _duty(name: str, kind: DutyKind) -> answers.Which:
+    run_id, op_id, *job = name.split("/")
+    return run_id, op_id, kind, int(*job)
+
+
+def _waiting(name: str) -> answers.Which:
+    """Read the name of a job that waits: the path of its run, its action, and which job of that it is."""
+    path, _, rest = name.partition(",/")
+    return _duty(f"{path.rpartition(',')[2]}/{rest}", DutyKind.CALL_OFF)
 
 
 def _action(name: str) -> tuple[str, str]:

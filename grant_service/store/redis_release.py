@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Iterator
 
 from grant_service.core import verbs
-from grant_service.core.duty import DutyKind
 from grant_service.core.errors import Refusal
 from grant_service.store import answers
 from grant_service.store.by_scripts import ByScripts, Path
@@ -38,5 +37,5 @@ class RedisRelease(ByScripts):
         yield from keys.chain(command.grant_ids)
         for op_id in command.op_ids:
             yield keys.action(run_id, op_id)
-            yield from (keys.duty(run_id, op_id, kind) for kind in DutyKind)
+            yield from keys.all_duties(run_id, op_id)
         yield from (keys.spending(run_id, op_id) for op_id in command.spending_ids)

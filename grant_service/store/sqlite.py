@@ -32,7 +32,8 @@ C = TypeVar("C")
 A = TypeVar("A")
 T = TypeVar("T")
 
-#: These must work when the disk is full: they stop things, or say what became of them.
+#: These must work when the disk is full: they stop things, or say what became of them. Not so `release`: what
+#: it frees in the file makes no room on the disk, and to delete a long journal would use up the reserve.
 _URGENT = frozenset(
     {
         lifecycle.cancel,
@@ -121,9 +122,9 @@ class SqliteStore(ByRules):
             answers = self._write([(rule, told) for rule, told, _ in batch])
         except BaseException as failure:
             answers = [failure] * len(batch)
-        loop.call_soon_threadsafe(self._answer, batch, answers)
+        loop.call_soon_threadsafe(self._answer, batch, answers, self._state.take_stopped())
 
-    def _answer(self, batch: list[Call], answers: list[Any]) -> None:
+    def _answer(self, batch: list[Call], answers: list[Any], stopped: list[str]) -> None:
         for (_, _, future), answer in zip(batch, answers, strict=True):
             if future.done():
                 continue
@@ -136,6 +137,7 @@ class SqliteStore(ByRules):
         else:
             self._flushing = False
             self._idle.set()
+        self._tell(stopped)
 
     def _write(self, batch: list[tuple[Rule, Any]]) -> list[Any]:
         """Decide a batch in one transaction; on a full disk decide the urgent ones in the headroom."""

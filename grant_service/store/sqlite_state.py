@@ -19,9 +19,11 @@ from grant_service.core.journal import Entry, Kind
 from grant_service.core.run import RECENT_MS, Run
 from grant_service.core.store import Record
 from grant_service.store import records
+from grant_service.store.by_rules import stopped
+from grant_service.store.sqlite_writes import Writes
 from grant_service.store.watermark import Watermark
 
-_SCHEMA_VERSION = 4
+_SCHEMA_VERSION = 5
 _SCHEMA = """
 CREATE TABLE meta (
   one INTEGER PRIMARY KEY CHECK (one = 1), epoch TEXT, inode INTEGER, seq INTEGER, now INTEGER
@@ -37,8 +39,9 @@ CREATE TABLE actions (
 CREATE INDEX awaiting ON actions (awaits_since) WHERE awaits_since;
 CREATE TABLE spendings (run_id TEXT, op_id TEXT, fields TEXT, PRIMARY KEY (run_id, op_id)) WITHOUT ROWID;
 CREATE TABLE duties (
-  run_id TEXT, op_id TEXT, kind TEXT, open INTEGER, fence INTEGER, due INTEGER, path TEXT, fields TEXT,
-  PRIMARY KEY (run_id, op_id, kind)
+  run_id TEXT, op_id TEXT, kind TEXT, job INTEGER, open INTEGER, fence INTEGER, due INTEGER, path TEXT,
+  fields TEXT,
+  PRIMARY KEY (run_id, op_id, kind, job)
 ) WITHOUT ROWID;
 CREATE INDEX open_undos ON duties (run_id, fence) WHERE open AND kind = 'UNDO';
 CREATE INDEX open_duties ON duties (kind, due) WHERE open;
@@ -54,7 +57,7 @@ CREATE TABLE journal (
 
 Rule = Callable[[Any, Any], Any]
 Call = tuple[Rule, Any]
-Key = tuple[str, ...]
+Key = tuple[str | int, ...]
 R = TypeVar("R", Run, Grant, Action, Spending, Fence, Duty)
 
 _FIND = {
@@ -62,7 +65,7 @@ _FIND = {
     "grants": "SELECT fields FROM grants WHERE grant_id = ?",
     "actions": "SELECT fields FROM actions WHERE run_id = ? AND op_id = ?",
     "spendings": "SELECT fields FROM spendings WHERE run_id = ? AND op_id = ?",
-    "duties": "SELECT fields FROM duties WHERE run_id = ? AND op_id = ? AND kind = ?",
+    "duties": "SELECT fields FROM duties WHERE run_id = ? AND op_id = ? AND kind = ? AND job = ?",
     "fences": "SELECT fields FROM fences WHERE fence_id = ?",
 }
 
@@ -92,6 +95,8 @@ class SqliteState:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._db = connection
         self.epoch, self.now, self.behind_ms, self.seq = "", 0, 0, 0
+        self._writes = Writes(connection)
+        self._stopped: list[str] = []
         self._known: dict[Key, Record] = {}
         #: The standing fences by anchor and id, or None if they have to be read: every commit asks for them.
         self._standing: dict[str, dict[str, Fence]] | None = None
@@ -165,12 +170,13 @@ class SqliteState:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             self._see_others()
-            alone = len(calls) == 1
-            answers = [self._decide(rule, command, keep_refusals, alone) for rule, command in calls]
+            answers = [self._decide(rule, command, keep_refusals) for rule, command in calls]
+            self._writes.out()
             self._db.execute("UPDATE meta SET seq = ?, now = ?", (self.seq, self.now))
             self._db.execute("COMMIT")
         except BaseException:
             self.now, self.seq = before
+            self._writes.drop()
             self._forget()
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
@@ -179,6 +185,8 @@ class SqliteState:
         return answers
 
     def _forget(self) -> None:
+        """Forget what is known of records; whatever of it is not written yet is written first."""
+        self._writes.out()
         self._known.clear()
         self._standing = None
 
@@ -188,11 +196,9 @@ class SqliteState:
         if version != self._version:
             self._read_meta()
 
-    def _decide(self, rule: Rule, command: Any, keep_refusals: bool, alone: bool) -> Any:
-        """Decide a call so that it can be taken back: to a savepoint, or with a transaction of its own."""
+    def _decide(self, rule: Rule, command: Any, keep_refusals: bool) -> Any:
+        """Decide a call so that it can be taken back."""
         seq = self.seq
-        if not alone:
-            self._db.execute("SAVEPOINT call")
         try:
             answer = rule(self, command)
         except sqlite3.Error:
@@ -200,19 +206,12 @@ class SqliteState:
         except Exception as defect:
             answer = defect
         if isinstance(answer, Exception) or (isinstance(answer, Refusal) and not keep_refusals):
-            self._take_back(alone)
+            self._writes.take_back()
+            self._forget()
             self.seq = seq
-        if not alone:
-            self._db.execute("RELEASE call")
-        return answer
-
-    def _take_back(self, alone: bool) -> None:
-        if alone:
-            self._db.execute("ROLLBACK")
-            self._db.execute("BEGIN IMMEDIATE")
         else:
-            self._db.execute("ROLLBACK TO call")
-        self._forget()
+            self._writes.keep()
+        return answer
 
     def run(self, run_id: str) -> Run | None:
         """Find a run."""
@@ -234,32 +233,36 @@ class SqliteState:
         """Find a fence."""
         return self._find(("fences", fence_id), records.fence_from)
 
-    def duty(self, run_id: str, op_id: str, kind: DutyKind) -> Duty | None:
+    def duty(self, run_id: str, op_id: str, kind: DutyKind, job: int = 0) -> Duty | None:
         """Find a duty."""
-        return self._find(("duties", run_id, op_id, kind), records.duty_from)
+        return self._find(("duties", run_id, op_id, kind, job), records.duty_from)
 
     def last_undo(self, run_id: str) -> str:
         """Name the action that is undone next."""
+        self._writes.out()
         row = self._db.execute(_LAST_UNDO, (run_id,)).fetchone()
         return str(row[0]) if row else ""
 
     def look_below(self, run_id: str, at: int) -> None:
         """Note when to look, at the latest."""
-        self._db.execute(_LOOK_BELOW, (run_id, at))
+        self._writes.add(_LOOK_BELOW, (run_id, at))
 
     def looked_below(self, run_id: str, at: int) -> None:
         """Note when to look next."""
+        self._writes.change()
         if at == NEVER:
             self._db.execute("DELETE FROM stops WHERE run_id = ?", (run_id,))
         else:
             self._db.execute("UPDATE stops SET at = ? WHERE run_id = ?", (at, run_id))
 
-    def stopped(self, limit: int) -> list[str]:
+    def stops_due(self, limit: int) -> list[str]:
         """Name runs below which it is time to look."""
+        self._writes.out()
         return read_stopped(self._db, self.now, limit)
 
     def jobs(self, run_id: str, below: bool, limit: int) -> list[Duty]:
         """Find open call-offs that nobody has made due: the paths of all below begin with that of the run."""
+        self._writes.out()
         path = self._path(run_id)
         end = path[:-1] + chr(ord(path[-1]) + 1)
         rows = self._db.execute(_JOBS_BELOW if below else _JOBS_OF, (path, end, limit))
@@ -285,6 +288,7 @@ class SqliteState:
 
     def _by_anchor(self) -> dict[str, dict[str, Fence]]:
         if self._standing is None:
+            self._writes.out()
             self._standing = {}
             for one in read_fences(self._db, "WHERE standing"):
                 self._standing.setdefault(one.selector.anchor, {})[one.fence_id] = one
@@ -297,11 +301,12 @@ class SqliteState:
         """
         if key in self._known:
             return cast(R, self._known[key])
-        row = self._db.execute(_FIND[key[0]], key[1:]).fetchone()
+        row = self._db.execute(_FIND[str(key[0])], key[1:]).fetchone()
         return self._know(key, read(json.loads(row[0]))) if row else None
 
     def _know(self, key: Key, record: R) -> R:
         if len(self._known) >= _MOST_KNOWN:
+            self._writes.out()
             self._known.clear()
         self._known[key] = record
         return record
@@ -312,23 +317,23 @@ class SqliteState:
             case Run():
                 fields = json.dumps(records.run_fields(record))
                 row = (record.run_id, record.open_seq, record.end_time, fields)
-                self._db.execute("INSERT OR REPLACE INTO runs VALUES (?, ?, ?, ?)", row)
+                self._writes.add(_PUT_RUN, row)
                 self._know(("runs", record.run_id), record)
             case Grant():
                 fields = json.dumps(records.grant_fields(record))
-                self._db.execute("INSERT OR REPLACE INTO grants VALUES (?, ?)", (record.grant_id, fields))
+                self._writes.add("INSERT OR REPLACE INTO grants VALUES (?, ?)", (record.grant_id, fields))
                 self._know(("grants", record.grant_id), record)
             case Action():
                 key = (record.run_id, record.intent.op_id)
                 awaits = record.state is ActionState.AWAITING_APPROVAL
                 since = record.prepare_seq if awaits else None
                 fields = json.dumps(records.action_fields(record))
-                self._db.execute("INSERT OR REPLACE INTO actions VALUES (?, ?, ?, ?)", (*key, since, fields))
+                self._writes.add("INSERT OR REPLACE INTO actions VALUES (?, ?, ?, ?)", (*key, since, fields))
                 self._know(("actions", *key), record)
             case Spending():
                 key = (record.run_id, record.op_id)
                 fields = json.dumps(records.spending_fields(record))
-                self._db.execute("INSERT OR REPLACE INTO spendings VALUES (?, ?, ?)", (*key, fields))
+                self._writes.add("INSERT OR REPLACE INTO spendings VALUES (?, ?, ?)", (*key, fields))
                 self._know(("spendings", *key), record)
             case Fence():
                 self._put_fence(record)
@@ -336,16 +341,16 @@ class SqliteState:
                 self._put_duty(record)
 
     def _put_duty(self, duty: Duty) -> None:
-        key = (duty.run_id, duty.op_id, duty.kind)
+        key = (duty.run_id, duty.op_id, duty.kind, duty.job)
         is_open = duty.state is DutyState.OPEN
         path = self._path(duty.run_id) if is_open and duty.due == NEVER else None
         columns = (is_open, duty.fence, duty.due, path, json.dumps(records.duty_fields(duty)))
-        self._db.execute("INSERT OR REPLACE INTO duties VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*key, *columns))
+        self._writes.add("INSERT OR REPLACE INTO duties VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*key, *columns))
         self._know(("duties", *key), duty)
 
     def _put_fence(self, fence: Fence) -> None:
         row = (fence.seq, fence.fence_id, fence.standing, json.dumps(records.fence_fields(fence)))
-        self._db.execute("INSERT OR REPLACE INTO fences VALUES (?, ?, ?, ?)", row)
+        self._writes.add("INSERT OR REPLACE INTO fences VALUES (?, ?, ?, ?)", row)
         self._know(("fences", fence.fence_id), fence)
         under = self._by_anchor().setdefault(fence.selector.anchor, {})
         if fence.standing:
@@ -355,11 +360,13 @@ class SqliteState:
 
     def last_seq(self, run_id: str) -> int:
         """Tell the number of a run's last entry."""
+        self._writes.out()
         (seq,) = self._db.execute("SELECT MAX(seq) FROM journal WHERE run_id = ?", (run_id,)).fetchone()
         return seq or 0
 
     def forget(self, command: verbs.Release) -> None:
         """Delete what a run left."""
+        self._writes.change()
         for delete in _FORGET:
             self._db.execute(delete, (command.run_id,))
         self._db.executemany("DELETE FROM grants WHERE grant_id = ?", [(one,) for one in command.grant_ids])
@@ -370,14 +377,26 @@ class SqliteState:
         self.seq += 1
         kept = json.dumps({name: str(value) for name, value in data.items() if value})
         row = (run_id, self.seq, self.now, kind.value, kept)
-        self._db.execute("INSERT INTO journal VALUES (?, ?, ?, ?, ?)", row)
+        self._writes.add("INSERT INTO journal VALUES (?, ?, ?, ?, ?)", row)
+        self._stopped += stopped(run_id, kind)
         return self.seq
+
+    def take_stopped(self) -> list[str]:
+        """Name what stopped since this was asked last; also what was taken back again: it is a hint."""
+        told, self._stopped = self._stopped, []
+        return told
 
     def close(self) -> None:
         """Let go of the files."""
         self._db.close()
         self._watermark.close()
 
+
+#: Whether a run is on the list is settled when it is opened, and again when it is let go of.
+_PUT_RUN = (
+    "INSERT INTO runs VALUES (?, ?, ?, ?) "
+    "ON CONFLICT (run_id) DO UPDATE SET end_time = excluded.end_time, fields = excluded.fields"
+)
 
 _LAST_UNDO = (
     "SELECT op_id FROM duties WHERE open AND kind = 'UNDO' AND run_id = ? ORDER BY fence DESC LIMIT 1"
@@ -390,11 +409,11 @@ _NEXT_UNDOS = (
 )
 _DUE = (
     f"SELECT fields FROM duties WHERE open AND kind = ? AND due < {NEVER} "  # noqa: S608 - our own number
-    "ORDER BY due, run_id, op_id LIMIT ?"
+    "ORDER BY due, run_id, op_id, job LIMIT ?"
 )
 
-_JOBS_BELOW = "SELECT fields FROM duties WHERE path >= ?1 AND path < ?2 ORDER BY path, op_id LIMIT ?3"
-_JOBS_OF = "SELECT fields FROM duties WHERE path = ?1 ORDER BY op_id LIMIT ?3"
+_JOBS_BELOW = "SELECT fields FROM duties WHERE path >= ?1 AND path < ?2 ORDER BY path, op_id, job LIMIT ?3"
+_JOBS_OF = "SELECT fields FROM duties WHERE path = ?1 ORDER BY op_id, job LIMIT ?3"
 _LOOK_BELOW = "INSERT INTO stops VALUES (?, ?) ON CONFLICT DO UPDATE SET at = min(at, excluded.at)"
 #: Whatever was at work in another epoch is over.
 _LOOK_EVERYWHERE = "UPDATE stops SET at = 0 WHERE at > 0"

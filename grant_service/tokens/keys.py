@@ -14,11 +14,11 @@ from the next start on.
 import re
 import secrets
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+import structlog
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
@@ -31,6 +31,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from grant_service.tokens.private_dir import KeysUnfit, PrivateDir, private_dir
+
+_log = structlog.get_logger()
 
 _KID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 _SIGNING = "signing"
@@ -114,8 +116,13 @@ def _kids(names: list[str], suffix: str = _SUFFIX) -> list[str]:
 
 def _keep_public(directory: PrivateDir, kid: str, key: Ed25519PublicKey) -> None:
     """Put the public half beside a key that signs from now on, where the directory can be written at all."""
-    with suppress(OSError):
+    try:
         directory.put(kid + _PUBLIC, key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    except OSError as error:
+        remedy = (
+            f"keep it yourself before {kid}{_SUFFIX} is removed: nothing else verifies what the key signed"
+        )
+        _log.warning("public key not kept", file=kid + _PUBLIC, cause=error.strerror, remedy=remedy)
 
 
 def _public_key(directory: PrivateDir, kid: str, of: Ed25519PublicKey | None) -> Ed25519PublicKey:

@@ -1,15 +1,18 @@
 """Archive files: whole or not there, found again, and never believed when damaged."""
 
 import json
+import os
+import sqlite3
 from pathlib import Path
 
 import pytest
 
-from grant_service.archive.files import ArchiveFiles, Block
+from grant_service.archive.blocks import Block
+from grant_service.archive.files import ArchiveFiles
 from grant_service.core.errors import ErrorReason, StoreFailed
-from grant_service.core.evidence import head_of
 from grant_service.core.journal import Entry, Kind
 from grant_service.core.run import Run, RunState
+from tests.archive.support import SEALS, STANDING, archive_files
 
 
 def block(run_id: str, count: int = 3, note: str = "") -> Block:
@@ -18,13 +21,13 @@ def block(run_id: str, count: int = 3, note: str = "") -> Block:
     entries = tuple(
         Entry(seq, 1000 + seq, run_id, Kind.OPENED, {"note": note}) for seq in range(1, count + 1)
     )
-    return Block(run, entries, {"run_id": run_id, "hash": head_of(run_id, entries).hash.hex()})
+    return SEALS.block(run, entries, STANDING)
 
 
 @pytest.fixture
 def files(tmp_path: Path) -> ArchiveFiles:
     """An empty archive."""
-    return ArchiveFiles(tmp_path / "archive")
+    return archive_files(tmp_path)
 
 
 def only_file(tmp_path: Path) -> Path:
@@ -54,14 +57,14 @@ def test_the_index_is_made_again(files: ArchiveFiles, tmp_path: Path) -> None:
     files.write(told, 5)
     files.close()
     (tmp_path / "archive" / "index.db").unlink()
-    again = ArchiveFiles(tmp_path / "archive")
+    again = archive_files(tmp_path)
     assert [again.read(one.run.run_id) for one in told] == told
 
 
 def test_files_may_be_put_there_and_taken_away(files: ArchiveFiles, tmp_path: Path) -> None:
     """Two sidecars may share a directory, and an operator may move files to a colder place."""
     files.write([block("a")], 5)
-    other = ArchiveFiles(tmp_path / "archive")
+    other = archive_files(tmp_path)
     path = only_file(tmp_path)
     other.write([block("b")], 6)
     files.look_for_files()
@@ -71,13 +74,97 @@ def test_files_may_be_put_there_and_taken_away(files: ArchiveFiles, tmp_path: Pa
     assert (files.read("a"), files.read("b")) == (None, block("b"))
 
 
+def test_what_another_one_archives_is_found_at_once(files: ArchiveFiles, tmp_path: Path) -> None:
+    """Sidecars that share a directory need not be started again. The index may be of each its own."""
+    (tmp_path / "elsewhere").mkdir()
+    other = archive_files(tmp_path / "elsewhere")
+    assert files.read("a") is None
+    name = other.write([block("a")], 5)
+    (tmp_path / "elsewhere" / "archive" / name).rename(tmp_path / "archive" / name)
+    assert files.read("a") == block("a")
+    (tmp_path / "archive" / name).unlink()
+    assert files.read("a") is None
+
+
+def test_a_directory_that_has_not_changed_is_not_read_again(
+    files: ArchiveFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks for runs nobody knows must not make it read the directory each time."""
+    long_ago = 1_000_000_000
+    os.utime(tmp_path / "archive", (long_ago, long_ago))
+    files.look_for_files()
+    looked: list[None] = []
+    monkeypatch.setattr(files, "look_for_files", lambda: looked.append(None))
+    assert files.read("a") is None
+    assert not looked
+    os.utime(tmp_path / "archive", (long_ago, long_ago + 1))
+    assert files.read("a") is None
+    assert looked
+
+
+def test_a_file_that_is_still_being_copied_is_refused_and_then_believed(
+    files: ArchiveFiles, tmp_path: Path
+) -> None:
+    """Until it is whole nobody knows what it holds, so what is asked for may be in it."""
+    name = files.write([block("a")], 5)
+    path = tmp_path / "archive" / name
+    whole = path.read_bytes()
+    path.unlink()
+    assert files.read("a") is None
+    path.write_bytes(whole[:100])
+    files.write([block("b")], 6)
+    for _ in range(2):
+        with pytest.raises(StoreFailed):
+            files.read("a")
+    assert files.read("b") == block("b")
+    path.write_bytes(whole)
+    assert files.read("a") == block("a")
+
+
+def test_an_older_file_that_is_put_back_does_not_hide_a_newer_one(
+    files: ArchiveFiles, tmp_path: Path
+) -> None:
+    """Of the blocks of a run the one that goes furthest counts, and the other is there without it."""
+    old = files.write([block("a", 2)], 5)
+    path = tmp_path / "archive" / old
+    aside = path.rename(tmp_path / old)
+    new = files.write([block("a", 3)], 6)
+    aside.rename(path)
+    files.look_for_files()
+    assert files.read("a") == block("a", 3)
+    (tmp_path / "archive" / new).unlink()
+    assert files.read("a") == block("a", 2)
+
+
 def test_an_unfinished_file_is_nothing(files: ArchiveFiles, tmp_path: Path) -> None:
     """What a crash left half-written is removed: the store still has it all."""
     files.close()
     left = tmp_path / "archive" / "000000000000005-abcd.jsonl.new-1"
-    left.write_text('{"countermand":"archive/1","time":5}\n')
-    assert ArchiveFiles(tmp_path / "archive").read("a") is None
+    left.write_text('{"countermand":"archive/2","time":5}\n')
+    os.utime(left, (0, 0))
+    assert archive_files(tmp_path).read("a") is None
     assert not left.exists()
+
+
+def test_an_unfinished_file_of_another_sidecar_is_left_alone(files: ArchiveFiles, tmp_path: Path) -> None:
+    """It may be at work on it this very moment."""
+    other = tmp_path / "archive" / "000000000000005-abcd.jsonl.new-1"
+    other.write_text('{"countermand":"archive/2","time":5}\n')
+    files.close()
+    archive_files(tmp_path)
+    assert other.exists()
+
+
+def test_an_index_of_an_earlier_version_is_made_again(files: ArchiveFiles, tmp_path: Path) -> None:
+    """It can always be."""
+    files.write([block("a")], 5)
+    files.close()
+    index = sqlite3.connect(tmp_path / "archive" / "index.db")
+    index.executescript(
+        "DROP TABLE runs; CREATE TABLE runs (run_id TEXT PRIMARY KEY); PRAGMA user_version = 0"
+    )
+    index.close()
+    assert archive_files(tmp_path).read("a") == block("a")
 
 
 @pytest.mark.parametrize("place", [10, 200, 400, -20])
@@ -91,7 +178,7 @@ def test_a_damaged_file_is_not_believed(files: ArchiveFiles, tmp_path: Path, pla
     text[place] ^= 1
     path.write_bytes(bytes(text))
     with pytest.raises(StoreFailed) as failed:
-        ArchiveFiles(tmp_path / "archive")
+        archive_files(tmp_path)
     assert failed.value.refusal.reason is ErrorReason.STORE_UNFIT
     assert path.name in failed.value.refusal.details["cause"]
 
@@ -106,7 +193,7 @@ def test_a_cut_off_file_is_not_believed(files: ArchiveFiles, tmp_path: Path) -> 
         (tmp_path / "archive" / "index.db").unlink()
         path.write_bytes(changed)
         with pytest.raises(StoreFailed):
-            ArchiveFiles(tmp_path / "archive")
+            archive_files(tmp_path)
 
 
 def test_a_block_that_was_cut_after_it_was_indexed_is_not_believed(
@@ -144,6 +231,6 @@ def test_every_line_is_json(files: ArchiveFiles, tmp_path: Path) -> None:
     """With the tools everybody has."""
     files.write([block("a")], 5)
     told = [json.loads(line) for line in only_file(tmp_path).read_text().splitlines()]
-    assert told[0] == {"countermand": "archive/1", "time": 5}
+    assert told[0] == {"countermand": "archive/2", "time": 5}
     assert told[1]["run"] == "a"
     assert set(told[-1]) == {"sha256"}

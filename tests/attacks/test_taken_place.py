@@ -13,7 +13,7 @@ from tests.rpc.test_log import logs as logs_as_configured
 from tests.rpc.test_sockets import as_nobody
 from tests.support.sidecar import ROLES, sidecar_running
 
-logs = logs_as_configured  # what `main` configures is put back
+logs = logs_as_configured
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator
 
 import pytest
-import structlog
 
 from countermand.testing import ManualClock, Sidecar, sidecar
 from tests.cli.support import Shell
@@ -26,16 +25,7 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def _quiet_log() -> Iterator[None]:
-    """The sidecar is in this process, whose streams belong to the command: its log goes nowhere."""
-    before = structlog.get_config()
-    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
-    yield
-    structlog.configure(**before)
-
-
-@pytest.fixture
-def real(_quiet_log: None, clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sidecar]:
+def real(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sidecar]:
     """A real sidecar that forgets; the command finds it by COUNTERMAND_HOME."""
     with sidecar(clock=clock) as running:
         monkeypatch.setenv("COUNTERMAND_HOME", str(running.home))

@@ -3,13 +3,15 @@
 import io
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
+from countermand import Entry
 from countermand.cli import main
+from countermand.cli.call import Call
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,24 @@ class Done:
     def lines(self) -> list[dict[str, Any]]:
         """Standard output as a JSON document on each line."""
         return [json.loads(line) for line in self.out.splitlines()]
+
+
+def after_each(monkeypatch: pytest.MonkeyPatch, **doing: Callable[[], None]) -> None:
+    """Do something when an entry of this kind was printed."""
+    from countermand.cli import journal
+
+    printed = journal._print
+
+    def act(call: Call, entry: Entry) -> None:
+        printed(call, entry)
+        doing.get(entry.kind, lambda: None)()
+
+    monkeypatch.setattr(journal, "_print", act)
+
+
+def ctrl_c() -> None:
+    """Press Ctrl-C."""
+    raise KeyboardInterrupt
 
 
 class Shell:

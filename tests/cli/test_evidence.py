@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from countermand.cli import journal
 from countermand.cli.exit_codes import ExitCode
 from countermand.sync import connect
 from countermand.testing import sidecar
-from tests.cli.support import Shell, one_line
+from tests.cli.support import Shell, after_each, ctrl_c, one_line
 
 
 @pytest.fixture
@@ -281,11 +280,7 @@ def test_the_last_entries_are_read_and_followed(granted: Shell, monkeypatch: pyt
         with connect() as client:
             client.operator.cancel("r-1", reason="INCIDENT")
 
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    pauses = iter([cancel, lambda: None, interrupt])
-    monkeypatch.setattr(journal.time, "sleep", lambda _: next(pauses)())
+    after_each(monkeypatch, PERMITTED=cancel, CANCELLED=ctrl_c)
     done = granted("journal", "tail", "r-1", "-n", "1", "--follow", "--output", "jsonl")
     assert done.code == ExitCode.INTERRUPTED
     assert [line["kind"] for line in done.lines] == ["PERMITTED", "CANCELLED"]
@@ -332,3 +327,31 @@ def test_the_story_of_an_action_shows_who_won(kept: Shell) -> None:
     assert [one["kind"] for one in won["story"]] == ["PREPARED", "PERMITTED", "SETTLED", "CANCELLED"]
     assert kept("why", "r-1", "--output", "json").document["story"] == []
     assert len(kept("why", "r-1").out.splitlines()) == 1
+
+
+def test_the_journal_of_the_fences_is_evidence_too(granted: Shell, tmp_path: Path) -> None:
+    """Its head is kept, held against it, and exported, as that of a run."""
+    granted("freeze", "--subject", "u-7", "--reason", "incident", "--yes")
+    head, exported = tmp_path / "head.json", tmp_path / "fences.jsonl"
+    assert granted("journal", "head", "_fences", "--output-file", str(head)).code == ExitCode.OK
+    assert granted("journal", "keys", "--output-file", str(tmp_path / "keys.json")).code == ExitCode.OK
+    granted("revoke", "--subject", "u-8", "--reason", "incident", "--yes")
+    done = granted("journal", "verify", "_fences", "--head", str(head), "--key", str(tmp_path / "keys.json"))
+    assert done.code == ExitCode.OK
+    assert "Holds: run _fences, 1 entry" in done.out
+    assert "1 more after that" in done.out
+    assert granted("journal", "verify", "_fences").code == ExitCode.OK
+    assert granted("journal", "export", "_fences", "--output-file", str(exported)).code == ExitCode.OK
+    offline = ["--file", str(exported), "--head", str(head), "--key", str(tmp_path / "keys.json")]
+    assert granted("journal", "verify", *offline).code == ExitCode.OK
+    exported.write_text(exported.read_text().replace("u-7", "u-6"))
+    assert granted("journal", "verify", *offline).code == ExitCode.DOES_NOT_HOLD
+
+
+def test_a_head_needs_no_report(kept: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is too large to send keeps nobody from keeping, exporting and verifying the journal."""
+    monkeypatch.setattr("grant_service.rpc.journal.MAX_REPORT_BYTES", 64)
+    assert kept("report", "r-1").code != ExitCode.OK
+    assert kept("journal", "head", "r-1").code == ExitCode.OK
+    assert kept("journal", "verify", "r-1").code == ExitCode.OK
+    assert export(kept, tmp_path, "--tree").read_text().count("journal/1") == 2

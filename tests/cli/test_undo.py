@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -271,6 +272,41 @@ def test_a_job_that_was_accepted_is_called_off(granted: Shell, functions: Path) 
     report = granted("report", "r-1").out
     assert "job-1 was called off" in report
     assert "job-2 will NOT be called off: it is being rendered" in report
+
+
+def test_every_job_is_told_also_one_that_nobody_can_call_off(
+    granted: Shell, functions: Path, tmp_path: Path
+) -> None:
+    """By settle, which is not refused, by the report in every form, and by the story, with who did what."""
+    functions.write_text(
+        'import countermand\n\n\n@countermand.canceller("job.cancel")\ndef cancel(duty):\n    return None\n'
+    )
+    granted("perform", "video.render", "--op", "o-1", "--grant", "g-1")
+    settle = ("settle", "o-1", "--grant", "g-1")
+    assert granted(*settle, "--unknown", *job(1)).code == ExitCode.OK
+    told = granted(*settle, "--succeeded", "--handle", "job-2")
+    assert told.code == ExitCode.OK
+    assert "Nobody can call off job-2: its tool named nobody who could." in told.out
+    assert granted.json(*settle, "--succeeded", *job(3))["why_not_called_off"] == ""
+    granted("cancel", "r-1", "--reason", "user_stop")
+    assert granted("compensate", "undo_functions", "--once").code == ExitCode.OK
+    page = tmp_path / "report.html"
+    granted("report", "r-1", "--html", "--output-file", str(page))
+    for text in (granted("report", "r-1").out, page.read_text()):
+        assert "job-1 was called off" in text
+        assert "job-2 was only accepted and CANNOT be called off: its tool named nobody who could" in text
+        assert "job-3 was called off" in text
+    [done] = granted.json("report", "r-1")["done"]
+    told_of = [done["call_off"], *done["more_call_offs"]]
+    assert [(one["handle"], one["state"]) for one in told_of] == [
+        ("job-1", "ACKNOWLEDGED"),
+        ("job-2", "IMPOSSIBLE"),
+        ("job-3", "ACKNOWLEDGED"),
+    ]
+    story = granted("why", "r-1/o-1").out
+    assert "SUCCEEDED job-2 its tool named nobody who could" in story
+    for handle in ("job-1", "job-3"):
+        assert re.search(rf"CALLED_OFF +\S+ \(compensator\): ACKNOWLEDGED {handle}", story)
 
 
 def job(n: int) -> tuple[str, ...]:

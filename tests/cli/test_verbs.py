@@ -9,7 +9,7 @@ import pytest
 
 from countermand.cli.exit_codes import ExitCode
 from countermand.testing import ManualClock, Sidecar
-from tests.cli.support import Shell, one_line
+from tests.cli.support import Shell, after_each, ctrl_c, one_line
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -175,10 +175,7 @@ def test_the_journal_is_read_in_pages(granted: Shell) -> None:
 
 def test_the_journal_is_followed(granted: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """--follow prints new entries as they come, until Ctrl-C."""
-    from countermand.cli import journal
-
-    pauses = iter([lambda: _cancel(granted), _ctrl_c])
-    monkeypatch.setattr(journal.time, "sleep", lambda _: next(pauses)())
+    after_each(monkeypatch, ISSUED=lambda: _cancel(granted), CANCELLED=ctrl_c)
     done = granted("journal", "r-1", "--follow", "--output", "jsonl")
     assert done.code == ExitCode.INTERRUPTED
     assert [line["kind"] for line in done.lines] == ["OPENED", "ISSUED", "CANCELLED"]
@@ -189,10 +186,6 @@ def _cancel(shell: Shell) -> None:
 
     with connect() as client:
         client.operator.cancel("r-1", reason="INCIDENT")
-
-
-def _ctrl_c() -> None:
-    raise KeyboardInterrupt
 
 
 def test_arguments_bind_the_permit(granted: Shell, tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """A proxy in front of a real sidecar that loses, delays and forges answers, and remembers what was called."""
 
+import asyncio
 import shutil
 import tempfile
 import threading
+import time
 from collections import defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -184,3 +186,27 @@ class _Handler(grpc.GenericRpcHandler):
         return grpc.unary_unary_rpc_method_handler(
             lambda request, context: self._proxy.answer(self._role, path, request, context)
         )
+
+
+class Soon:
+    """Waits for what another thread brings about."""
+
+    @staticmethod
+    def until(is_so: Callable[[], bool], seconds: float = 5) -> None:
+        """Wait, for code that blocks."""
+        ends = time.monotonic() + seconds
+        while not is_so():
+            assert time.monotonic() < ends, "it did not come to pass"
+            time.sleep(0.005)
+
+
+class AsyncSoon:
+    """The same for code on an event loop."""
+
+    @staticmethod
+    async def until(is_so: Callable[[], bool], seconds: float = 5) -> None:
+        """Wait, for code on an event loop."""
+        ends = time.monotonic() + seconds
+        while not is_so():
+            assert time.monotonic() < ends, "it did not come to pass"
+            await asyncio.sleep(0.005)

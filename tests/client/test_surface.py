@@ -120,12 +120,13 @@ def test_every_call_is_in_the_contract() -> None:
     services = {name: service for file in files for name, service in file.DESCRIPTOR.services_by_name.items()}
     calls = [value for value in vars(_rpcs).values() if isinstance(value, Rpc)]
 
-    assert len(calls) == 32
+    assert len(calls) == 34
     for call in calls:
         method = services[call.service].methods_by_name[call.name]
         assert call.path == f"/{services[call.service].full_name}/{method.name}"
         assert call.request.DESCRIPTOR is method.input_type
         assert call.response.DESCRIPTOR is method.output_type
+        assert call.streams == method.server_streaming
 
 
 def test_an_error_survives_a_process_boundary() -> None:

@@ -14,11 +14,11 @@ from grant_service.core import run as running
 from grant_service.core import verbs
 from grant_service.core.action import ActionState
 from grant_service.core.compile import compile_report
-from grant_service.core.duty import DutyKind, DutyState
+from grant_service.core.duty import Duty, DutyKind, DutyState
 from grant_service.core.errors import Refusal
 from grant_service.core.fence import Fence
 from grant_service.core.journal import Entry
-from grant_service.core.report import PARTS, Report, ReportedAction
+from grant_service.core.report import PARTS, CallingOff, Report, ReportedAction
 from grant_service.core.run import End, RunState, StopReason
 from grant_service.store.memory import MemoryStore
 from tests.store.differential import Model
@@ -61,8 +61,10 @@ UNDO_LATER = {
     ActionState.UNDO_FAILED: {"UNDO_FAILED", "UNDO_PENDING", "UNDONE", "SUCCEEDED"},
     ActionState.UNDONE: {"UNDONE"},
 }
-#: The same of what the outside world said about one job. Who could not be reached may answer after all.
+#: The same of what the outside world said about one job. Who could not be reached may answer after all, and a
+#: tool may name who can call it off after all.
 CALL_OFF_LATER = {
+    "IMPOSSIBLE": {"IMPOSSIBLE", "", "ACKNOWLEDGED", "REFUSED", "UNREACHABLE"},
     "": {"", "ACKNOWLEDGED", "REFUSED", "UNREACHABLE"},
     "UNREACHABLE": {"UNREACHABLE", "ACKNOWLEDGED", "REFUSED"},
     "ACKNOWLEDGED": {"ACKNOWLEDGED"},
@@ -101,7 +103,8 @@ def assert_more_certain(before: Report, after: Report, same_epoch: bool) -> None
         assert not was.fence or (now.fence, now.use_by) == (was.fence, was.use_by)
         assert now.receipt or not was.receipt
         if was.settle_seq and was.settle_seq == now.settle_seq:
-            assert (was.receipt, was.note, was.settle_time) == (now.receipt, now.note, now.settle_time)
+            kept = (was.receipt or now.receipt, was.note or now.note, was.settle_time)
+            assert kept == (now.receipt, now.note, now.settle_time)
             assert was.settled_after_cut == now.settled_after_cut or not same_epoch
         assert_more_certain_of_undo(was, now)
     if before.end and same_epoch:
@@ -129,11 +132,12 @@ def assert_more_certain_of_undo(was: ReportedAction, now: ReportedAction) -> Non
     if was.undo and was.undo.state is DutyState.WITHDRAWN:
         assert now.undo
         assert now.undo.state in (DutyState.WITHDRAWN, DutyState.DONE)
-    if was.call_off:
-        assert now.call_off
-        if now.call_off.handle == was.call_off.handle:
-            assert now.call_off.outcome in CALL_OFF_LATER[was.call_off.outcome]
-            assert now.call_off.attempts >= was.call_off.attempts
+    assert [one.handle for one in was.call_offs] == [one.handle for one in now.call_offs][
+        : len(was.call_offs)
+    ]
+    for job, later in zip(was.call_offs, now.call_offs, strict=False):
+        assert later.outcome in CALL_OFF_LATER[job.outcome]
+        assert later.attempts >= job.attempts
 
 
 def moment(end: End) -> tuple[float, int]:
@@ -181,9 +185,7 @@ def assert_undo_is_true(action: ReportedAction, entries: Sequence[Entry], store:
     assert action.state != "UNDO_FAILED" or "UNDO_FAILED" in said or over
     assert action.state != "UNDO_PENDING" or "UNDO_ASKED" in said
     assert bool(action.resolved_by or action.evidence) <= ("RESOLVED" in said)
-    undo, job = (
-        store.state.duty(action.run_id, action.op_id, kind) for kind in (DutyKind.UNDO, DutyKind.CALL_OFF)
-    )
+    undo = store.state.duty(action.run_id, action.op_id, DutyKind.UNDO)
     assert (action.undo is None) == (undo is None)
     if action.undo and undo:
         assert action.undo.state is undo.state
@@ -193,15 +195,34 @@ def assert_undo_is_true(action: ReportedAction, entries: Sequence[Entry], store:
         assert action.why_not_undoable
     if action.state in PARTS["not_done"] and action.fence:
         assert action.why_not_undoable
-    assert (action.call_off is None) == (job is None)
-    if action.call_off and job:
-        outcomes = {"DONE": "ACKNOWLEDGED", "REFUSED": "REFUSED", "FAILED": "UNREACHABLE"}
-        called_off = [entry.data["outcome"] for entry in entries if entry.kind == "CALLED_OFF"]
-        expected = outcomes.get(job.state, "")
-        assert action.call_off.outcome == expected or job.state is DutyState.MOOT
-        assert not expected or expected in called_off
-        assert action.call_off.attempts == job.attempts
-        assert action.call_off.canceller == job.name
+    jobs = [
+        one for (run, op, _), one in store.state.duties.items() if (run, op) == (action.run_id, action.op_id)
+    ]
+    by_handle = {one.handle: one for one in jobs if one.kind is DutyKind.CALL_OFF}
+    named = [entry.data["handle"] for entry in entries if entry.kind == "SETTLED" and "handle" in entry.data]
+    assert [one.handle for one in action.call_offs] == list(dict.fromkeys(named))
+    for told in action.call_offs:
+        assert_job_is_true(told, by_handle.pop(told.handle, None), entries)
+    assert not by_handle, "it is not told of all that is to be called off"
+
+
+def assert_job_is_true(told: CallingOff, duty: Duty | None, entries: Sequence[Entry]) -> None:
+    """What is told of calling off one job is what the journal says, and how its duty stands."""
+    if duty is None:
+        assert (told.outcome, told.canceller) == ("IMPOSSIBLE", "")
+        assert told.note
+        return
+    outcomes = {"DONE": "ACKNOWLEDGED", "REFUSED": "REFUSED", "FAILED": "UNREACHABLE"}
+    called_off = [
+        entry.data["outcome"]
+        for entry in entries
+        if entry.kind == "CALLED_OFF" and entry.data["handle"] == told.handle
+    ]
+    expected = outcomes.get(duty.state, "")
+    assert told.outcome == expected or duty.state is DutyState.MOOT
+    assert not expected or expected in called_off
+    assert told.attempts == duty.attempts
+    assert told.canceller == duty.name
 
 
 def has_ended(action: ReportedAction, store: MemoryStore, now: int) -> bool:
@@ -267,7 +288,7 @@ def _joined(parts: tuple[list[Step], list[list[Step]]]) -> list[Step]:
 
 
 #: Sequences about nothing but effects that are undone, called off and asked about.
-cleaning_up = st.tuples(beginning, st.lists(STORIES["duty"], max_size=3)).map(_joined)
+cleaning_up = st.tuples(beginning, st.lists(STORIES["duty"] | STORIES["jobs"], max_size=3)).map(_joined)
 
 
 @settings(max_examples=100, deadline=None)
@@ -333,8 +354,26 @@ def _forgets_what_was_taken_back(action: ReportedAction, entry: Entry) -> Report
 
 def _acknowledged_when_tried(action: ReportedAction, entry: Entry) -> ReportedAction:
     told = RIGHT_CLEANED(action, entry)
-    tried = entry.data.get("duty") == "CALL_OFF" and told.call_off
-    return replace(told, call_off=replace(told.call_off, outcome="ACKNOWLEDGED")) if tried else told
+    tried = entry.data.get("duty") == "CALL_OFF"
+    done = tuple(replace(one, outcome="ACKNOWLEDGED") for one in told.call_offs)
+    return replace(told, call_offs=done) if tried else told
+
+
+def _told_of_another_job(action: ReportedAction, entry: Entry) -> ReportedAction:
+    unnamed = {name: value for name, value in entry.data.items() if name != "handle"}
+    return RIGHT_CLEANED(action, replace(entry, data=unnamed))
+
+
+def _only_the_last_job(action: ReportedAction, entry: Entry, end: End | None, *rest: Any) -> ReportedAction:
+    told = RIGHT_MOVED(action, entry, end, *rest)
+    return replace(told, call_offs=told.call_offs[-1:])
+
+
+def _the_last_word_stands(
+    action: ReportedAction, entry: Entry, end: End | None, *rest: Any
+) -> ReportedAction:
+    before = replace(action, state=ActionState.PERMITTED) if entry.kind == "SETTLED" else action
+    return RIGHT_MOVED(before, entry, end, *rest)
 
 
 def _resolved_without_a_name(
@@ -371,6 +410,9 @@ UNDO_DEFECTS: dict[str, tuple[object, str, object]] = {
     "what was taken back is not told": (reporting, "_cleaned", _forgets_what_was_taken_back),
     "a call-off is acknowledged when it is tried": (reporting, "_cleaned", _acknowledged_when_tried),
     "a resolved outcome is not told": (reporting, "_moved", _resolved_without_a_name),
+    "what became of one job is told of another": (reporting, "_cleaned", _told_of_another_job),
+    "of several jobs the last is told": (reporting, "_moved", _only_the_last_job),
+    "the last word stands": (reporting, "_moved", _the_last_word_stands),
 }
 
 

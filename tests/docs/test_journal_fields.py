@@ -63,7 +63,7 @@ async def duties(store: MemoryStore, clock: list[int]) -> None:
         wanted = verbs.Perform(grant, "tool", intent(f"o-{number}"), 1, 10, LONG, undo_ms=LONG)
         await store.perform(wanted)
         if number < 6:
-            handle = (f"job-{number}", "job.stop")
+            handle = (f"job-{number}", "job.stop" if number < 5 else "")
             said = (f"o-{number}", ActionState.SUCCEEDED, "m-1", "sent", '{"a":1}', *handle)
             await store.settle(verbs.Settle(grant, "tool", *said))
     await store.cancel(verbs.Cancel("r-6", StopReason.USER_STOP))

@@ -19,29 +19,10 @@ from grant_service.core.scope import (
     resource_pattern_fault,
 )
 from grant_service.core.store import Durability
-from grant_service.rpc.action import ActionServicer
-from grant_service.rpc.control import ControlServicer
 from grant_service.rpc.errors import ALARMS, CODES
-from grant_service.rpc.grant import GrantServicer
-from grant_service.rpc.journal import JournalServicer
 from grant_service.rpc.roles import ALLOWED
-from grant_service.rpc.undo import UndoServicer
 from grant_service.store.keys import LIVES, Life
 from tests.docs.pages import code, page
-
-SERVICERS = {
-    "GrantService": GrantServicer,
-    "ActionService": ActionServicer,
-    "ControlService": ControlServicer,
-    "JournalService": JournalServicer,
-    "UndoService": UndoServicer,
-}
-
-
-def is_served(rpc: str) -> bool:
-    """Say whether a sidecar answers this RPC."""
-    service, _, name = rpc.partition(".")
-    return hasattr(SERVICERS[service], name)
 
 
 def test_every_reason_of_a_refusal_is_listed() -> None:
@@ -85,17 +66,10 @@ def test_every_reason_of_a_stop_is_listed() -> None:
     assert listed == set(StopReason) == contract - {"UNSPECIFIED"}
 
 
-def test_every_served_rpc_is_listed_with_its_roles() -> None:
+def test_every_rpc_is_listed_with_its_roles() -> None:
     """docs/concepts.md lists who may call what."""
     listed = {code(row[0]): row[1].split(", ") for row in page("docs/concepts.md").table("RPC")}
-    assert listed == {rpc: sorted(roles) for rpc, roles in ALLOWED.items() if is_served(rpc)}
-
-
-def test_every_rpc_that_is_not_served_is_a_limitation() -> None:
-    """LIMITATIONS.md lists the RPCs of the contract that are refused with VERB_NOT_SERVED."""
-    named = page("LIMITATIONS.md").under("Verbs in the contract that are not served")
-    listed = set(re.findall(r"`(\w+Service\.\w+)`", named))
-    assert listed == {rpc for rpc in ALLOWED if not is_served(rpc)}
+    assert listed == {rpc: sorted(roles) for rpc, roles in ALLOWED.items()}
 
 
 def test_every_part_of_the_report_is_listed_with_its_states() -> None:
@@ -127,7 +101,7 @@ def test_every_tier_of_durability_is_listed() -> None:
 
 def test_every_redis_key_is_listed_with_its_life() -> None:
     """docs/design.md names every key; what is said to live for ever does."""
-    rows = page("docs/design.md").table("Key (after `cm4:{p0}:`)")
+    rows = page("docs/design.md").table("Key (after `cm5:{p0}:`)")
     listed = {code(row[0]).partition(":")[0]: row[2] for row in rows}
     assert listed.keys() == LIVES.keys()
     for name, life in LIVES.items():

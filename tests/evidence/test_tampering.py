@@ -194,6 +194,14 @@ CONTRADICTIONS: dict[str, tuple[list[Line], int]] = {
         ],
         5,
     ),
+    "FAILED, which is final": (
+        [
+            *(OPENED, line(2, "PREPARED", op="o-1"), line(3, "PERMITTED", op="o-1")),
+            line(4, "RESOLVED", op="o-1", outcome="FAILED"),
+            line(5, "SETTLED", op="o-1", outcome="SUCCEEDED"),
+        ],
+        5,
+    ),
 }
 
 
@@ -205,6 +213,19 @@ def test_a_journal_that_contradicts_itself_is_caught_without_a_head(text: str) -
     assert found
     assert text in found.text
     assert (found.place, found.seq, found.kind) == (place, told[place - 1].seq, told[place - 1].kind)
+
+
+def test_whoever_says_the_same_again_contradicts_nothing() -> None:
+    """A tool may agree with what somebody else found out, and name another job of what it said before."""
+    told = [OPENED, line(2, "PREPARED", op="o-1"), line(3, "PERMITTED", op="o-1")]
+    said = [
+        ("SETTLED", "UNKNOWN"),
+        ("RESOLVED", "SUCCEEDED"),
+        ("SETTLED", "SUCCEEDED"),
+        ("SETTLED", "SUCCEEDED"),
+    ]
+    told += [line(4 + n, kind, op="o-1", outcome=outcome) for n, (kind, outcome) in enumerate(said)]
+    assert client.run_fault("r-1", told) is None
 
 
 def test_what_a_later_version_writes_is_no_contradiction() -> None:

@@ -265,14 +265,16 @@ async def resolve_round(load: Load, number: int) -> Told:
             index for index, call in enumerate(calls) if call.answer is not None and not call.answer.replayed
         ]
         known = [
-            one.data["outcome"]
+            one
             for one in await _entries(load, run)
             if one.kind in ("SETTLED", "RESOLVED") and one.data["outcome"] != "UNKNOWN"
         ]
-        if len(first) != 1 or len(known) != 1:
+        agreed = [one.kind for one in known] == ["RESOLVED", "SETTLED"]  # the tool is heard all the same
+        if len(first) != len(known) or len(known) != 1 + agreed or (agreed and 0 not in first):
             told.faults.append(f"TWO WORDS: {len(first)} were taken, {len(known)} are on record")
-        elif known != [names[words[first[0]]]]:
+        elif {one.data["outcome"] for one in known} != {names[words[index]] for index in first}:
             told.faults.append("TURNED: what is on record is not what was taken")
+        first = [index for index in first if not agreed or index]
         for index in first:
             told.met[("tool", "operator", "probe")[index]] += any(
                 calls[index].meets(other) for other in calls[:index] + calls[index + 1 :]

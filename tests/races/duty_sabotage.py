@@ -57,8 +57,8 @@ def end_not_asked_when_undoing() -> None:
 def stop_not_asked_when_calling_off() -> None:
     """Call off what runs began that nobody has stopped."""
     known = scripts()
-    late = "look_below(STOPS, path, after_cut == '1' and AT_ONCE or deadline)"
-    settle = _changed(known["settle"], late, "look_below(STOPS, path, text(NOW))", 1)
+    late = "look_below(CUTS, path, after_cut == '1' and AT_ONCE or deadline)"
+    settle = _changed(known["settle"], late, "look_below(CUTS, path, text(NOW))", 1)
     call_off = _changed(known["call_off"], "stopped, below = was_cut_off(there)", "stopped, below = true", 1)
     claim = _changed(known["claim"], "if not was_cut_off(there) then", "if false then", 1)
     _put(known | {"settle": settle, "call_off": call_off, "claim": claim})

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import grpc
 
@@ -24,7 +24,6 @@ from countermand.v1 import journal_service_pb2_grpc as journal_grpc
 from countermand.v1 import undo_service_pb2_grpc as undo_grpc
 from tests.races.checker import LOST, PERMITTED, Attempt, Cancel, Round, Telling
 from tests.support import messages as say
-from tests.support.sidecar import CHANNEL_OPTIONS, SidecarProcess
 
 #: Actions of a round that race with its cancel: half are prepared beforehand and committed, half performed.
 RACERS = 24
@@ -42,10 +41,17 @@ _OPEN = frozenset({"", "TIMED_OUT", "STORE_UNAVAILABLE"})
 Call = Callable[..., Awaitable[Any]]
 
 
+class Called(Protocol):
+    """What has channels to it: a sidecar, or its services without the wire."""
+
+    def channel(self, role: str) -> Any:
+        """Connect in a role."""
+
+
 class Load:
     """Callers of every role, each with a connection of its own."""
 
-    def __init__(self, *sidecars: SidecarProcess, seed: int = 0) -> None:
+    def __init__(self, *sidecars: Called, seed: int = 0) -> None:
         self._sidecars, self.dice = itertools.cycle(sidecars), random.Random(seed)
         self._numbers = itertools.count()
         self.crowd = 4 * JITTER
@@ -85,8 +91,7 @@ class Load:
         return self._delegates[id(tool)]
 
     async def _channel(self, role: str) -> grpc.aio.Channel:
-        channel = grpc.aio.insecure_channel(next(self._sidecars).target(role), options=CHANNEL_OPTIONS)
-        return await self._channels.enter_async_context(channel)
+        return await self._channels.enter_async_context(next(self._sidecars).channel(role))
 
     async def play(self, count: int) -> list[Round]:
         """Play so many rounds, a few at a time."""

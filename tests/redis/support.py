@@ -193,7 +193,8 @@ async def story(store: Store) -> list[Any]:
     parent = Desk(store)
     desk = replace(parent, run="r-2", parents=("r-1",), grant="g-2")
     other = replace(desk, grant="g-3")
-    told: list[Any] = [await desk.open(), await parent.open(), await parent.open(), await desk.open()]
+    told: list[Any] = [await store.open_duties(DutyKind.CALL_OFF, 10)]
+    told += [await desk.open(), await parent.open(), await parent.open(), await desk.open()]
     told += [await desk.open(), await desk.open(ttl_ms=1), await desk.issue(), await desk.issue()]
     told += [await other.issue(Scope("email.send", max_uses=1)), await desk.issue(Scope("sms.*"))]
     told += [await desk.commit(), await desk.prepare(), await desk.prepare(), await desk.prepare("o-2")]

@@ -168,7 +168,7 @@ async def test_a_run_that_is_looked_through_is_not_looked_at_again(
         assert named(await store.open_duties(CALL_OFF, 10)) == [("r-1", "o-1")]
         assert client.zrange(KEYS.jobs, 0, -1) == ["r-2,/o-1", "r-3,/o-1"]
         deadlines = {run: float(client.hget(KEYS.run(run), "deadline")) for run in ("r-2", "r-3")}
-        assert dict(client.zrange(KEYS.stops, 0, -1, withscores=True)) == deadlines
+        assert dict(client.zrange(KEYS.cuts, 0, -1, withscores=True)) == deadlines
 
 
 async def with_job(store: RedisStore, run: str) -> Desk:

@@ -34,6 +34,9 @@ class UntouchedStore:
 
         return touch
 
+    def on_stop(self, _: Any) -> None:
+        """Nothing stops here."""
+
     async def standing(self) -> Standing:
         """Stand well."""
         return Standing("epoch", Durability.VOLATILE, 1, 0)

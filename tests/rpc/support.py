@@ -27,12 +27,16 @@ from grant_service.settings import Settings
 from grant_service.store.memory import MemoryStore
 from grant_service.tokens.keys import load_or_create
 
-#: Every method of the contract by its name; the names are unique over all services.
-METHODS: dict[str, Any] = {method.name: method for service in SERVICES.values() for method in service.methods}
-assert len(METHODS) == sum(len(service.methods) for service in SERVICES.values())
-
-#: The verbs that are in the contract and come later.
-LATER = {"WatchEntries"}
+#: Every method of the contract that takes one request, by its name; the names are unique over all services.
+METHODS: dict[str, Any] = {
+    method.name: method
+    for service in SERVICES.values()
+    for method in service.methods
+    if not method.client_streaming
+}
+#: The one that takes many has tests of its own: test_session.py.
+SESSION = "SessionService.OpenSession"
+assert len(METHODS) + 1 == sum(len(service.methods) for service in SERVICES.values())
 
 MAILTO = "mailto:team@example.com"
 

@@ -10,7 +10,9 @@ from grant_service.core.errors import Refused
 from grant_service.rpc.roles import Role
 from grant_service.settings import Settings
 from grant_service.store.sqlite import SqliteStore
-from tests.rpc.support import Caller, ManualClock, Served, put_keys, short_home, until
+from grant_service.tokens.keys import rotate
+from tests.archive.support import Forger
+from tests.rpc.support import Caller, ManualClock, Served, put_keys, request, short_home, until
 
 HOUR = 3600
 
@@ -71,6 +73,13 @@ async def test_every_door_tells_of_an_archived_run(home: Path) -> None:
         assert report.heads[0].hash == before.heads[0].hash
         assert (await served.auditor("ListEntries", run_id="r-1")).entries == entries
         assert (await served.auditor("GetRun", run_id="r-1")).run.end.seq == before.cut_seq
+        assert (await served.auditor("GetHead", run_id="r-1")).head.hash == before.heads[0].hash
+        watch = served.auditor.rpc("WatchEntries")(request("WatchEntries", run_id="r-1"))
+        assert [(await watch.read()).entry for _ in entries] == list(entries)
+        watch.cancel()
+        why = await served.auditor("ExplainRefusal", run_id="r-1", op_id="o-1")
+        assert why.details["ended_run"] == "r-1"
+        assert [one.kind for one in why.story] == ["PREPARED", "PERMITTED", "SETTLED", "CANCELLED"]
         again = await served.cancel()
         assert (again.replayed, again.known, again.report.done) == (True, True, before.done)
         await stop(served)
@@ -114,6 +123,50 @@ async def test_a_report_is_not_told_from_a_damaged_file(home: Path) -> None:
     refused = await served.auditor.refused("GetReport", run_id="r-1")
     assert refused.reason == "STORE_UNFIT"
     assert path.name in refused.message
+    await stop(served)
+
+
+async def test_a_report_is_not_signed_of_a_past_that_somebody_put_together(home: Path) -> None:
+    """Chain and checksum hold; nobody with a key of ours has seen it."""
+    clock = ManualClock()
+    served = await start(home, clock)
+    await served.grant()
+    await served.cancel()
+    clock.advance(HOUR)
+    await archived(served)
+    await stop(served)
+    forger = Forger(home / "archive")
+    forger.blocks["r-1"].entries.pop()
+    forger.blocks["r-1"].fit()
+    forger.put()
+    served = await start(home, clock)
+    for rpc in ("GetReport", "GetRun", "ListEntries"):
+        refused = await served.auditor.refused(rpc, run_id="r-1")
+        assert refused.reason == "STORE_UNFIT"
+        for said in (
+            forger.path.name,
+            "run r-1",
+            "does not have the seal of key",
+            "restore it from a backup",
+        ):
+            assert said in refused.message
+    await stop(served)
+
+
+async def test_a_rotated_key_still_vouches_for_what_it_sealed(home: Path) -> None:
+    """Its private half may go."""
+    clock = ManualClock()
+    served = await start(home, clock)
+    await served.grant()
+    await served.cancel()
+    clock.advance(HOUR)
+    await archived(served)
+    await stop(served)
+    (old,) = (home / "keys").glob("*.pem")
+    rotate(home / "keys")
+    old.unlink()
+    served = await start(home, clock)
+    assert (await served.auditor("GetReport", run_id="r-1")).report.run.run_id == "r-1"
     await stop(served)
 
 

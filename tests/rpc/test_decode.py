@@ -119,6 +119,7 @@ IDS = [
     ("GetReport", "run_id", {}),
     ("GetRun", "run_id", {}),
     ("ListEntries", "run_id", {}),
+    ("GetHead", "run_id", {}),
 ]
 OPTIONAL = {("OpenRun", "run_id"), ("OpenRun", "parent_run_id"), ("IssueGrant", "request_id")} | {
     ("IssueGrant", "audience")

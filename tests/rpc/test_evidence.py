@@ -176,3 +176,47 @@ async def test_a_long_journal_is_folded_beside_the_event_loop(sidecar: Served) -
     assert answer.report.heads[0].entry_count == 10_003
     assert answer.report.heads[0].stride == 4
     assert longest < whole / 2
+
+
+async def test_a_head_is_signed_without_a_report(sidecar: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the report's own, and is there also where the report is too large to send."""
+    token, answer = await stopped(sidecar)
+    for role in (sidecar.auditor, sidecar.operator):
+        head = (await role("GetHead", run_id="r-1")).head
+        assert head == answer.report.heads[0]
+    monkeypatch.setattr("grant_service.rpc.journal.MAX_REPORT_BYTES", 64)
+    assert (await sidecar.auditor.refused("GetReport", run_id="r-1")).reason == "ANSWER_TOO_LARGE"
+    await sidecar.tool("SettleAction", grant_token=token, op_id="o-1", outcome=1)
+    grown = (await sidecar.auditor("GetHead", run_id="r-1")).head
+    assert grown.entry_count == head.entry_count + 1
+    assert await fault(sidecar, grown) is None
+
+
+async def test_a_long_journal_is_folded_page_by_page(
+    sidecar: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the pages end makes no difference, also where the last one is full."""
+    _, answer = await stopped(sidecar)
+    for page in (1, 2, 3, answer.report.heads[0].entry_count):
+        monkeypatch.setattr("grant_service.core.journal._PAGE", page)
+        assert (await sidecar.auditor("GetHead", run_id="r-1")).head == answer.report.heads[0]
+
+
+async def test_the_journal_of_the_fences_has_a_head(sidecar: Served) -> None:
+    """Of no entry before there is a fence, and of each from then on."""
+    empty = (await sidecar.auditor("GetHead", run_id="_fences")).head
+    assert (empty.run_id, empty.entry_count, empty.last_seq) == ("_fences", 0, 0)
+    assert await fault(sidecar, empty) is None
+    selector = {"subject": "u-7"}
+    await sidecar.operator("FreezeGrants", request_id="f-1", selector=selector, reason=6)
+    await sidecar.operator("LiftFence", fence_id="f-1", note="over")
+    head = (await sidecar.auditor("GetHead", run_id="_fences")).head
+    assert head.entry_count == 2
+    assert await fault(sidecar, head) is None
+
+
+async def test_what_nobody_knows_has_no_head(sidecar: Served) -> None:
+    """A misspelt run must not get evidence that nothing happened in it; who may not list gets none either."""
+    assert (await sidecar.auditor.refused("GetHead", run_id="r-9")).reason == "RUN_UNKNOWN"
+    assert (await sidecar.auditor.refused("GetHead", run_id="_runs")).reason == "INVALID_REQUEST"
+    assert (await sidecar.issuer.refused("GetHead", run_id="_fences")).reason == "ROLE_NOT_ALLOWED"

@@ -5,7 +5,7 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,15 +19,8 @@ TOKEN = token()
 
 
 @pytest.fixture
-def logs() -> Iterator[None]:
-    """Not captured here: the configuration itself is under test. What was there before comes back."""
-    root, show, unraisable = logging.getLogger(), warnings.showwarning, sys.unraisablehook
-    handlers, level = root.handlers[:], root.level
-    yield
-    structlog.reset_defaults()
-    logging.captureWarnings(False)
-    root.handlers[:], warnings.showwarning, sys.unraisablehook = handlers, show, unraisable
-    root.setLevel(level)
+def logs() -> None:
+    """Not captured here: the configuration itself is under test."""
 
 
 class Terminal(io.StringIO):

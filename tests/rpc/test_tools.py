@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from countermand.v1 import action_service_pb2 as action_pb
+from countermand.v1 import journal_service_pb2 as journal_pb
 from grant_service.__main__ import main
 from grant_service.core.scope import Reversibility
 from grant_service.settings import Settings
@@ -112,17 +113,28 @@ async def test_arguments_need_a_compensation_that_is_registered(ready: tuple[Ser
 
 
 async def test_no_outcome_chooses_who_calls_it_off(ready: tuple[Served, str]) -> None:
-    """The registered canceller, or none at all."""
+    """The registered canceller, or none at all; the outcome is heard all the same, and the job told of."""
     running, token = ready
     told = {"grant_token": token, "outcome": 1, "handle": "job-7"}
     for op_id, action in (("o-1", "email.send"), ("o-2", "email.read")):
         await running.tool("PerformAction", grant_token=token, intent=intent(op_id, action))
-    other = await mismatch(running, "SettleAction", **told, op_id="o-1", canceller="job.start")
-    assert other == ("canceller", "must be job.stop, or left out")
-    none = await mismatch(running, "SettleAction", **told, op_id="o-2", canceller="job.stop")
-    assert none == ("canceller", "must be left out: none is registered")
-    await running.tool("SettleAction", **told, op_id="o-1", canceller="job.stop")
+    for op_id, said, why in (
+        ("o-1", "job.start", "canceller job.start is not registered for email.send"),
+        ("o-2", "job.stop", "canceller job.stop is not registered for email.read"),
+        ("o-2", "", "no canceller is registered for email.read"),
+    ):
+        answer = await running.tool("SettleAction", **told, op_id=op_id, canceller=said)
+        assert answer.why_not_called_off == why
+        found = await reported(running, op_id)
+        assert found.state == action_pb.ACTION_STATE_SUCCEEDED
+        assert (found.call_off.handle, found.call_off.canceller) == ("job-7", "")
+        assert found.call_off.state == journal_pb.CALL_OFF_STATE_IMPOSSIBLE
+    await running.cancel()
+    assert await claim(running, cancellers=["job.start", "job.stop"]) is None
+    answer = await running.tool("SettleAction", **told, op_id="o-1")
+    assert answer.why_not_called_off == ""
     assert (await reported(running, "o-1")).call_off.canceller == "job.stop"
+    assert (await claim(running)).name == "job.stop"
 
 
 async def test_settling_what_is_not_there_is_refused_as_ever(ready: tuple[Served, str]) -> None:
@@ -155,7 +167,11 @@ async def test_an_outcome_that_overtakes_its_action_brings_no_canceller_of_its_o
 
         told = {"grant_token": token, "op_id": "o-1", "outcome": 1, "handle": "job-7"}
         await running.tool("SettleAction", **told, canceller="job.start")
-        assert not (await reported(running, "o-1")).HasField("call_off")
+        call_off = (await reported(running, "o-1")).call_off
+        assert (call_off.handle, call_off.canceller) == ("job-7", "")
+        assert call_off.note == "its outcome came before its action was on record: say it again"
+        await running.tool("SettleAction", **told)
+        assert (await reported(running, "o-1")).call_off.canceller == "job.stop"
 
 
 async def test_an_action_that_is_not_registered_is_as_it_says_or_refused(tmp_path: Path) -> None:
@@ -166,10 +182,9 @@ async def test_an_action_that_is_not_registered_is_as_it_says_or_refused(tmp_pat
         token = await running.grant()
         wanted = intent("o-1", "file.delete", **free)
         await running.tool("PerformAction", grant_token=token, intent=wanted)
-        refused = await running.tool.refused(
-            "SettleAction", grant_token=token, op_id="o-1", outcome=1, handle="job-7"
-        )
-        assert (refused.reason, refused.metadata["field"]) == ("INVALID_REQUEST", "canceller")
+        told = {"grant_token": token, "op_id": "o-1", "outcome": 1, "handle": "job-7"}
+        answer = await running.tool("SettleAction", **told)
+        assert answer.why_not_called_off == "its tool named nobody who could"
         await settled(running, token, "o-1", handle="job-7", canceller="file.stop")
     async with served(tools=path, tools_only=True) as running:
         token = await running.grant()

@@ -1,10 +1,13 @@
 """Operators: undoing a run, taking that back, and saying what became of what nobody settled."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from countermand.v1 import action_service_pb2 as action_pb
+from countermand.v1 import journal_service_pb2 as journal_pb
+from grant_service.core.duty import DutyKind, DutyState
 from tests.rpc.support import Served, intent
 from tests.rpc.undoing import (
     ALL,
@@ -316,7 +319,6 @@ async def test_what_an_intent_may_say_of_its_undo_is_bounded(
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
-        ({"handle": "job-1"}, "canceller"),
         ({"canceller": "job.stop"}, "canceller"),
         ({"handle": "job-1", "canceller": "job stop"}, "canceller"),
         ({"handle": "x" * 301, "canceller": "job.stop"}, "handle"),
@@ -328,7 +330,7 @@ async def test_what_an_intent_may_say_of_its_undo_is_bounded(
 async def test_what_an_outcome_may_say_of_its_undo_is_bounded(
     sidecar: Served, fields: dict[str, Any], field: str
 ) -> None:
-    """A handle comes with who can use it, and only with one."""
+    """Who can call off comes only with what; each is one line, and not long."""
     token = await sidecar.grant()
     await sidecar.tool("PerformAction", grant_token=token, intent=intent("o-1"))
     told = {"grant_token": token, "op_id": "o-1", "outcome": 1}
@@ -362,6 +364,9 @@ async def test_a_claim_is_bounded(sidecar: Served, fields: dict[str, Any], field
         (2, {"outcome": 2}, "outcome"),
         (3, {}, "outcome"),
         (3, {"outcome": 3}, "outcome"),
+        (1, {"job": 1}, "job"),
+        (2, {"job": 4}, "job"),
+        (3, {"job": 1, "outcome": 1}, "job"),
     ],
 )
 async def test_what_is_said_of_a_duty_is_what_can_be_said_of_its_kind(
@@ -395,3 +400,99 @@ async def test_a_job_that_was_accepted_and_its_effect_are_two_things(sidecar: Se
     found = await reported(sidecar, "o-1")
     assert (found.call_off.handle, found.call_off.canceller) == ("https://vendor.example/jobs/7", "job.stop")
     assert found.undo.why_not == "it is irreversible"
+
+
+async def test_each_job_of_an_action_is_called_off_and_told(sidecar: Served) -> None:
+    """Under a key of its own: what the outside world does once for a key must not be done for one of two."""
+    token = await sidecar.grant()
+    await sidecar.tool("PerformAction", grant_token=token, intent=intent("o-1"))
+    for number, outcome in ((1, 3), (2, 3), (3, 1)):
+        await settled(sidecar, token, "o-1", outcome, handle=f"job-{number}", canceller="job.stop")
+    await sidecar.cancel()
+    duties = [await claim(sidecar) for _ in range(3)]
+    assert [(duty.handle, duty.job, duty.key) for duty in duties] == [
+        ("job-1", 0, "r-1/o-1/CALL_OFF"),
+        ("job-2", 1, "r-1/o-1/CALL_OFF/1"),
+        ("job-3", 2, "r-1/o-1/CALL_OFF/2"),
+    ]
+    assert await claim(sidecar) is None
+    for duty in duties:
+        await sidecar.compensator("RenewDuty", **held(duty))
+    await sidecar.compensator("CompleteDuty", **held(duties[1]))
+    await sidecar.compensator("FailDuty", **held(duties[2], note="no answer", final=True))
+    await sidecar.compensator("CompleteDuty", **held(duties[0], refused=True))
+    found = await reported(sidecar, "o-1")
+    told = [found.call_off, *found.more_call_offs]
+    assert [(one.handle, journal_pb.CallOffState.Name(one.state)) for one in told] == [
+        ("job-1", "CALL_OFF_STATE_REFUSED"),
+        ("job-2", "CALL_OFF_STATE_ACKNOWLEDGED"),
+        ("job-3", "CALL_OFF_STATE_UNREACHABLE"),
+    ]
+    story = (await sidecar.auditor("ExplainRefusal", run_id="r-1", op_id="o-1")).story
+    about = [one.data["handle"] for one in story if one.kind in ("SETTLED", "CLAIMED", "CALLED_OFF")]
+    assert about == ["job-1", "job-2", "job-3"] * 2 + ["job-2", "job-3", "job-1"]
+
+
+async def test_a_job_that_nobody_can_call_off_is_told_with_the_reason(
+    sidecar: Served, logs: list[dict[str, Any]]
+) -> None:
+    """Its outcome is not lost, nobody waits for it to be called off, and whoever can may be named later."""
+    token = await sidecar.grant()
+    await sidecar.tool("PerformAction", grant_token=token, intent=intent("o-1"))
+    told = {"grant_token": token, "op_id": "o-1", "outcome": 1, "receipt": "m-1", "handle": "job-7"}
+    why = "its tool named nobody who could"
+    for replayed in (False, True):
+        answer = await sidecar.tool("SettleAction", **told)
+        assert (answer.why_not_called_off, answer.replayed) == (why, replayed)
+    await sidecar.cancel()
+    assert await claim(sidecar) is None
+    found = await reported(sidecar, "o-1")
+    assert (found.state, found.receipt) == (action_pb.ACTION_STATE_SUCCEEDED, "m-1")
+    wanted = {"handle": "job-7", "state": journal_pb.CALL_OFF_STATE_IMPOSSIBLE, "note": why}
+    assert found.call_off == journal_pb.CallOff(**wanted)
+    lines = [one for one in logs if one["event"] == "a job cannot be called off"]
+    assert [(one["run"], one["op"], one["why"], one["log_level"]) for one in lines] == [
+        ("r-1", "o-1", why, "warning")
+    ]
+    answer = await sidecar.tool("SettleAction", **told, canceller="job.stop")
+    assert (answer.why_not_called_off, answer.replayed) == ("", False)
+    assert (await reported(sidecar, "o-1")).call_off.state == journal_pb.CALL_OFF_STATE_NOT_TRIED
+    assert (await claim(sidecar)).handle == "job-7"
+
+
+async def test_what_the_tool_says_after_somebody_else_is_in_the_report(sidecar: Served) -> None:
+    """Who said it first is still told; the receipt, the job and what undoes it come from the tool."""
+    token = await sidecar.grant()
+    await sidecar.tool("PerformAction", grant_token=token, intent=intent("o-1", **UNDOABLE))
+    sidecar.clock.advance(6)
+    await sidecar.operator("ResolveAction", run_id="r-1", op_id="o-1", outcome=1, evidence="it is listed")
+    before = await reported(sidecar, "o-1")
+    sidecar.clock.advance(1)
+    await sidecar.cancel()
+    more = {"receipt": "m-1", "note": "sent", "compensation_args": '{"id":7}'}
+    await settled(sidecar, token, "o-1", 1, **more, handle="job-7", canceller="job.stop")
+    after = await reported(sidecar, "o-1")
+    assert (after.resolved_by, after.evidence) == ("operator", "it is listed")
+    assert (after.settle_time, after.settled_after_cut) == (before.settle_time, False)
+    assert (after.receipt, after.note, after.call_off.handle) == ("m-1", "sent", "job-7")
+    call_off = await claim(sidecar)
+    await sidecar.compensator("CompleteDuty", **held(call_off))
+    await sidecar.operator("UndoRun", run_id="r-1")
+    assert (await claim(sidecar)).args == '{"id":7}'
+
+
+async def test_an_effect_that_did_not_happen_holds_up_no_undo(sidecar: Served) -> None:
+    """Not even where the step that said so broke off before it had closed the undo."""
+    token = await sidecar.grant()
+    await happened(sidecar, token, "o-1")
+    await sidecar.tool("PerformAction", grant_token=token, intent=intent("o-2", **UNDOABLE))
+    await settled(sidecar, token, "o-2", 3)
+    await sidecar.cancel()
+    await sidecar.operator("UndoRun", run_id="r-1")
+    await settled(sidecar, token, "o-2", 2)
+    state = sidecar.store.state
+    moot = state.duty("r-1", "o-2", DutyKind.UNDO)
+    assert moot
+    state.put(replace(moot, state=DutyState.OPEN))
+    claimed = [await claim(sidecar) for _ in range(2)]
+    assert [one.op_id for one in claimed if one] == ["o-1"]

@@ -55,7 +55,7 @@ async def claim(running: Served, worker: str = "", /, **fields: Any) -> Any:
 def held(duty: Any, **fields: Any) -> dict[str, Any]:
     """The fields by which whoever has claimed a duty speaks of it."""
     told = {"run_id": duty.run_id, "op_id": duty.op_id, "kind": duty.kind, "lease_id": duty.lease_id}
-    return told | fields
+    return told | {"job": duty.job} | fields
 
 
 async def reported(running: Served, op_id: str, run_id: str = "r-1") -> journal_pb.ReportedAction:

@@ -9,9 +9,11 @@ from typing import Any
 from grant_service.core import verbs
 from grant_service.core.errors import Refusal
 from grant_service.core.grant import GrantRef
+from grant_service.core.journal import whole_journal
+from grant_service.core.retention import release_of
 from grant_service.core.store import Durability, Standing
 from tests.store.rigs import Dump, MemoryRig, Rig
-from tests.store.sequences import Again, Burst, Move, NewEpoch, Step, Tell, Use
+from tests.store.sequences import Again, Burst, LetGo, Move, NewEpoch, Step, Tell, Use
 
 COMMANDS = {
     "prepare": verbs.Prepare,
@@ -24,7 +26,7 @@ COMMANDS = {
 }
 
 #: Redis may have to be asked twice for these: the first time it answers with the path it has to be given.
-ASKED_TWICE = frozenset({"open", "issue", "approve", "resolve", "undo", "claim", "open_duties"})
+ASKED_TWICE = frozenset({"open", "issue", "approve", "resolve", "undo", "claim", "release", "open_duties"})
 
 
 class Difference(AssertionError):
@@ -69,7 +71,9 @@ class Tally:
         self.duties.update((one["kind"], one["state"]) for one in story.end.duties.values())
 
     def _count_answer(self, verb: str, answer: Any) -> None:
-        if isinstance(answer, Refusal):
+        if answer is False:  # a run that is not let go of
+            self.answers[verb, "refused"] += 1
+        elif isinstance(answer, Refusal):
             self.answers[verb, "refused"] += 1
             self.reasons[answer.reason] += 1
         else:
@@ -98,6 +102,10 @@ class Model:
                 await self._rig.renew_epoch(played.epoch)
             case Burst():
                 played.calls = [self._real(call) for call in step.calls]
+            case LetGo():
+                entries = await whole_journal(self._rig.store, step.run)
+                told = release_of(step.run, entries[:-1] if step.late else entries)
+                played.calls = [("release", (told,))]
             case Again():
                 played.calls = self._made[-step.back :][:1]
             case _:

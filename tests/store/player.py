@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from grant_service.core import verbs
 from grant_service.core.action import Action, ActionState, Intent
 from grant_service.core.budget import Costs
-from grant_service.core.duty import Duty, DutyKind
+from grant_service.core.duty import Duty, DutyKind, which
 from grant_service.core.errors import ErrorReason, Refusal, explain
 from grant_service.core.fence import selector_of
 from grant_service.core.grant import Grant, GrantRef
@@ -201,9 +201,10 @@ class Player:
         result_args: str = "",
         handle: str = "",
         canceller: str = "",
+        why_not: str = "",
     ) -> verbs.Settled | Refusal:
         """Say what became of an action."""
-        told = (grant, peer, op, outcome, receipt, note, result_args, handle, canceller)
+        told = (grant, peer, op, outcome, receipt, note, result_args, handle, canceller, why_not)
         return await self.store.settle(verbs.Settle(*told))
 
     async def abandon(
@@ -327,9 +328,11 @@ class Player:
         worker: str = "worker",
         lease_ms: int = 30 * SECOND,
         max_attempts: int = 3,
+        job: int = 0,
     ) -> verbs.Claimed | Refusal:
         """Take on a duty."""
-        return await self.store.claim(verbs.Claim(run, op, kind, worker, lease, lease_ms, max_attempts))
+        told = (run, op, kind, worker, lease, lease_ms, max_attempts)
+        return await self.store.claim(verbs.Claim(*told, job=job))
 
     async def renew(
         self,
@@ -338,9 +341,10 @@ class Player:
         lease: str = "lease",
         run: str = "run",
         lease_ms: int = 30 * SECOND,
+        job: int = 0,
     ) -> verbs.Claimed | Refusal:
         """Keep a duty for longer."""
-        return await self.store.renew(verbs.Renew(run, op, kind, lease, lease_ms))
+        return await self.store.renew(verbs.Renew(run, op, kind, lease, lease_ms, job=job))
 
     async def complete(
         self,
@@ -351,10 +355,12 @@ class Player:
         outcome: str = "",
         receipt: str = "",
         note: str = "",
+        job: int = 0,
     ) -> verbs.Completed | Refusal:
         """Say that a duty is carried out."""
         outcome = outcome or ("SUCCEEDED" if kind is ASK else "DONE")
-        return await self.store.complete(verbs.Complete(run, op, kind, lease, outcome, receipt, note))
+        told = (run, op, kind, lease, outcome, receipt, note)
+        return await self.store.complete(verbs.Complete(*told, job=job))
 
     async def fail(
         self,
@@ -366,10 +372,11 @@ class Player:
         max_attempts: int = 3,
         note: str = "",
         final: bool = False,
+        job: int = 0,
     ) -> verbs.Failed | Refusal:
         """Say that an attempt did not work."""
         told = (run, op, kind, lease, retry_ms, max_attempts, note, final)
-        return await self.store.fail(verbs.Fail(*told))
+        return await self.store.fail(verbs.Fail(*told, job=job))
 
     async def effect(self, grant: GrantRef, wanted: Intent | str = "op", **more: Any) -> verbs.Permitted:
         """Let something happen that can be undone; `more` is what its tool says then."""
@@ -382,9 +389,11 @@ class Player:
         """Read open duties of a kind."""
         return await self.store.open_duties(kind, limit)
 
-    async def read_duty(self, op: str = "op", kind: DutyKind = UNDO, run: str = "run") -> Duty | None:
+    async def read_duty(
+        self, op: str = "op", kind: DutyKind = UNDO, run: str = "run", job: int = 0
+    ) -> Duty | None:
         """Read a duty from the whole state, open or not."""
-        fields = (await self.rig.dump()).duties.get((run, op, kind))
+        fields = (await self.rig.dump()).duties.get((run, op, which(kind, job)))
         return duty_from(fields) if fields else None
 
     async def budgets(self, *owners: str) -> dict[str, tuple[int, int, int]]:

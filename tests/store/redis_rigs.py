@@ -10,7 +10,7 @@ from typing import Any
 from fakeredis import FakeServer
 from fakeredis.aioredis import FakeAsyncRedisConnection
 
-from grant_service.core.duty import NEVER, DutyKind, DutyState
+from grant_service.core.duty import NEVER, Duty, DutyKind, DutyState
 from grant_service.core.journal import Kind
 from grant_service.core.store import Durability
 from grant_service.store.answers import entry, fields
@@ -61,15 +61,17 @@ class RedisRig(Rig):
 
     store: RedisStore
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, dial: Dial | None = None) -> None:
         super().__init__()
         self.link, self.keys = link, Keys()
-        self.store = RedisStore(link, host=HOST)
+        self.says_stops = self.says_them_from_afar = dial is not None
+        self.store = RedisStore(link, host=HOST, connection=dial.connection if dial else None)
 
     @classmethod
     async def start(cls, url: str) -> "RedisRig":
         """Use a server as if it were new: everything in it is deleted."""
-        rig = cls(Dial(url, scripts(HOST).values(), Durability.VOLATILE, TIMEOUT).link())
+        dial = Dial(url, scripts(HOST).values(), Durability.VOLATILE, TIMEOUT)
+        rig = cls(dial.link(), dial)
         await rig.reset()
         return rig
 
@@ -110,6 +112,20 @@ class RedisRig(Rig):
         """Delete a grant's key."""
         await self.link.call("DEL", self.keys.grant(grant_id))
 
+    async def leave_open(self, duty: Duty) -> None:
+        """Change its hash, and put it on its list again."""
+        keys, op = self.keys, duty.op_id
+        name = keys.duty(duty.run_id, op, duty.kind, duty.job)
+        await self.link.call("HSET", name, "state", DutyState.OPEN)
+        if duty.kind is DutyKind.UNDO:
+            await self.link.call("ZADD", keys.undo(duty.run_id), duty.fence, op)
+            expires = await self.link.call("PEXPIRETIME", name)
+            await self.link.call("PEXPIREAT", keys.undo(duty.run_id), expires)
+        else:
+            listed = {DutyKind.CALL_OFF: keys.calling_off, DutyKind.ASK: keys.asking}[duty.kind]
+            place = f"/{duty.job}" if duty.job else ""
+            await self.link.call("ZADD", listed, duty.due, f"{duty.run_id}/{op}{place}")
+
     async def last_seq(self) -> int:
         """Read the number of the last entry without showing a time."""
         return int(await self.link.call("HGET", self.keys.meta, "seq") or 0)
@@ -138,7 +154,7 @@ class RedisRig(Rig):
     def _lists(self) -> set[str]:
         keys = self.keys
         lists = {keys.runs, keys.active, keys.awaiting, keys.undoing, keys.calling_off, keys.asking}
-        return {keys.meta, *lists, keys.jobs, keys.stops, keys.fences, keys.standing, keys.anchors}
+        return {keys.meta, *lists, keys.jobs, keys.cuts, keys.fences, keys.standing, keys.anchors}
 
     async def _together(self, *commands: Sequence[str | int]) -> list[Any]:
         """Send commands in one write."""
@@ -158,8 +174,8 @@ class RedisRig(Rig):
                 run, _, op = rest.partition(":")
                 dump.spendings[run, op] = fields(value)
             case "duty":
-                run, op, duty_kind = rest.split(":")
-                dump.duties[run, op, duty_kind] = fields(value)
+                run, op, which = rest.split(":")
+                dump.duties[run, op, which] = fields(value)
             case "journal":
                 entries = [entry(rest, row) for row in value]
                 dump.entries[rest] = [(e.seq, e.time, e.kind.value, dict(e.data)) for e in entries]
@@ -192,6 +208,8 @@ class RedisRig(Rig):
         dump.recent = [run for run in recent if run_from(dump.runs[run]).is_recent(dump.now)]
         for name, number in (await self._listed(self.keys.awaiting)).items():
             run, _, op = name.partition("/")
+            if _is_released(dump, run) and (run, op) not in dump.actions:
+                continue  # reading takes it off
             assert dump.actions[run, op]["prepare_seq"] == str(number), "listed under another number"
             dump.awaiting.append((run, op))
 
@@ -204,28 +222,35 @@ class RedisRig(Rig):
             found += [(DutyKind.UNDO, run, op, number) for op, number in undos.items()]
         for kind, key in ((DutyKind.CALL_OFF, keys.calling_off), (DutyKind.ASK, keys.asking)):
             for name, number in (await self._listed(key)).items():
-                run, _, op = name.partition("/")
-                found.append((kind, run, op, number))
+                run, op, *job = name.split("/")
+                which = "/".join([kind, *job])
+                if not _is_released(dump, run) or (run, op, which) in dump.duties:  # else it is off
+                    found.append((which, run, op, number))
         jobs = await self.link.call("ZRANGE", keys.jobs, 0, -1)
         found += [one for job in jobs if (one := self._job(job, dump))]
-        numbers = {DutyKind.UNDO: "fence", DutyKind.CALL_OFF: "due", DutyKind.ASK: "due"}
         duties = {key: duty for key, duty in dump.duties.items() if duty["state"] == DutyState.OPEN}
-        wanted = {(kind, run, op, int(duty[numbers[kind]])) for (run, op, kind), duty in duties.items()}
+        wanted = {
+            (which, run, op, int(duty["fence" if which == DutyKind.UNDO else "due"]))
+            for (run, op, which), duty in duties.items()
+        }
         assert set(found) == wanted, "not the open duties"
-        dump.open_duties = in_order(found)
+        dump.open_duties = in_order((which.partition("/")[0], *rest) for which, *rest in found)
         undoing = await self._listed(keys.undoing)
         assert {run for kind, run, *_ in found if kind == DutyKind.UNDO} <= undoing.keys() <= runs
         asked = {run: _numbers(dump, run, Kind.UNDO_ASKED) for run in undoing}
         assert undoing == {run: max(numbers) for run, numbers in asked.items()}, "another number"
 
-    def _job(self, job: str, dump: Dump) -> tuple[str, str, str, int] | None:
+    def _job(self, name: str, dump: Dump) -> tuple[str, str, str, int] | None:
         """Read a job's name: its run's path, and its action. What is not due later is met there no more."""
-        path, _, op = job.partition(",/")
-        run = path.rpartition(",")[2]
+        path, _, rest = name.partition(",/")
+        op, *job = rest.split("/")
+        run, which = path.rpartition(",")[2], "/".join([DutyKind.CALL_OFF, *job])
+        if _is_released(dump, run):
+            return None
         assert path.split(",")[:-1] == [one for one in dump.runs[run]["ancestors"].split(",") if one]
-        duty = dump.duties[run, op, DutyKind.CALL_OFF]
+        duty = dump.duties[run, op, which]
         waits = duty["state"] == DutyState.OPEN and duty["due"] == str(NEVER)
-        return (DutyKind.CALL_OFF, run, op, NEVER) if waits else None
+        return (which, run, op, NEVER) if waits else None
 
     async def _listed(self, key: str) -> dict[str, int]:
         flat = fields(await self.link.call("ZRANGE", key, 0, -1, "WITHSCORES"))
@@ -249,6 +274,11 @@ def _reading(name: str) -> tuple[str, ...]:
     assert kind in (*_HASHES, "journal", "undo"), f"nobody knows the key {name}"
     ways = {"journal": ("XRANGE", name, "-", "+"), "undo": ("ZRANGE", name, "0", "-1")}
     return ways.get(kind, ("HGETALL", name))
+
+
+def _is_released(dump: Dump, run: str) -> bool:
+    """Say whether a run was let go of."""
+    return dump.runs[run]["open_seq"] != "0" and not dump.runs[run]["marks"]
 
 
 def _numbers(dump: Dump, run: str, kind: Kind) -> list[int]:

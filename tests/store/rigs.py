@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from grant_service.core.action import ActionState
-from grant_service.core.duty import DutyKind, DutyState
+from grant_service.core.duty import Duty, DutyKind, DutyState, which
 from grant_service.core.fence import Fence
 from grant_service.core.store import Store
 from grant_service.store import records
@@ -41,7 +41,7 @@ class Dump:
     actions: dict[tuple[str, str], Fields] = field(default_factory=dict)
     spendings: dict[tuple[str, str], Fields] = field(default_factory=dict)
     fences: dict[str, Fields] = field(default_factory=dict)
-    #: By run, action and kind.
+    #: By run, action and kind, from the second job on by that, too (`CALL_OFF/1`).
     duties: dict[tuple[str, str, str], Fields] = field(default_factory=dict)
     #: What a store finds without looking through all its records: the runs that nobody ended, or not long
     #: ago, by number; the actions that wait for a person, by number; the standing fences under each
@@ -77,7 +77,7 @@ def in_order(found: Iterable[tuple[str, str, str, int]]) -> dict[str, list[tuple
     """Put open duties, each given as kind, run, action and number, in the order in which a store finds them.
 
     The number of an UNDO is its fence: of each run the last effect comes first. That of the others is when
-    they are due.
+    they are due. An action may have several jobs to be called off, and is then listed as often.
     """
 
     def turn(one: tuple[str, str, str, int]) -> tuple[Any, ...]:
@@ -110,6 +110,8 @@ class Rig(ABC):
     store: Store
     #: How many callers at once are many: what the slowest rig does in a second.
     many = 1000
+    #: Whether it says when something stops, and whether it does so over a connection of its own.
+    says_stops, says_them_from_afar = True, False
 
     def __init__(self) -> None:
         self.time = START
@@ -129,6 +131,10 @@ class Rig(ABC):
     @abstractmethod
     async def lose_grant(self, grant_id: str) -> None:
         """Forget a grant, as eviction or a repair by hand does."""
+
+    @abstractmethod
+    async def leave_open(self, duty: Duty) -> None:
+        """Open a duty that was closed, as if the step that closed it had broken off before."""
 
     @abstractmethod
     async def dump(self) -> Dump:
@@ -152,7 +158,7 @@ def copied(state: MemoryState) -> MemoryState:
     names = ("runs", "grants", "actions", "spendings", "duties", "fences", "stops")
     copies = {name: dict(getattr(state, name)) for name in names}
     entries = {run: list(lines) for run, lines in state.entries.items()}
-    return dataclasses.replace(state, **copies, entries=entries)
+    return dataclasses.replace(state, **copies, entries=entries, unlisted=set(state.unlisted))
 
 
 class MemoryRig(Rig):
@@ -180,6 +186,10 @@ class MemoryRig(Rig):
         """Forget a grant."""
         del self.state.grants[grant_id]
 
+    async def leave_open(self, duty: Duty) -> None:
+        """Put it back."""
+        self.state.put(dataclasses.replace(duty, state=DutyState.OPEN))
+
     @property
     def state(self) -> MemoryState:
         """The model's own records."""
@@ -201,7 +211,7 @@ class MemoryRig(Rig):
             actions={key: records.action_fields(action) for key, action in state.actions.items()},
             spendings={key: records.spending_fields(told) for key, told in state.spendings.items()},
             fences={fence_id: records.fence_fields(fence) for fence_id, fence in state.fences.items()},
-            duties={(*key[:2], key[2].value): records.duty_fields(one) for key, one in state.duties.items()},
+            duties={key: records.duty_fields(one) for key, one in state.duties.items()},
             recent=self._recent(),
             awaiting=self._awaiting(),
             standing=_anchors(fence for fence in state.fences.values() if fence.standing),
@@ -217,7 +227,8 @@ class MemoryRig(Rig):
         )
 
     def _recent(self) -> list[str]:
-        opened = [run for run in self.state.runs.values() if run.was_opened]
+        listed = self.state.runs.keys() - self.state.unlisted
+        opened = [run for run in self.state.runs.values() if run.was_opened and run.run_id in listed]
         recent = [run for run in opened if run.is_recent(self.state.now)]
         return [run.run_id for run in sorted(recent, key=lambda run: run.open_seq)]
 
@@ -256,9 +267,13 @@ class SqliteRig(Rig):
         await self.store.renew_epoch(epoch)
 
     async def reset(self) -> None:
-        """Close the store, delete its files and make another: it costs 3 ms and trusts nothing."""
+        """Close the store, delete its files and make another; only the reserve of 8 MB stays: it is empty."""
         await self.close()
-        shutil.rmtree(self._folder / str(self._resets))
+        before, after = (self._folder / str(number) for number in (self._resets, self._resets + 1))
+        after.mkdir(mode=0o700)
+        if (before / "headroom").exists():
+            (before / "headroom").rename(after / "headroom")
+        shutil.rmtree(before)
         self._resets += 1
         self.time = START
         await self.open()
@@ -277,6 +292,17 @@ class SqliteRig(Rig):
             self.store._state._forget()
 
         await self._run(lose)
+
+    async def leave_open(self, duty: Duty) -> None:
+        """Write its row again."""
+
+        def write() -> None:
+            state = self.store._state
+            state.put(dataclasses.replace(duty, state=DutyState.OPEN))
+            state._writes.keep()
+            state._writes.out()
+
+        await self._run(write)
 
     async def dump(self) -> Dump:
         """Read every table."""
@@ -300,8 +326,8 @@ class SqliteRig(Rig):
         dump.spendings = {(run, op): json.loads(text) for run, op, text in spendings}
         fences = db.execute("SELECT fence_id, fields FROM fences")
         dump.fences = {fence: json.loads(text) for fence, text in fences}
-        duties = db.execute("SELECT run_id, op_id, kind, fields FROM duties")
-        dump.duties = {(run, op, kind): json.loads(text) for run, op, kind, text in duties}
+        for run, op, kind, job, text in db.execute("SELECT run_id, op_id, kind, job, fields FROM duties"):
+            dump.duties[run, op, which(kind, job)] = json.loads(text)
         self._read_indexes(dump)
         return dump
 

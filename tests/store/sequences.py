@@ -4,9 +4,11 @@ A sequence is data: it says "the grant g1 as it was issued", and becomes real ca
 Pools hold values just inside and just outside of what is allowed.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
@@ -14,7 +16,7 @@ from grant_service.core import verbs
 from grant_service.core.action import ActionState, Intent
 from grant_service.core.budget import MAX_AMOUNT, Budget, Exhaustion, costs_of
 from grant_service.core.clock import CLOCK_TOLERANCE_MS
-from grant_service.core.duty import DutyKind
+from grant_service.core.duty import MAX_JOBS, DutyKind
 from grant_service.core.fence import FENCES, selector_of
 from grant_service.core.grant import MAX_CHAIN
 from grant_service.core.run import MAX_DEPTH, RECENT_MS, StopReason
@@ -67,7 +69,15 @@ class NewEpoch:
     """The store may have lost facts."""
 
 
-Step = Tell | Use | Again | Burst | Move | NewEpoch
+@dataclass(frozen=True)
+class LetGo:
+    """A run is let go of as its journal has it, or as it had it before its last entry."""
+
+    run: str
+    late: bool = False
+
+
+Step = Tell | Use | Again | Burst | Move | NewEpoch | LetGo
 
 RUNS = ("a", "b", "c", "d")
 DEEP = tuple(f"deep-{level}" for level in range(1, MAX_DEPTH + 2))
@@ -245,13 +255,21 @@ approving = st.builds(
 denying = st.builds(lambda asked, *told: verbs.Deny(*asked, *told), asked_of, words, words)
 outcome = st.sampled_from([ActionState.SUCCEEDED, ActionState.FAILED, ActionState.UNKNOWN])
 known = st.sampled_from([ActionState.SUCCEEDED, ActionState.FAILED])
-#: Most that is settled is done at once; some is only accepted, and has a handle.
-handle = st.sampled_from([("", "")] * 4 + [("h-1", "job.stop"), ("h-1", "job.stop"), ("h-2", "job.end")])
+#: Most that is settled is done at once; some is only accepted, and has a handle, mostly with who calls that
+#: off, or with why nobody can.
+JOBS = [("h-1", "job.stop", ""), ("h-1", "job.stop", ""), ("h-1", "", ""), ("h-2", "job.end", "")]
+JOBS += [("h-3", "", "not registered")]
+handle = st.sampled_from([("", "", "")] * 5 + JOBS)
+#: So many that they cannot all be called off.
+JOB = st.sampled_from([f"h-{number}" for number in range(1, MAX_JOBS + 3)])
+job = st.tuples(JOB, st.sampled_from(["job.stop"] * 4 + [""]), st.just(""))
 undo_ms = st.sampled_from([HOUR, HOUR, HOUR, 5 * SECOND, 2 * DAY, 0])
 
 #: The duties of a few actions, claimed under a few names: most claims hold what they ask about.
 duty_kind = st.sampled_from([DutyKind.UNDO, *DutyKind])
+which_job = st.sampled_from([*[0] * 9, 1])
 lease = st.sampled_from([*["l1"] * 5, "l2"])
+C = TypeVar("C", verbs.Claim, verbs.Renew, verbs.Complete, verbs.Fail)
 lease_ms = st.sampled_from([1, SECOND, SECOND, 5 * SECOND, HOUR])
 max_attempts = st.sampled_from([1, 1, 2, 3])
 
@@ -275,12 +293,12 @@ def claiming(of: Asked, kind: Kinds = duty_kind) -> st.SearchStrategy[verbs.Clai
     """A compensator takes on a duty."""
     worker = st.sampled_from(["w1", "w1", "w2"])
     told = (of, kind, worker, lease, lease_ms, max_attempts)
-    return st.builds(lambda at, *told: verbs.Claim(*at, *told), *told)
+    return _of_a_job(st.builds(lambda at, *told: verbs.Claim(*at, *told), *told))
 
 
 def renewing(of: Asked, kind: Kinds = duty_kind) -> st.SearchStrategy[verbs.Renew]:
     """It wants to keep it."""
-    return st.builds(lambda at, *told: verbs.Renew(*at, *told), of, kind, lease, lease_ms)
+    return _of_a_job(st.builds(lambda at, *told: verbs.Renew(*at, *told), of, kind, lease, lease_ms))
 
 
 def completing(of: Asked, kind: Kinds = duty_kind) -> st.SearchStrategy[verbs.Complete]:
@@ -290,15 +308,25 @@ def completing(of: Asked, kind: Kinds = duty_kind) -> st.SearchStrategy[verbs.Co
         DutyKind.CALL_OFF: ["DONE", "REFUSED"],
         DutyKind.ASK: ["SUCCEEDED", "FAILED"],
     }
-    ending = kind.flatmap(lambda one: st.tuples(st.just(one), lease, st.sampled_from(ends[one])))
-    return st.builds(lambda at, end, *told: verbs.Complete(*at, *end, *told), of, ending, words, words)
+    endings = {one: st.tuples(st.just(one), lease, st.sampled_from(some)) for one, some in ends.items()}
+    told = (of, kind.flatmap(endings.__getitem__), words, words)
+    return _of_a_job(st.builds(lambda at, end, *told: verbs.Complete(*at, *end, *told), *told))
 
 
 def failing(of: Asked, kind: Kinds = duty_kind) -> st.SearchStrategy[verbs.Fail]:
     """It could not."""
     final = st.sampled_from([False] * 2 + [True])
     told = (of, kind, lease, st.sampled_from([1, 500, SECOND]), max_attempts, words, final)
-    return st.builds(lambda at, *told: verbs.Fail(*at, *told), *told)
+    return _of_a_job(st.builds(lambda at, *told: verbs.Fail(*at, *told), *told))
+
+
+def _of_a_job(asked: st.SearchStrategy[C]) -> st.SearchStrategy[C]:
+    """What is asked of a CALL_OFF is asked of the first job, or of another one."""
+
+    def of(one: C, job: int) -> C:
+        return replace(one, job=job) if one.kind is DutyKind.CALL_OFF else one
+
+    return st.builds(of, asked, which_job)
 
 
 #: A run to be opened below the grant's own; who it is for, the grant says.
@@ -335,7 +363,7 @@ TOOL_ARGS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "receipt": words,
         "note": words,
         "result_args": st.sampled_from(["", "", '{"id":2}']),
-        "handle,canceller": handle,
+        "handle,canceller,why_not": handle,
     },
     "abandon": {"op_id": op_id, "note": words},
     "delegate": {
@@ -431,7 +459,35 @@ KINDS: dict[str, tuple[int, st.SearchStrategy[Step]]] = {
     "burst": (6, st.lists(bursting, min_size=2, max_size=5).map(lambda calls: Burst(tuple(calls)))),
     "move": (10, st.sampled_from(moves).map(Move)),
     "epoch": (1, st.just(NewEpoch())),
+    "let_go": (1, st.builds(LetGo, run_id, st.booleans())),
 }
+
+
+#: Parts of the stories, each made once: to make a strategy costs more than to draw from it.
+priced = costs.map(costs_of)
+below = st.none() | st.builds(verbs.Open, run_id, st.just(0), st.just(DAY), budgets=budgets)
+hit_or_not, fencing = hitting | selector, revoking | freezing
+spent = st.fixed_dictionaries(TOOL_ARGS["spend"] | {"max_spendings": st.just(9)})
+told_at_once = [[ActionState.SUCCEEDED]] * 8 + [[ActionState.FAILED]]
+settled = st.sampled_from([*told_at_once, [ActionState.UNKNOWN], []])
+accepted = handle.filter(lambda one: bool(one[0]))
+
+
+@cache
+def order_of(count: int) -> st.SearchStrategy[list[int]]:
+    """Any order of so many."""
+    return st.permutations(range(count))
+
+
+@cache
+def place_in(count: int) -> st.SearchStrategy[int]:
+    """The place of one of so many."""
+    return st.sampled_from(range(count))
+
+
+def _pick(draw: st.DrawFn, some: Sequence[Any]) -> Any:
+    """One of some that are only known now."""
+    return some[draw(place_in(len(some)))]
 
 
 @st.composite
@@ -443,27 +499,27 @@ def life(draw: st.DrawFn) -> list[Step]:
     perform = _use("perform", intent=wanted, use_ms=use_ms, max_actions=1000, wait_ms=SECOND, undo_ms=HOUR)
     settle = _use("settle", op_id=wanted.op_id, outcome=end, receipt="1", note="")
     abandon = _use("abandon", op_id=wanted.op_id, note="")
-    wait = Move(draw(st.sampled_from([SECOND - 1, SECOND, SECOND])))
+    wait = Move(_pick(draw, [SECOND - 1, SECOND, SECOND]))
     lives: list[list[Step]] = [[prepare, commit, settle], [prepare, commit], [perform, settle], [perform]]
-    return draw(st.sampled_from([*lives, [prepare, abandon], [prepare, wait, commit]]))
+    return _pick(draw, [*lives, [prepare, abandon], [prepare, wait, commit]])
 
 
 @st.composite
 def narrow(draw: st.DrawFn) -> list[Step]:
     """A grant of its own, narrow and perhaps short, and two actions at once that fit it, or almost do."""
-    name, pattern = draw(st.integers(1, 6)), draw(st.sampled_from(PATTERNS))
+    name, pattern = draw(st.integers(1, 6)), _pick(draw, PATTERNS)
     grant, op = f"s{name}", f"p{name}"
     one_use, near = Scope("*", max_uses=1), Scope(draw(scope_action), pattern, 0, draw(reversibility))
-    granted = draw(st.sampled_from([one_use, near, near, replace(near, max_uses=1)]))
+    granted = _pick(draw, [one_use, near, near, replace(near, max_uses=1)])
     asked = [
-        Intent(f"{op}-{n}", draw(action), draw(st.sampled_from(NEAR[pattern])), digest(), draw(reversibility))
+        Intent(f"{op}-{n}", draw(action), _pick(draw, NEAR[pattern]), digest(), draw(reversibility))
         for n in (1, 2)
     ]
     prepares = [_prepare(one, grant, HOUR) for one in asked]
     return [
-        Tell("issue", (verbs.Issue(grant, "a", "tool", (granted,), draw(st.sampled_from([SECOND, HOUR]))),)),
+        Tell("issue", (verbs.Issue(grant, "a", "tool", (granted,), _pick(draw, [SECOND, HOUR])),)),
         prepares[0],
-        *draw(st.sampled_from([[], [], [Move(SECOND - 1)], [Move(SECOND)]])),
+        *_pick(draw, [[], [], [Move(SECOND - 1)], [Move(SECOND)]]),
         prepares[1],
         *[_use("commit", grant, op_id=one.op_id, digest=digest(), use_ms=SECOND) for one in asked],
     ]
@@ -473,21 +529,21 @@ def narrow(draw: st.DrawFn) -> list[Step]:
 def stop(draw: st.DrawFn) -> list[Step]:
     """A run, or one above it, ends between the prepare and the commit; afterwards the tool goes on trying."""
     begun = draw(life())
-    run = draw(st.sampled_from(["a", "a", "a", "b", "d"]))
+    run = _pick(draw, ["a", "a", "a", "b", "d"])
     ends: list[Step] = [
         Tell("finish", (verbs.Finish(run),)),
         Tell("cancel", (verbs.Cancel(run, StopReason.INCIDENT),)),
     ]
     after = [_use("abandon", op_id="o1", note=""), _use("commit", op_id="o1", digest=digest(), use_ms=1)]
-    wait = draw(st.sampled_from([[], [Move(SECOND)]]))
+    wait = _pick(draw, [[], [Move(SECOND)]])
     return [
         *begun[:1],
         *wait,
-        draw(st.sampled_from(ends)),
+        _pick(draw, ends),
         *wait,
         *after,
         *begun[1:],
-        *draw(st.permutations(ends)),
+        *[ends[number] for number in draw(order_of(len(ends)))],
     ]
 
 
@@ -495,18 +551,16 @@ def stop(draw: st.DrawFn) -> list[Step]:
 def ask(draw: st.DrawFn) -> list[Step]:
     """A person is asked, who agrees, refuses, thinks again or is late; the tool goes on."""
     grant, op = f"w{draw(st.integers(1, 4))}", f"q{draw(st.integers(1, 4))}"
-    demanded = Scope("*", max_uses=draw(st.sampled_from([0, 0, 1])), approval_from=draw(reversibility))
-    wanted = Intent(
-        op, "email.send", "a/b", digest(), Reversibility.IRREVERSIBLE, costs=draw(costs.map(costs_of))
-    )
+    demanded = Scope("*", max_uses=_pick(draw, [0, 0, 1]), approval_from=draw(reversibility))
+    wanted = Intent(op, "email.send", "a/b", digest(), Reversibility.IRREVERSIBLE, costs=draw(priced))
     amended = draw(amending)
     prepare, commit = _prepare(wanted, grant), _use("commit", grant, op_id=op, digest=digest(), use_ms=SECOND)
     perform = _use("perform", grant, intent=wanted, use_ms=SECOND, max_actions=1000, wait_ms=5 * SECOND)
     approve = Tell("approve", (verbs.Approve("a", op, digest(), SECOND, "u-7", "", *amended),))
     narrowed = _use("commit", grant, op_id=op, digest=amended[1] or digest(), use_ms=SECOND)
-    deny, wait = Tell("deny", (verbs.Deny("a", op),)), Move(draw(st.sampled_from([SECOND - 1, SECOND])))
+    deny, wait = Tell("deny", (verbs.Deny("a", op),)), Move(_pick(draw, [SECOND - 1, SECOND]))
     abandon = _use("abandon", grant, op_id=op, note="")
-    ask = draw(st.sampled_from([prepare, prepare, perform]))
+    ask = _pick(draw, [prepare, prepare, perform])
     answers: list[list[Step]] = [
         [approve, narrowed],
         [approve, ask, narrowed, deny],
@@ -520,19 +574,17 @@ def ask(draw: st.DrawFn) -> list[Step]:
     ]
     granted = verbs.Issue(grant, "a", "tool", (demanded,), HOUR)
     look: list[list[Step]] = [[], [], [Tell("awaiting", ())]]
-    answer, before, after = (draw(st.sampled_from(some)) for some in (answers, look, look))
+    answer, before, after = (_pick(draw, some) for some in (answers, look, look))
     return [Tell("issue", (granted,)), ask, *before, *answer, *after]
 
 
 @st.composite
 def hand_on(draw: st.DrawFn) -> list[Step]:
     """Part of a grant is handed on, perhaps into a run of its own, and used, perhaps past its uses."""
-    grant, wide = f"h{draw(st.integers(1, 4))}", draw(st.sampled_from([*["g1"] * 5, "g2", "d1"]))
-    narrow = Scope(
-        draw(scope_action), draw(st.sampled_from(["*", "a/b", "a/*"])), draw(st.sampled_from([0, 1, 2]))
-    )
-    run = draw(st.none() | st.builds(verbs.Open, run_id, st.just(0), st.just(DAY), budgets=budgets))
-    most = draw(st.sampled_from([*[1000] * 5, 0]))
+    grant, wide = f"h{draw(st.integers(1, 4))}", _pick(draw, [*["g1"] * 5, "g2", "d1"])
+    narrow = Scope(draw(scope_action), _pick(draw, ["*", "a/b", "a/*"]), _pick(draw, [0, 1, 2]))
+    run = draw(below)
+    most = _pick(draw, [*[1000] * 5, 0])
     more = {"max_delegations": most, "audience": "", "budgets": draw(budgets), "sealed": False, "child": run}
     delegate = _use("delegate", wide, grant_id=grant, scopes=(narrow,), ttl_ms=draw(short_ms), **more)
     wanted = [replace(draw(usual), op_id=f"{grant}-{n}") for n in (1, 2)]
@@ -546,37 +598,35 @@ def hand_on(draw: st.DrawFn) -> list[Step]:
         [Tell("revoke", (draw(revoking),))],
         [Tell("freeze", (draw(freezing),))],
     ]
-    return [delegate, performs[0], *draw(st.sampled_from(cut)), performs[1], draw(use("spend"))]
+    return [delegate, performs[0], *_pick(draw, cut), performs[1], draw(KINDS["spend"][1])]
 
 
 @st.composite
 def run_out(draw: st.DrawFn) -> list[Step]:
     """A budget is held, given back, taken and used up, around the end of the second it is held for."""
-    name, few = draw(st.integers(1, 6)), draw(st.sampled_from(SMALL))
+    name, few = draw(st.integers(1, 6)), _pick(draw, SMALL)
     run, grant = f"m{name}", f"mg{name}"
-    on_run, on_grant = draw(st.sampled_from([(few, ()), ((), few), (few, few)]))
-    prices = [draw(costs.map(costs_of)) for _ in range(3)]
+    on_run, on_grant = _pick(draw, [(few, ()), ((), few), (few, few)])
+    prices = [draw(priced) for _ in range(3)]
     wanted = [
         Intent(f"m{n}", "email.send", "a/b", digest(), Reversibility.READ_ONLY, costs=price)
         for n, price in enumerate(prices)
     ]
-    spend = _use(
-        "spend", grant, **draw(st.fixed_dictionaries(TOOL_ARGS["spend"] | {"max_spendings": st.just(9)}))
-    )
+    spend = _use("spend", grant, **draw(spent))
     steps: list[Step] = [
-        _prepare(wanted[0], grant, draw(st.sampled_from([1, SECOND, 1500]))),
+        _prepare(wanted[0], grant, _pick(draw, [1, SECOND, 1500])),
         _prepare(wanted[1], grant),
         _use("perform", grant, intent=wanted[2], use_ms=SECOND, max_actions=1000, wait_ms=SECOND),
         _use("commit", grant, op_id="m0", digest=digest(), use_ms=SECOND),
         _use("abandon", grant, op_id="m1", note=""),
         _use("settle", grant, op_id="m2", outcome=draw(outcome), receipt="", note=""),
         spend,
-        Move(draw(st.sampled_from([1, 499, 500, SECOND - 1, SECOND]))),
+        Move(_pick(draw, [1, 499, 500, SECOND - 1, SECOND])),
         _prepare(wanted[0], grant),
     ]
-    order = draw(st.permutations(range(len(steps))))
+    order = draw(order_of(len(steps)))
     return [
-        Tell("open", (verbs.Open(run, HOUR, DAY, draw(st.sampled_from(["", "a"])), budgets=on_run),)),
+        Tell("open", (verbs.Open(run, HOUR, DAY, _pick(draw, ["", "a"]), budgets=on_run),)),
         Tell("issue", (verbs.Issue(grant, run, "tool", (Scope("*"),), HOUR, on_grant),)),
         *[steps[number] for number in order],
     ]
@@ -585,16 +635,16 @@ def run_out(draw: st.DrawFn) -> list[Step]:
 @st.composite
 def thaw(draw: st.DrawFn) -> list[Step]:
     """Something is frozen, and lifted again, perhaps twice; in between and afterwards people go on trying."""
-    frozen, lifted = replace(draw(freezing), selector=draw(hitting | selector)), draw(words)
-    name = draw(st.sampled_from(["f1", f"f{draw(st.integers(4, 6))}"]))
+    frozen, lifted = replace(draw(freezing), selector=draw(hit_or_not)), draw(words)
+    name = _pick(draw, ["f1", f"f{draw(st.integers(4, 6))}"])
     lift = Tell("lift", (verbs.Lift(name, lifted),))
-    tries: list[list[Step]] = [[], draw(life()), [draw(tell("issue", issuing))], [draw(use("delegate"))]]
+    tries: list[list[Step]] = [[], draw(life()), [draw(KINDS["issue"][1])], [draw(KINDS["delegate"][1])]]
     return [
         Tell("freeze", (replace(frozen, fence_id=name),)),
-        *draw(st.sampled_from(tries)),
+        *_pick(draw, tries),
         lift,
-        *draw(st.sampled_from(tries)),
-        *draw(st.sampled_from([[], [lift]])),
+        *_pick(draw, tries),
+        *_pick(draw, [[], [lift]]),
     ]
 
 
@@ -602,13 +652,13 @@ def thaw(draw: st.DrawFn) -> list[Step]:
 def cut(draw: st.DrawFn) -> list[Step]:
     """The first grant is fenced while it is used; perhaps another is issued and used then."""
     begun, name = draw(life()), f"f{draw(st.integers(7, 9))}"
-    told: Any = draw(revoking | freezing)
+    told: Any = draw(fencing)
     fence = replace(told, fence_id=name, selector=draw(hitting))
     new = [Tell("issue", (verbs.Issue("g4", "a", "tool", (Scope("*"),), HOUR),)), *_handed_on("g4", "h5")]
     after = [_use("perform", one, intent=draw(usual), use_ms=1, max_actions=1000) for one in ("g4", "h5")]
     later: list[list[Step]] = [[], begun, [*new, *after], [*_handed_on("g1", "h6"), *begun]]
     verb = "revoke" if isinstance(told, verbs.Revoke) else "freeze"
-    return [*begun[:1], Tell(verb, (fence,)), *begun[1:], *draw(st.sampled_from(later))]
+    return [*begun[:1], Tell(verb, (fence,)), *begun[1:], *_pick(draw, later)]
 
 
 @st.composite
@@ -616,20 +666,13 @@ def duty(draw: st.DrawFn) -> list[Step]:
     """Effects of one run are to be undone, called off or asked about, by compensators who work or do not."""
     name, kind = draw(st.integers(1, 30)), draw(duty_kind)
     run, grant = f"u{name}", f"ug{name}"
-    ops = draw(st.sampled_from([("e1",), ("e1", "e2"), ("e1", "e2")]))
-    of = st.tuples(st.just(run), st.sampled_from(["e1", "e1", "e2"]))
+    ops = _pick(draw, [("e1",), ("e1", "e2"), ("e1", "e2")])
     probe = "email.ask" if kind is DutyKind.ASK else ""
-    lasts = draw(st.sampled_from([HOUR, HOUR, HOUR, 5 * SECOND]))
-    told_at_once = [[ActionState.SUCCEEDED]] * 8 + [[ActionState.FAILED]]
-    settled = st.sampled_from([*told_at_once, [ActionState.UNKNOWN], []])
+    lasts = _pick(draw, [HOUR, HOUR, HOUR, 5 * SECOND])
     steps: list[Step] = [
         Tell(
             "open",
-            (
-                verbs.Open(
-                    run, draw(st.sampled_from([60 * SECOND, DAY])), DAY, draw(st.sampled_from(["", "", "a"]))
-                ),
-            ),
+            (verbs.Open(run, _pick(draw, [60 * SECOND, DAY]), DAY, _pick(draw, ["", "", "a"])),),
         ),
         Tell("issue", (verbs.Issue(grant, run, "tool", (Scope("*"),), HOUR),)),
     ]
@@ -642,22 +685,30 @@ def duty(draw: st.DrawFn) -> list[Step]:
     cancel = Tell("cancel", (verbs.Cancel(run, StopReason.USER_STOP),))
     above = Tell("cancel", (verbs.Cancel("a", StopReason.INCIDENT),))
     stops = [*[cancel] * 5, above, Tell("finish", (verbs.Finish(run),)), Move(60 * SECOND)]
-    steps.append(draw(st.sampled_from(stops)))
-    if kind is DutyKind.UNDO and draw(st.sampled_from([False, False, True])):
+    steps.append(_pick(draw, stops))
+    if kind is DutyKind.UNDO and _pick(draw, [False, False, True]):
         undo = Tell("undo", (verbs.Undo(run, ops[-1]),))
         back = Tell("withdraw", (verbs.Withdraw(run, ops[-1]),))
         failed = Tell("resolve", (verbs.Resolve(run, ops[-1], ActionState.FAILED),))
         steps += [
             undo,
-            *draw(st.sampled_from([[Move(SECOND), failed], [Move(SECOND), failed], [back, back]])),
+            *_pick(draw, [[Move(SECOND), failed], [Move(SECOND), failed], [back, back]]),
         ]
     if kind is DutyKind.UNDO:
-        steps += [
-            Tell("undo", (verbs.Undo(run, op),)) for op in draw(st.sampled_from([ops, ops[:1], ops[1:]]))
-        ]
+        steps += [Tell("undo", (verbs.Undo(run, op),)) for op in _pick(draw, [ops, ops[:1], ops[1:]])]
     else:
         steps.append(Move(SECOND))
-    kinds = st.just(kind)
+    epochs = 0 if draw(st.integers(0, 9)) else 2
+    walk = draw(later_on(run, grant, ops, kind, epochs))
+    return [*steps, *(step for some in walk for step in some)]
+
+
+@cache
+def later_on(
+    run: str, grant: str, ops: tuple[str, ...], kind: DutyKind, epochs: int
+) -> st.SearchStrategy[list[list[Step]]]:
+    """What becomes of the duties of a run."""
+    of, kinds = st.tuples(st.just(run), st.sampled_from(["e1", "e1", "e2"])), st.just(kind)
     later: dict[str, tuple[int, st.SearchStrategy[list[Step]]]] = {
         "attempt": (12, attempt(run, st.sampled_from([ops[-1], ops[-1], ops[0]]), kind)),
         "claim": (2, _alone(tell("claim", claiming(of, kinds)))),
@@ -672,23 +723,35 @@ def duty(draw: st.DrawFn) -> list[Step]:
         "move": (5, _alone(st.sampled_from([1, 499, 500, SECOND, SECOND, 5 * SECOND, HOUR]).map(Move))),
         "again": (1, _alone(st.sampled_from([1, 1, 2, 3]).map(Again))),
         "look": (1, _alone(st.just(Tell("open_duties", (kind, 99))))),
-        "epoch": (0 if draw(st.integers(0, 9)) else 2, _alone(st.just(NewEpoch()))),
+        "epoch": (epochs, _alone(st.just(NewEpoch()))),
     }
     which = st.sampled_from([name for name, (weight, _) in later.items() for _ in range(weight)])
-    walk = draw(st.lists(which.flatmap(lambda name: later[name][1]), min_size=2, max_size=6))
-    return [*steps, *(step for some in walk for step in some)]
+    return st.lists(which.flatmap(lambda name: later[name][1]), min_size=2, max_size=6)
 
 
 def _alone(step: st.SearchStrategy[Step]) -> st.SearchStrategy[list[Step]]:
     return step.map(lambda one: [one])
 
 
+@cache
+def work_on(run: str, op: str, kind: DutyKind) -> dict[str, st.SearchStrategy[Any]]:
+    """What is said of one duty."""
+    of, kinds = st.just((run, op)), st.just(kind)
+    return {
+        "resolve": resolving(of),
+        "claim": claiming(of, kinds),
+        "renew": renewing(of, kinds),
+        "complete": completing(of, kinds),
+        "fail": failing(of, kinds),
+    }
+
+
 @st.composite
 def learn(draw: st.DrawFn, run: str, op: st.SearchStrategy[str], kind: DutyKind) -> list[Step]:
     """When no permit can be used any more somebody says what became of an action; its duty is claimed."""
-    of = st.just((run, draw(op)))
-    claim = tell("claim", claiming(of, st.just(kind)))
-    return [Move(SECOND), draw(tell("resolve", resolving(of))), draw(claim)]
+    work = work_on(run, draw(op), kind)
+    resolve, claim = (Tell(verb, (draw(work[verb]),)) for verb in ("resolve", "claim"))
+    return [Move(SECOND), resolve, claim]
 
 
 @st.composite
@@ -715,14 +778,15 @@ def lost(draw: st.DrawFn) -> list[Step]:
 
 
 @st.composite
-def attempt(draw: st.DrawFn, run: str, op: st.SearchStrategy[str], kind: DutyKind) -> list[Step]:
+def attempt(
+    draw: st.DrawFn, run: str, op: st.SearchStrategy[str], kind: DutyKind, job: int = 0
+) -> list[Step]:
     """A compensator claims a duty and works on it; it ends well or badly, late or never."""
-    of, kinds = st.just((run, draw(op))), st.just(kind)
-    claim = replace(draw(claiming(of, kinds)), lease="l1")
-    keep = Tell("renew", (replace(draw(renewing(of, kinds)), lease="l1"),))
-    end = Tell("complete", (replace(draw(completing(of, kinds)), lease="l1"),))
-    bad = Tell("fail", (replace(draw(failing(of, kinds)), lease="l1"),))
-    wait = Move(draw(st.sampled_from([1, SECOND, 5 * SECOND])))
+    work = work_on(run, draw(op), kind)
+    verbs_of_it = ("claim", "renew", "complete", "fail")
+    claim, *others = (replace(draw(work[verb]), lease="l1", job=job) for verb in verbs_of_it)
+    keep, end, bad = (Tell(verb, (told,)) for verb, told in zip(verbs_of_it[1:], others, strict=True))
+    wait = Move(_pick(draw, [1, SECOND, 5 * SECOND]))
     rival = Tell("claim", (replace(claim, lease="l2", worker="w2"),))
     ways: list[list[Step]] = [
         [rival, end],
@@ -736,16 +800,45 @@ def attempt(draw: st.DrawFn, run: str, op: st.SearchStrategy[str], kind: DutyKin
         [wait, keep],
         [wait],
     ]
-    return [Tell("claim", (claim,)), *draw(st.sampled_from(ways))]
+    return [Tell("claim", (claim,)), *_pick(draw, ways)]
+
+
+@st.composite
+def jobs(draw: st.DrawFn) -> list[Step]:
+    """An action begins one job after the other, and others say what became of it, too; the run is stopped."""
+    name = draw(st.integers(1, 9))
+    run, grant, probe = f"j{name}", f"jg{name}", draw(st.sampled_from(["", "email.ask"]))
+    wanted = Intent("e1", "email.send", "", digest(), Reversibility.REVERSIBLE, "email.recall", probe=probe)
+    more = {"max_actions": 1000, "wait_ms": SECOND, "undo_ms": HOUR}
+    said = st.sampled_from([*[ActionState.UNKNOWN] * 3, ActionState.SUCCEEDED, ActionState.FAILED])
+    of = st.just((run, "e1"))
+    names = draw(st.sampled_from([job, st.tuples(st.just("h-1"), st.just("job.stop"), st.just(""))]))
+    word = _alone(st.builds(_settle, st.just(grant), st.just("e1"), said, names | handle))
+    told = st.one_of(word, word, word, learn(run, st.just("e1"), DutyKind.ASK))
+    walk = draw(st.lists(told, min_size=2, max_size=9))
+    which = st.sampled_from([0, 0, 1, 1, 2, MAX_JOBS - 1])
+    of_job = which.flatmap(lambda one: attempt(run, st.just("e1"), DutyKind.CALL_OFF, one))
+    tries = draw(st.lists(of_job, max_size=4))
+    settle = draw(st.lists(word, max_size=2))
+    return [
+        Tell("open", (verbs.Open(run, HOUR, DAY),)),
+        Tell("issue", (verbs.Issue(grant, run, "tool", (Scope("*"),), HOUR),)),
+        _use("perform", grant, intent=wanted, use_ms=SECOND, **more),
+        *(step for some in walk for step in some),
+        draw(st.sampled_from([Tell("cancel", (verbs.Cancel(run, StopReason.USER_STOP),)), Move(1)])),
+        *(step for some in [*tries, *settle] for step in some),
+        *draw(st.lists(tell("resolve", resolving(of)), max_size=1)),
+        Tell("open_duties", (DutyKind.CALL_OFF, draw(st.sampled_from([1, 2, 99])))),
+    ]
 
 
 def _settled(grant: str, op: str, end: ActionState, kind: DutyKind) -> st.SearchStrategy[Use]:
-    told = handle.filter(lambda one: bool(one[0])) if kind is DutyKind.CALL_OFF else handle
+    told = accepted if kind is DutyKind.CALL_OFF else handle
     return told.map(lambda one: _settle(grant, op, end, one))
 
 
-def _settle(grant: str, op: str, end: ActionState, told: tuple[str, str]) -> Use:
-    job = {"result_args": "", "handle": told[0], "canceller": told[1]}
+def _settle(grant: str, op: str, end: ActionState, told: tuple[str, str, str]) -> Use:
+    job = {"result_args": "", "handle": told[0], "canceller": told[1], "why_not": told[2]}
     return _use("settle", grant, op_id=op, outcome=end, receipt="", note="", **job)
 
 
@@ -766,6 +859,19 @@ def _use(verb: str, grant: str = "g1", **args: Any) -> Use:
     return Use(verb, grant, "as issued", "tool", args)
 
 
+@st.composite
+def archived(draw: st.DrawFn) -> list[Step]:
+    """A run ends and is let go of; somebody ends it again, or goes on as if it were there."""
+    run = draw(run_id)
+    ends = st.sampled_from(
+        [Tell("cancel", (verbs.Cancel(run, StopReason.USER_STOP),)), Tell("finish", (verbs.Finish(run),))]
+    )
+    end = draw(st.sampled_from([[], [draw(ends)], [draw(ends)], [Move(HOUR)], [Move(HOUR)]]))
+    later = st.one_of(ends, ends, tell("open", opening), use("commit"), use("settle"), reading)
+    again = draw(st.sampled_from([[], [LetGo(run)], [LetGo(run, late=True)]]))
+    return [*end, LetGo(run, draw(st.sampled_from([False] * 4 + [True]))), draw(later), draw(later), *again]
+
+
 STORIES = {
     "life": life(),
     "narrow": narrow(),
@@ -777,6 +883,8 @@ STORIES = {
     "cut": cut(),
     "duty": duty(),
     "lost": lost(),
+    "archived": archived(),
+    "jobs": jobs(),
 }
 kind = st.sampled_from(
     ["life"] * 10
@@ -789,6 +897,8 @@ kind = st.sampled_from(
     + ["cut"] * 3
     + ["duty"] * 9
     + ["lost"]
+    + ["archived"] * 2
+    + ["jobs"] * 2
     + [name for name, (weight, _) in KINDS.items() for _ in range(weight)]
 )
 

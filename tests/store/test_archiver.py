@@ -1,41 +1,39 @@
 """The archiver: what is over goes, what is needed stays, and a report does not notice."""
 
-from collections.abc import Sequence
+import asyncio
+import threading
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from grant_service.archive.archiver import Archiver
+from grant_service.archive.blocks import Block
 from grant_service.archive.files import ArchiveFiles
 from grant_service.archive.reading import reading
+from grant_service.core.budget import Budget
 from grant_service.core.compile import compile_report
-from grant_service.core.errors import ErrorReason
-from grant_service.core.evidence import head_of
+from grant_service.core.errors import ErrorReason, Refusal, Refused, StoreFailed
 from grant_service.core.grant import GrantRef
-from grant_service.core.journal import Entry
+from grant_service.core.journal import Kind
 from grant_service.core.report import Report
 from grant_service.core.scope import Reversibility
-from grant_service.core.store import Standing
-from grant_service.core.verbs import Perform, Release
+from grant_service.core.verbs import Open, Perform, Release
+from grant_service.core.why import Why, why
+from tests.archive.support import SEALS
 from tests.store.player import DAY, HOUR, SECOND, Player, done, intent, refused
 from tests.store.rigs import Rig
 
 AFTER = 2 * HOUR
 
 
-def head(run_id: str, entries: Sequence[Entry], _: Standing) -> dict[str, Any]:
-    """A head nobody signed."""
-    told = head_of(run_id, entries)
-    return {"run_id": run_id, "entry_count": told.entry_count, "hash": told.hash.hex()}
-
-
 class Archive:
     """A player, an archiver at hand, and the store as reports see it."""
 
     def __init__(self, rig: Rig, directory: Path) -> None:
-        self.rig, self.play, self.files = rig, Player(rig), ArchiveFiles(directory)
-        self.archiver = Archiver(rig.store, self.files, head, AFTER, 0)
+        self.rig, self.play, self.files = rig, Player(rig), ArchiveFiles(directory, SEALS.doubt)
+        self.archiver = Archiver(rig.store, self.files, SEALS.block, AFTER, 0)
         self.reading = reading(rig.store, self.files)
 
     async def report(self, run: str = "run") -> Report:
@@ -220,3 +218,240 @@ async def test_a_run_cancelled_only_after_it_was_archived_keeps_its_story(archiv
     assert report.run.end_seq > before.last_seq
     assert report.last_seq == report.run.end_seq
     assert report.gaps == ()
+
+
+async def why_of(archive: Archive) -> list[Why]:
+    """Why each action of the story is refused; since when changes with the time."""
+    asked = [("run", "done"), ("run", "prepared"), ("run", "late"), ("child", "unknown")]
+    found = []
+    for run_id, op_id in asked:
+        try:
+            told = await why(archive.reading, run_id, "", op_id)
+        except Refused as unknown:
+            found.append(Why(unknown.refusal, None, 0))
+            continue
+        assert told.refusal is not None
+        details = {name: value for name, value in told.refusal.details.items() if name != "ended_ago_ms"}
+        found.append(replace(told, refusal=Refusal(told.refusal.reason, details), now=0))
+    return found
+
+
+async def test_why_an_action_is_refused_is_told_from_the_archive(archive: Archive) -> None:
+    """The rule, whether it had a permit, and its story with what killed it, as before."""
+    play = archive.play
+    grant = await play.ready(budgets=(Budget("usd", 1),))
+    below = await play.delegate(grant, "below", child=Open("child", HOUR, DAY))
+    await play.permit(grant, "done")
+    done(await play.settle(grant, "done"))
+    done(await play.prepare(grant, "prepared"))
+    await play.permit(below, "unknown")
+    done(await play.spend(grant, 1))
+    refused(await play.spend(grant, 1, op="more"), ErrorReason.BUDGET_EXHAUSTED)
+    done(await play.revoke("run=run"))
+    await play.cancel()
+    refused(await play.prepare(grant, "late"), ErrorReason.REVOKED)
+    await play.rig.advance(AFTER)
+    before = await why_of(archive)
+    assert await archive.archiver.look() == 2
+    assert await play.store.actions([("run", "done")]) == [None]
+    assert await why_of(archive) == before
+    kinds = [entry.kind for entry in before[3].story]
+    assert kinds[-3:] == [Kind.EXHAUSTED, Kind.REVOKED, Kind.CANCELLED]
+    assert [one.refusal.reason for one in before if one.refusal] == [
+        ErrorReason.REVOKED,
+        ErrorReason.REVOKED,
+        ErrorReason.ACTION_UNKNOWN,
+        ErrorReason.REVOKED,
+    ]
+
+
+async def late_cancel(archive: Archive) -> Report:
+    """Archive a run that ended by its deadline, and cancel it only then; answer its report from before."""
+    play = archive.play
+    await play.open(ttl_ms=HOUR)
+    grant = await play.issue()
+    await play.permit(grant, "done")
+    done(await play.settle(grant, "done"))
+    await play.rig.advance(HOUR + AFTER)
+    before = await archive.report()
+    assert await archive.archiver.look()
+    await play.cancel()
+    return before
+
+
+async def test_a_late_end_does_not_put_a_run_back_on_the_list(archive: Archive) -> None:
+    """Nothing of it is there to be listed, whichever store it is."""
+    await archive.play.open("forgotten", ttl_ms=HOUR)
+    await late_cancel(archive)
+    done(await archive.play.finish("forgotten"))
+    store = archive.play.store
+    now = (await store.standing()).now
+    assert await store.run_ids(0, 10) == []
+    assert await store.oldest_run_ids(0, 10) == []
+    assert await store.recent_run_ids(0, 10, now) == []
+
+
+async def test_what_comes_late_is_archived_too_when_it_is_as_old(archive: Archive) -> None:
+    """The line moves behind the others; the store is left with the end alone."""
+    before = await late_cancel(archive)
+    report = await archive.report()
+    await archive.play.rig.advance(AFTER - 1)
+    assert await archive.archiver.look() == 0
+    assert await archive.play.store.journal("run", 0, 10)
+    await archive.play.rig.advance(1)
+    assert await archive.archiver.look() == 1
+    assert await archive.play.store.journal("run", 0, 10) == []
+    after = await archive.report()
+    assert after.actions == before.actions
+    assert (after.run, after.last_seq, after.gaps) == (report.run, report.last_seq, ())
+    assert [head.hash for head in after.heads] == [head.hash for head in report.heads]
+    assert await archive.archiver.look() == 0
+    assert (await archive.play.cancel()).replayed
+
+
+async def test_all_that_was_archived_is_looked_through_in_turn(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much there is, what came late is found."""
+    for name in ("a", "b", "c", "d", "e"):
+        await archive.play.open(name, ttl_ms=HOUR)
+    await archive.play.rig.advance(HOUR + AFTER)
+    assert await archive.archiver.look() == 5
+    await archive.play.cancel("c")
+    await archive.play.cancel("e")
+    await archive.play.rig.advance(AFTER)
+    monkeypatch.setattr("grant_service.archive.archiver._PASS", 2)
+    assert [await archive.archiver.look() for _ in range(4)] == [0, 1, 1, 0]
+
+
+async def test_a_grant_of_the_same_name_outlives_what_is_archived_late(archive: Archive) -> None:
+    """Its id is free once the run is gone, and may be another run's when the late line goes."""
+    await late_cancel(archive)
+    await archive.play.rig.advance(AFTER)
+    grant = await archive.play.ready("other")
+    assert await archive.archiver.look() == 1
+    done(await archive.play.prepare(grant))
+
+
+async def test_a_run_that_is_not_believed_holds_up_no_other(archive: Archive) -> None:
+    """Its late line stays; the log says why."""
+    await late_cancel(archive)
+    await archive.play.open("forgotten", ttl_ms=HOUR)
+    await archive.play.rig.advance(HOUR + AFTER)
+    (path,) = archive.files._directory.glob("*.jsonl")
+    path.write_bytes(path.read_bytes().replace(b"<1@", b"<2@").replace(b'"op":"done"', b'"op":"gone"'))
+    with capture_logs() as logged:
+        assert await archive.archiver.look() == 1
+    assert [one["run"] for one in logged if one["log_level"] == "error"] == ["run"]
+    assert await archive.play.store.journal("run", 0, 10)
+    assert await archive.play.store.journal("forgotten", 0, 10) == []
+
+
+async def test_a_damaged_file_does_not_concern_runs_that_are_there(archive: Archive) -> None:
+    """Only of what the store does not have nobody knows whether it was in that file."""
+    await archive.play.ready()
+    (archive.files._directory / "000000000000001-a.jsonl").write_text("nothing")
+    for after in (0, 1, 2, 9):
+        entries = await archive.reading.journal("run", after, 10)
+        assert [one.seq for one in entries] == [seq for seq in (1, 2) if seq > after]
+    assert (await archive.report()).gaps == ()
+    with pytest.raises(StoreFailed):
+        await archive.reading.journal("gone", 0, 10)
+    with pytest.raises(StoreFailed):
+        await archive.reading.runs(["gone"])
+
+
+def names(archive: Archive) -> list[str]:
+    """The archive's files."""
+    return sorted(path.name for path in archive.files._directory.glob("*.jsonl"))
+
+
+async def test_what_is_written_already_is_not_written_again(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store may refuse to let go for long, on a full disk: the files must not fill another."""
+    await story(archive.play)
+    await archive.play.rig.advance(AFTER)
+
+    async def refuse(_: Release) -> bool:
+        raise RuntimeError("full")
+
+    with monkeypatch.context() as full:
+        full.setattr(archive.play.store, "release", refuse)
+        for _ in range(3):
+            with pytest.raises(RuntimeError):
+                await archive.archiver.look()
+    (name,) = names(archive)
+    assert await archive.archiver.look() == 2
+    assert names(archive) == [name]
+    assert await archive.play.store.journal("run", 0, 10) == []
+
+
+async def test_a_run_that_was_written_to_since_is_written_again(archive: Archive) -> None:
+    """The control: what is there already is told by its last entry."""
+    grant = await story(archive.play)
+    await archive.play.rig.advance(AFTER)
+    standing = await archive.play.store.standing()
+    blocks = await archive.archiver._tree((await archive.play.store.runs(["run"]))[0], standing)
+    archive.files.write(blocks, standing.now)
+    refused(await archive.play.prepare(grant, "later"), ErrorReason.REVOKED)
+    before = await archive.report()
+    assert await archive.archiver.look() == 2
+    assert len(names(archive)) == 2
+    assert told(await archive.report()) == told(before)
+
+
+@pytest.mark.parametrize("late", ["run", "child", "grandchild"])
+async def test_a_run_written_to_while_its_tree_goes_goes_next(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch, late: str
+) -> None:
+    """It stays with its late word, and is archived at the next look, whatever of the tree has gone."""
+    play = archive.play
+    grants = {"run": await play.ready()}
+    for run_id, parent in (("child", "run"), ("grandchild", "child")):
+        await play.open(run_id, parent=parent)
+        grants[run_id] = await play.issue(run_id, grant=f"of-{run_id}")
+    await play.cancel()
+    await play.rig.advance(AFTER)
+    release = play.store.release
+
+    async def after_a_late_word(command: Release) -> bool:
+        if command.run_id == late:
+            refused(await play.prepare(grants[late], "late"), ErrorReason.REVOKED)
+        return await release(command)
+
+    with monkeypatch.context() as busy:
+        busy.setattr(play.store, "release", after_a_late_word)
+        assert await archive.archiver.look() == 3
+    assert len(await play.store.journal(late, 0, 100)) > 1
+    before = await archive.report()
+    assert [one.run_id for one in before.late_attempts] == [late]
+    assert await archive.archiver.look() == 1
+    assert await play.store.journal(late, 0, 100) == []
+    assert told(await archive.report()) == told(before)
+    assert await archive.archiver.look() == 0
+
+
+async def test_whoever_stops_the_archiver_waits_for_its_thread(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It uses the index, which is closed next."""
+    await story(archive.play)
+    await archive.play.rig.advance(AFTER)
+    begun, go_on, write = threading.Event(), threading.Event(), archive.files.write
+
+    def slow(blocks: list[Block], time: int) -> str:
+        begun.set()
+        assert go_on.wait(10)
+        return write(blocks, time)
+
+    monkeypatch.setattr(archive.files, "write", slow)
+    work = asyncio.create_task(archive.archiver.work())
+    await asyncio.to_thread(begun.wait, 10)
+    work.cancel()
+    await asyncio.sleep(0.05)
+    assert not work.done()
+    go_on.set()
+    await asyncio.wait([work])
+    archive.files.close()
+    assert len(names(archive)) == 1

@@ -4,7 +4,7 @@ import pytest
 
 from grant_service.core import verbs
 from grant_service.core.action import ActionState
-from grant_service.core.duty import ASK_MS, Duty, DutyState
+from grant_service.core.duty import ASK_MS, Duty, DutyKind, DutyState
 from grant_service.core.errors import ErrorReason
 from grant_service.core.grant import GrantRef
 from grant_service.core.scope import Reversibility, Scope
@@ -133,7 +133,46 @@ async def test_an_unknown_outcome_is_asked_about(play: Player, outcome: str) -> 
     action = await play.read_action()
     assert (action.state, action.settle_seq) == (outcome, completed.seq)
     assert done(await play.resolve(outcome=ActionState(outcome))).replayed
-    assert done(await play.settle(grant, outcome=ActionState(outcome))).replayed
+    assert not done(await play.settle(grant, outcome=ActionState(outcome))).replayed  # its own first word
+
+
+@pytest.mark.parametrize("verb", ["claim", "renew", "fail", "complete"])
+@pytest.mark.parametrize("by", ["settle", "resolve"])
+async def test_a_question_left_open_is_closed_by_whoever_comes_first(
+    play: Player, by: str, verb: str
+) -> None:
+    """The step that put the outcome on record may have broken off before; nobody is asked for nothing."""
+    grant = await silent(play)
+    done(await play.claim(kind=ASK))
+    done(await play.settle(grant)) if by == "settle" else done(await play.resolve())
+    before = await play.rig.dump()
+    moot = await play.read_duty(kind=ASK)
+    assert moot
+    await play.rig.leave_open(moot)
+    assert len(await play.open_duties(ASK)) == 1
+    assert refused(await getattr(play, verb)(kind=ASK), ErrorReason.DUTY_OVER) == MOOT
+    assert (await play.rig.dump()).differences(before) == []
+
+
+@pytest.mark.parametrize("kind", [UNDO, CALL_OFF])
+async def test_what_did_not_happen_and_was_left_open_is_closed(play: Player, kind: DutyKind) -> None:
+    """A later effect that did not happen keeps nobody from undoing an earlier one."""
+    grant = await play.ready()
+    for op in ("first", "op"):
+        done(await play.perform(grant, undoable(op)))
+        outcome = UNKNOWN if op == "op" else SUCCEEDED
+        done(await play.settle(grant, op, outcome=outcome, handle=f"h-{op}", canceller="job.stop"))
+    await play.cancel()
+    done(await play.undo("first"))
+    done(await play.undo())
+    done(await play.settle(grant, outcome=FAILED))
+    moot = await play.read_duty(kind=kind)
+    assert moot
+    await play.rig.leave_open(moot)
+    told = {"run": "run", "op": "op", "duty": kind, "state": "MOOT"}
+    assert refused(await play.claim(kind=kind), ErrorReason.DUTY_OVER) == told
+    assert [one.op_id for one in await play.open_duties(kind)] == ["first"]
+    done(await play.claim("first", kind=kind))
 
 
 async def test_it_is_asked_about_whether_the_run_goes_on_or_not(play: Player) -> None:

@@ -40,11 +40,12 @@ async def test_a_handle_is_on_record_with_who_can_call_it_off(play: Player) -> N
     outcome = {"op": "op", "outcome": "SUCCEEDED", "receipt": "r-1"}
     assert dict(entry.data) == outcome | {"handle": handle, "canceller": "job.stop"}
     action = await play.read_action()
-    assert (action.handle, action.result_args) == (handle, args)
+    assert (action.handles, action.result_args) == ((handle,), args)
     minted = Duty(
         *("run", "op", CALL_OFF, "job.stop", DutyState.OPEN, settled.seq, permit.fence, EPOCH),
         due=NEVER,
         until=START + HOUR,
+        handle=handle,
     )
     assert await play.read_duty(kind=CALL_OFF) == minted
     assert await play.open_duties(CALL_OFF) == [], "nobody has stopped its run"
@@ -160,7 +161,7 @@ async def test_the_outside_world_may_refuse(play: Player) -> None:
     completed = done(await play.complete(kind=CALL_OFF, outcome="REFUSED", note="too late"))
     assert completed.state is DutyState.REFUSED
     entry = (await play.journal())[-1]
-    told = {"op": "op", "worker": "worker", "note": "too late", "outcome": "REFUSED"}
+    told = {"op": "op", "worker": "worker", "note": "too late", "outcome": "REFUSED", "handle": "h-1"}
     assert (entry.kind, dict(entry.data)) == ("CALLED_OFF", told)
     again = done(await play.complete(kind=CALL_OFF))
     assert (again.state, again.seq, again.replayed) == (DutyState.REFUSED, completed.seq, True)
@@ -209,19 +210,6 @@ async def test_the_same_job_is_called_off_once(play: Player, state: str) -> None
         done(await play.complete(kind=CALL_OFF))
 
 
-async def test_another_job_is_called_off_too(play: Player) -> None:
-    """What the outside world calls otherwise is something else to stop, whatever became of the first."""
-    grant = await accepted(play, UNKNOWN)
-    await play.cancel()
-    done(await play.claim(kind=CALL_OFF))
-    done(await play.complete(kind=CALL_OFF))
-    settled = done(await play.settle(grant, handle="h-2", canceller="job.end"))
-    (duty,) = await play.open_duties(CALL_OFF)
-    assert (duty.name, duty.seq, duty.attempts, duty.lease) == ("job.end", settled.seq, 0, "")
-    refused(await play.complete(kind=CALL_OFF), ErrorReason.LEASE_LOST)
-    done(await play.claim(kind=CALL_OFF, lease="new"))
-
-
 async def test_an_outcome_without_a_handle_keeps_what_was_known(play: Player) -> None:
     """The job is still known by the name it had; what completes the compensation is, too."""
     grant = await play.ready()
@@ -230,18 +218,9 @@ async def test_an_outcome_without_a_handle_keeps_what_was_known(play: Player) ->
     done(await play.settle(grant, outcome=UNKNOWN, **job))
     done(await play.settle(grant))
     action = await play.read_action()
-    assert (action.handle, action.result_args) == ("h-1", '{"id":1}')
+    assert (action.handles, action.result_args) == (("h-1",), '{"id":1}')
     await play.cancel()
     assert len(await play.open_duties(CALL_OFF)) == 1
-
-
-async def test_a_repeated_outcome_tells_nothing_new(play: Player) -> None:
-    """The first words stand: no job is added to what was settled without one."""
-    grant = await play.ready()
-    await play.effect(grant)
-    assert done(await play.settle(grant, handle="h-1", canceller="job.stop")).replayed
-    assert (await play.read_action()).handle == ""
-    assert await play.open_duties(CALL_OFF) == []
 
 
 async def test_calling_off_and_undoing_are_two_duties(play: Player) -> None:

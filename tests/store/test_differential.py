@@ -44,10 +44,11 @@ NOT_BY_RULES = {
 VERBS = (
     *("open", "issue", "delegate", "prepare", "commit", "perform", "settle", "abandon", "spend"),
     *("finish", "cancel", "revoke", "freeze", "lift", "approve", "deny"),
-    *("resolve", "undo", "withdraw", "claim", "renew", "complete", "fail"),
+    *("resolve", "undo", "withdraw", "claim", "renew", "complete", "fail", "release"),
 )
-#: A cancel is never refused; what is kept for longer twice, or fails twice, does so twice.
-NEVER = {("cancel", "refused"), ("renew", "replayed"), ("fail", "replayed")}
+#: A cancel is never refused; what is kept for longer twice, or fails twice, does so twice;
+#: what is let go of a second time is not there any more.
+NEVER = {("cancel", "refused"), ("renew", "replayed"), ("fail", "replayed"), ("release", "replayed")}
 
 DUTIES = {
     *product(["UNDO", "CALL_OFF", "ASK"], ["OPEN", "DONE", "FAILED", "MOOT"]),

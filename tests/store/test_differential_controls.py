@@ -17,11 +17,11 @@ from hypothesis import Phase, given, settings
 from grant_service.core import verbs
 from grant_service.core.action import OUTCOMES, Action, ActionState, Intent, Spending
 from grant_service.core.budget import Budget
-from grant_service.core.duty import Duty, DutyKind
+from grant_service.core.duty import MAX_JOBS, Duty, DutyKind
 from grant_service.core.errors import StoreFailed
 from grant_service.core.fence import EVERYTHING, Fence, marks_of, selector_of
 from grant_service.core.grant import MAX_CHAIN, Grant
-from grant_service.core.lifecycle import actions, duties
+from grant_service.core.lifecycle import actions, duties, jobs
 from grant_service.core.run import Run, StopReason
 from grant_service.core.scope import Reversibility, Scope
 from grant_service.store.sqlite_state import SqliteState
@@ -29,7 +29,7 @@ from tests.store.differential import Story, compare, tell
 from tests.store.player import DAY, HOUR, SECOND, digest
 from tests.store.redis_rigs import RedisRig, changed
 from tests.store.rigs import MemoryRig, Rig, SqliteRig
-from tests.store.sequences import Move, NewEpoch, Step, Tell, Use, sequences, sequences_about
+from tests.store.sequences import LetGo, Move, NewEpoch, Step, Tell, Use, sequences, sequences_about
 
 #: A defect that shows in none of so many sequences is one that `make test` may miss.
 ENOUGH = 500
@@ -123,6 +123,7 @@ def _lift(name: str) -> Tell:
 
 
 _ENDS = [Tell("cancel", (verbs.Cancel("r", StopReason.INCIDENT),)), Tell("finish", (verbs.Finish("r"),))]
+_LISTED = Tell("run_ids", (0, 9))
 _SPENT = {"op_id": "o1", "budget": "usd", "amount": 1, "max_spendings": 9}
 _FREEZES = [
     _freeze("f1"),
@@ -171,13 +172,23 @@ def _issue_below(run: str) -> Tell:
     return Tell("issue", (verbs.Issue("h", run, "tool", (Scope("*"),), HOUR),))
 
 
-def _committed(*ops: str) -> list[Step]:
-    return [_use("commit", op_id=op, digest=digest(), use_ms=SECOND) for op in ops]
-
-
 def _intended(grant: str = "g", op: str = "o1") -> Use:
     wanted = Intent(op, "email.send", "a/b", digest(), Reversibility.COMPENSABLE, "email.recall")
     return _use("prepare", grant, intent=wanted, ttl_ms=SECOND, max_actions=9, wait_ms=HOUR, undo_ms=2 * HOUR)
+
+
+def _mean(op: str = "o1", resource: str = "a/b", **costs: int) -> Use:
+    """Prepare something for a second."""
+    wanted = Intent(
+        op, "email.send", resource, digest(), Reversibility.IRREVERSIBLE, costs=tuple(costs.items())
+    )
+    return _use("prepare", intent=wanted, ttl_ms=SECOND, max_actions=9, wait_ms=HOUR)
+
+
+def _commit(
+    grant: str = "g", said: str = digest(), use_ms: int = 1, peer: str = "tool", op: str = "o1"
+) -> Use:
+    return replace(_use("commit", grant, op_id=op, digest=said, use_ms=use_ms), peer=peer)
 
 
 _BELOW = [_open("c", "r"), _issue_below("c")]
@@ -196,6 +207,7 @@ def _jobs(run: str, grant: str = "g") -> list[Step]:
 
 _ASK = (Scope("*", approval_from=Reversibility.READ_ONLY),)
 _AGREED = Tell("approve", (verbs.Approve("r", "o1", digest("x"), HOUR),))
+_AMENDED = Tell("approve", (verbs.Approve("r", "o1", digest(), HOUR, "u-7", "", '{"a":1}', digest("x")),))
 
 #: Sequences that random ones are rarely like, each about one thing that may be wrong.
 POINTED: dict[str, list[list[Step]]] = {
@@ -214,15 +226,23 @@ POINTED: dict[str, list[list[Step]]] = {
             *[_use("spend", "g", twist, **_SPENT) for twist in ("no path", "longer chain", "no chain")],
         ],
         [*_begun(), NewEpoch(), _perform("o1")],
-        [
-            *_begun(Scope("*", max_uses=1)),
-            *[_intended(op=op) for op in ("o1", "o2")],
-            *_committed("o1", "o2"),
-        ],
+        [*_begun(Scope("*", max_uses=1)), _mean(), _mean("o2"), _commit(), _commit(op="o2")],
+        [*_begun(budgets=(Budget("usd", 5),)), _spend("o1", 3), _spend("o2", 3), _perform("o1")],
+        [*_begun(ttl_ms=SECOND), _mean(), _commit(use_ms=HOUR)],
+        [*_begun(), _mean(), _mean(resource="a/c"), _commit(said=digest("x")), _commit(peer="thief")],
+        [*_begun(), _issue_below("r"), _mean(), _commit("h"), _settle_op("o1", ActionState.SUCCEEDED)],
+        [*_begun(), _mean(), Move(SECOND), _commit()],
+        [*_begun(budgets=(Budget("usd", 5),)), _mean(usd=4), _spend("o1", 4), _mean("o2", usd=4), _commit()],
+        [*_begun(), _revoke("f2"), _issue_below("r"), _perform("o1", "h")],
         [*_begun(), _revoke("f2"), *_begun()[1:], _perform("o1"), _lift("f2")],
         *[[*_begun(), fence, _perform("o1"), _lift("f1"), _lift("f1"), _perform("o1")] for fence in _FREEZES],
     ],
     "deadline": [[*_begun(run_ms=SECOND), Move(SECOND), _perform("o1")]],
+    "let go": [
+        [*_begun(), LetGo("r"), _perform("o1")],
+        [*_begun(), _ENDS[0], LetGo("r", late=True), LetGo("r"), LetGo("r"), *_ENDS, _LISTED],
+        *[[*_begun(run_ms=SECOND), Move(SECOND), LetGo("r"), end, LetGo("r"), _LISTED] for end in _ENDS],
+    ],
     "expired": [[*_begun(ttl_ms=SECOND), Move(SECOND), _perform("o1")]],
     "full": [[*_begun(), _perform("o1"), _perform("o2", most=1), _spend("o1"), _spend("o2", most=1)]],
     "frozen": [
@@ -238,6 +258,7 @@ POINTED: dict[str, list[list[Step]]] = {
     "said": [
         [*_begun(*_ASK), _perform("o1"), _AGREED, _perform("o1")],
         [*_begun(*_ASK), _perform("o1"), Tell("deny", (verbs.Deny("r", "o1"),))],
+        [*_begun(*_ASK), _perform("o1"), _AMENDED, _perform("o1")],
     ],
     "below": [
         [*_begun(ttl_ms=SECOND), _hand_on()],
@@ -309,15 +330,23 @@ POINTED: dict[str, list[list[Step]]] = {
         for since in ([], [_use("abandon", op_id="o1", note="")])
     ],
     "tried often": [
+        [*_begun(), _effect(probe="p"), Move(HOUR), _claim(_ANSWER)],
         [*_begun(), _effect(probe="p"), _claim(_ANSWER), Move(SECOND - 1), _claim(_ANSWER)],
         [*_begun(), _effect(probe="p"), Move(SECOND)]
         + [step for n in range(9) for step in (_claim(_ANSWER), _fail(_ANSWER), Move(SECOND << min(n, 6)))],
     ],
     "told late": [
+        [*_begun(), _effect(), _settle(_FAILED, "h-1")],
         [*_begun(), _effect(), _settle(_UNKNOWN, "h-1"), _CANCEL, _claim(_CALL_OFF), _settle(handle="h-1")],
         [
             *[*_begun(), _effect(probe="p"), Move(SECOND), _claim(_ANSWER), _fail(_ANSWER, final=True)],
             *[_settle(), _complete(_ANSWER, "FAILED")],
+        ],
+    ],
+    "too many jobs": [
+        [
+            *[*_begun(), _effect(), *[_settle(_UNKNOWN, f"h-{number}") for number in range(MAX_JOBS + 1)]],
+            *[_settle(handle="the last"), _settle(handle="the last")],
         ],
     ],
     "afresh": [
@@ -407,9 +436,11 @@ LUA_DEFECTS: dict[str, Lua] = {
     "a grant is found without its path": {"or grant.ancestors ~= ANCESTORS": ""},
     "a grant is found without its chain": {"or grant.chain ~= CHAIN then": "then"},
     "what was never permitted can be settled": {
-        "if state ~= 'PERMITTED' and state ~= 'UNKNOWN' then": "if false then"
+        "if not again and state ~= 'PERMITTED' and state ~= 'UNKNOWN' then": "if false then"
     },
-    "a known outcome can be changed": {"if state == 'SUCCEEDED' or state == 'FAILED' then": "if false then"},
+    "a known outcome can be changed": {
+        "if not again and (state == 'SUCCEEDED' or state == 'FAILED') then": "if false then"
+    },
     "time goes back": {"local NOW = math.max(CLOCK, floor)": "local NOW = CLOCK"},
     "time is kept by writes only": {"if NOW > floor then redis.call('HSET', META, 'now', text(NOW)) end": ""},
     "any clock is good": {"if behind > CLOCK_TOLERANCE_MS then": "if false then"},
@@ -447,7 +478,7 @@ FOCUSED: dict[str, dict[str, Lua]] = {
         "a budget that refuses ends its owner": {"budget.policy == 'CANCEL' and": ""},
         "a budget ends its owner while some is held": {"budget.taken + asked > budget.limit": "true"},
         "more than is left can be spent": {"if short[1] and INCURRED == '' then": "if false then"},
-        "nothing is told of what is left at settle": {"after_cut, remaining())": "after_cut, '')"},
+        "nothing is told of what is left at settle": {"after_cut, remaining(), job": "after_cut, '', job"},
         "nothing is told of what came back": {
             "answer('ABANDONED', '0', number, remaining())": "answer('ABANDONED', '0', number, '')"
         },
@@ -468,6 +499,18 @@ FOCUSED: dict[str, dict[str, Lua]] = {
             "if run then add_budgets(run.budgets) end": ""
         },
         "a run below has no marks of those above": {"local marks = above": "local marks = ''"},
+    },
+    "let go": {
+        "what goes on is let go of": {"if not ended(PATH, PATH_AT, RUN_ID) or not last": "if not last"},
+        "what was written to since is let go of": {"or last[1] ~= LAST_SEQ .. '-0' then": "then"},
+        "what was let go of is still listed": {"redis.call('ZREM', RUNS, RUN_ID)": ""},
+        "what was let go of keeps its marks": {
+            "run.labels, run.marks, run.budgets = '', '', ''": "run.labels, run.budgets = '', ''"
+        },
+        "what was let go of cannot be finished": {
+            "if run.marks == '' then -- it was archived": "if false then"
+        },
+        "the line of a late end stays for ever": {"redis.call('PEXPIREAT', journal, keep_until)": ""},
     },
     "thaw": {
         "a lifted freeze goes on": {"and fence.lift_time == '0' and lasts": "and lasts"},
@@ -515,9 +558,6 @@ FOCUSED: dict[str, dict[str, Lua]] = {
             "if attempts >= MAX_ATTEMPTS then return over": "if false then return over",
             "or attempts >= MAX_ATTEMPTS then": "then",
         },
-        "a duty has no end": {
-            "if NOW >= tonumber(duty['until']) then return over": "if false then return over"
-        },
         "a lease outlives its duty": {
             "text(math.min(NOW + lease_ms, tonumber(duty['until'])))": "text(NOW + lease_ms)"
         },
@@ -531,12 +571,10 @@ FOCUSED: dict[str, dict[str, Lua]] = {
             "'due', due, 'worker', '', 'lease', '', 'lease_until', '0',": "'due', due,"
         },
         "a refusal is an acknowledgement": {"OUTCOME == 'REFUSED' and 'REFUSED' or 'DONE'": "'DONE'"},
-        "nothing is moot": {"for _, kind in ipairs(moot) do": "for _, kind in ipairs({}) do"},
-        "what failed is still called off": {"OUTCOME == 'FAILED' and 'MOOT' or 'OPEN'": "'OPEN'"},
+        "nothing is moot": {"for _, which in ipairs(moot) do": "for _, which in ipairs({}) do"},
         "an end leaves a duty on its list": {
-            "redis.call('ZREM', LISTS[kind], kind == 'UNDO' and OP or RUN_ID .. '/' .. OP)": ""
+            "redis.call('ZREM', LISTS[kind_of(which)], listed_as(which))": ""
         },
-        "a later due time is not on the list": {"if KIND ~= 'UNDO' then redis": "if false then redis"},
         "nobody may ask": {"if goes then -- somebody may ask": "if false then --"},
         "an active run is undone": {"if there and not ended(PATH, RUNS_AT, RUN_ID) then": "if false then"},
         "an undo is asked for twice": {"if duty and (duty.state == 'DONE' or (duty": "if false and ((duty"},
@@ -590,6 +628,10 @@ FOCUSED: dict[str, dict[str, Lua]] = {
         "a job is found that nobody stopped": {"if duty.due == NEVER then": "if false then"},
     },
     "tried often": {
+        "a later due time is not on the list": {"if KIND ~= 'UNDO' then redis": "if false then redis"},
+        "a duty has no end": {
+            "if NOW >= tonumber(duty['until']) then return over": "if false then return over"
+        },
         "a duty is claimed before it is due": {
             "if duty.due ~= NEVER and NOW < tonumber(duty.due) then": "if false then"
         },
@@ -602,10 +644,34 @@ FOCUSED: dict[str, dict[str, Lua]] = {
         "the wait does not double": {"2 ^ math.min(math.max(0, attempts - 1), MOST_DOUBLINGS)": "1"},
     },
     "told late": {
+        "what failed is still called off": {"OUTCOME == 'FAILED' and 'MOOT' or 'OPEN'": "'OPEN'"},
         "the same job is called off twice": {
-            "HANDLE ~= '' and HANDLE ~= action.handle and": "HANDLE ~= '' and"
+            "if known and not too_many and redis.call('EXISTS',": "if false and redis.call('EXISTS',"
         },
         "a late answer changes what is known": {"or (KIND == 'ASK' and known) then": "then"},
+    },
+    "jobs": {
+        "a second job takes the place of the first": {
+            "put_duty(which('CALL_OFF', job.number)": "put_duty(which('CALL_OFF', 0)"
+        },
+        "all jobs of an action are listed as one": {"(string.match(which, '/%d+$') or '')": "''"},
+        "a job is not known by its name": {"['until'] = action.undo_until, handle = HANDLE,": ""},
+        "what became of a job is told of none": {"'handle', duty.handle": "'handle', ''"},
+        "of what did not happen only the first job ends": {
+            "math.min(#handles_of(action), MAX_JOBS)": "math.min(#handles_of(action), 1)"
+        },
+        "nobody may call off what nobody is named for": {"elseif canceller == '' then": "elseif false then"},
+        "who can call it off is told once": {"job.is_news = not known or": "job.is_news = not known and"},
+        "why nobody can call it off is not on record": {"'why_not', job.why_not)\n": "'why_not', '')\n"},
+        "a tool that agrees is not heard": {"action.resolved == ''": "true"},
+        "a tool that agrees is heard again and again": {"number, 'resolved', ''": "number"},
+        "a tool need not speak where somebody else has": {"number, 'resolved', '1')": "number)"},
+    },
+    "too many jobs": {
+        "one job too many is taken": {"if again and heard and job.number >= MAX_JOBS then": "if false then"},
+        "one job too many is called off": {
+            "local too_many = job.number >= MAX_JOBS": "local too_many = false"
+        },
     },
     "afresh": {
         "whoever has it is forgotten": {
@@ -798,7 +864,15 @@ SQLITE_DEFECTS: dict[str, tuple[str, Callable[[Method], Method]]] = {
     ),
     "handles are not written": (
         "put",
-        _put_as(lambda one: replace(one, handle="") if isinstance(one, Action) else one),
+        _put_as(lambda one: replace(one, handles=()) if isinstance(one, Action) else one),
+    ),
+    "that the tool has yet to speak is not written": (
+        "put",
+        _put_as(lambda one: replace(one, resolved=False) if isinstance(one, Action) else one),
+    ),
+    "all jobs are the first": (
+        "put",
+        _put_as(lambda one: replace(one, job=0) if isinstance(one, Duty) else one),
     ),
     "any undo is the last": ("last_undo", lambda last: lambda state, run_id: "e1"),
     "a no is not written": ("put", _put_but(lambda one: isinstance(one, Action) and one.state == "DENIED")),
@@ -827,7 +901,7 @@ def test_a_defect_in_sqlite_is_caught(
     """An embedded store that forgets to write or to look for something does not pass for the model."""
     (sqlite,) = (rig for rig in rigs[1] if isinstance(rig, SqliteRig))
     monkeypatch.setattr(SqliteState, method, defect(getattr(SqliteState, method)))
-    many = ("always", "tidied", "frozen", "duty", "ask", "")
+    many = ("always", "said", "tidied", "frozen", "duty", "jobs", "ask", "")
     _assert_caught(loop, [one for about in many for one in told(about)], sqlite)
 
 
@@ -841,7 +915,10 @@ RULE_DEFECTS: dict[str, tuple[Any, str, Any]] = {
     "the wait does not double": (duties, "retry_after", lambda attempts, retry_ms: retry_ms),
     "nothing is moot once it is resolved": (duties, "close_moot", lambda state, action: None),
     "nothing is moot once it is settled": (actions, "close_moot", lambda state, action: None),
-    "nothing can be called off": (actions, "put_call_off", lambda state, action, canceller: None),
+    "nothing can be called off": (actions, "put_call_off", lambda state, action, job, canceller: None),
+    "no job is named": (actions, "named", lambda state, action, command: None),
+    "any number of jobs is called off": (jobs, "MAX_JOBS", 99),
+    "every word is taken": (actions, "_not_taken", lambda action, again, job: None),
     "nothing can be asked": (actions, "put_ask", lambda state, action, keep_until: None),
     "what is known can be told otherwise": (duties, "_KNOWN", frozenset()),
     "what never happened is undone": (duties, "_NOTHING_HAPPENED", frozenset()),
@@ -860,8 +937,8 @@ def test_a_defect_in_a_rule_is_caught(
 ) -> None:
     """The stories are told by the right rules; a store that then decides by a wrong one does not pass."""
     (sqlite,) = (rig for rig in rigs[1] if isinstance(rig, SqliteRig))
-    pointed = ("told late", "not to be undone", "tried often")
-    stories = [story for about in (*pointed, "duty") for story in told(about)]
+    pointed = ("told late", "too many jobs", "not to be undone", "tried often")
+    stories = [story for about in (*pointed, "duty", "jobs") for story in told(about)]
     monkeypatch.setattr(where, name, wrong)
     _assert_caught(loop, stories, sqlite)
 

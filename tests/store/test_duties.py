@@ -18,9 +18,12 @@ BEGUN = START + 5 * SECOND
 #: How a duty that was given up is told.
 GIVEN_UP = {
     UNDO: ("UNDO_FAILED", {}),
-    CALL_OFF: ("CALLED_OFF", {"outcome": "UNREACHABLE"}),
+    CALL_OFF: ("CALLED_OFF", {"outcome": "UNREACHABLE", "handle": "h-1"}),
     ASK: ("UNANSWERED", {}),
 }
+
+#: What a line about a duty says besides.
+JOB = {UNDO: {}, CALL_OFF: {"handle": "h-1"}, ASK: {}}
 
 every_kind = pytest.mark.parametrize("kind", list(DutyKind))
 
@@ -55,7 +58,7 @@ async def test_a_claim_gives_a_duty_to_one_compensator(play: Player, kind: DutyK
     assert claimed.duty == replace(before, attempts=1, worker="w \u00e4", lease="lease", lease_until=until)
     entry = (await play.journal())[-1]
     assert (entry.kind, entry.time) == ("CLAIMED", BEGUN)
-    assert dict(entry.data) == {"op": "op", "duty": kind, "worker": "w \u00e4", "attempt": "1"}
+    assert dict(entry.data) == {"op": "op", "duty": kind, "worker": "w \u00e4", "attempt": "1"} | JOB[kind]
     assert await play.open_duties(kind) == [claimed.duty]
     assert await play.read_duty(kind=kind) == claimed.duty
 
@@ -160,7 +163,7 @@ async def test_a_failed_attempt_is_tried_again_later(play: Player, kind: DutyKin
         now += wait * SECOND
         assert (failed.state, failed.due) == (DutyState.OPEN, now)
         data = {"op": "op", "duty": kind, "worker": "worker", "note": "gone", "due": str(now)}
-        assert await _last(play) == ("TRIED", data)
+        assert await _last(play) == ("TRIED", data | JOB[kind])
         (duty,) = await play.open_duties(kind)
         assert (duty.due, duty.worker, duty.lease, duty.lease_until) == (now, "", "", 0)
         await play.rig.set_time(now - 1)
@@ -308,7 +311,7 @@ async def test_what_is_done_is_on_record_once(play: Player, kind: DutyKind) -> N
         ASK: ("RESOLVED", {"outcome": "SUCCEEDED", "actor": "worker", "evidence": "sent \u00e4"}),
     }
     kind_of_line, data = expected[kind]
-    assert await _last(play) == (kind_of_line, {"op": "op", **data})
+    assert await _last(play) == (kind_of_line, {"op": "op", **data, **JOB[kind]})
     await play.rig.advance(DAY)
     await play.store.standing()
     before = await play.rig.dump()

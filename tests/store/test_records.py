@@ -94,7 +94,9 @@ actions = st.builds(
     st.integers(0, 15),
     st.sampled_from(ActionState),
     *[numbers] * 7,
-    *[words] * 2,
+    flags,
+    words,
+    marks,
     st.none() | said,
 )
 spendings = st.builds(Spending, ids, ids, ids, names, amounts, flags, numbers)
@@ -120,7 +122,8 @@ duties = st.builds(
     words,
     *[numbers] * 3,
     *[words] * 2,
-    numbers,
+    *[numbers] * 2,
+    words,
 )
 
 A_RUN = Run("r")

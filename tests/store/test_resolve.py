@@ -12,7 +12,7 @@ from grant_service.core.errors import ErrorReason
 from grant_service.core.report import Report, ReportedAction
 from grant_service.core.run import RECENT_MS
 from grant_service.core.scope import PERMIT_MAY_BE_LOST, Reversibility, Scope
-from tests.store.player import DAY, HOUR, SECOND, Player, done, refused, undoable
+from tests.store.player import ASK, CALL_OFF, DAY, HOUR, SECOND, UNDO, Player, done, refused, undoable
 from tests.store.rigs import START
 
 SUCCEEDED, FAILED, UNKNOWN = ActionState.SUCCEEDED, ActionState.FAILED, ActionState.UNKNOWN
@@ -77,17 +77,81 @@ async def test_the_first_word_stands(play: Player, first: str, outcome: ActionSt
     assert (await play.rig.dump()).differences(before) == []
 
 
-async def test_a_tool_that_tells_after_all_comes_too_late(play: Player) -> None:
-    """The same outcome is a replay to it; another one is refused and on record."""
+@pytest.mark.parametrize("by", ["a person", "a probe"])
+@pytest.mark.parametrize("first", ["", "UNKNOWN"])
+async def test_a_tool_that_agrees_afterwards_is_heard(play: Player, by: str, first: str) -> None:
+    """Its receipt, arguments and job are what nobody else knew; said again it is a replay."""
     grant = await play.ready()
-    await play.permit(grant)
+    done(await play.perform(grant, undoable(probe="email.ask")))
     await play.rig.advance(5 * SECOND)
-    resolved = done(await play.resolve())
-    settled = done(await play.settle(grant, receipt="1"))
-    assert (settled.seq, settled.replayed) == (resolved.seq, True)
-    refused(await play.settle(grant, outcome=FAILED), ErrorReason.ALREADY_SETTLED)
-    refused(await play.settle(grant, outcome=UNKNOWN), ErrorReason.ALREADY_SETTLED)
+    if first:
+        done(await play.settle(grant, outcome=UNKNOWN))
+    await resolved_by(play, by, SUCCEEDED)
+    assert (await play.read_action()).resolved
+    told = {
+        "receipt": "r-1",
+        "note": "n",
+        "result_args": '{"id":1}',
+        "handle": "h-1",
+        "canceller": "job.stop",
+    }
+    await play.cancel()
+    settled = done(await play.settle(grant, **told))
+    line = (await play.journal())[-1]
+    assert (line.kind, line.seq) == ("SETTLED", settled.seq)
+    said = {"receipt": "r-1", "note": "n", "handle": "h-1", "canceller": "job.stop"}
+    assert dict(line.data) == {"op": "op", "outcome": "SUCCEEDED"} | said
+    assert (settled.state, settled.after_cut, settled.replayed) == (SUCCEEDED, True, False)
+    action = await play.read_action()
+    assert (action.state, action.resolved, action.settle_seq) == (SUCCEEDED, False, settled.seq)
+    assert (action.result_args, action.handles) == ('{"id":1}', ("h-1",))
+    before = await play.rig.dump()
+    assert done(await play.settle(grant, **told)) == replace(settled, replayed=True)
+    assert done(await play.resolve()).replayed
+    assert (await play.rig.dump()).differences(before) == []
+    done(await play.undo())
+    for kind in (CALL_OFF, UNDO):
+        done(await play.claim(kind=kind))
+        done(await play.complete(kind=kind))
+
+
+@pytest.mark.parametrize("by", ["a person", "a probe"])
+async def test_a_tool_that_agrees_that_nothing_happened_leaves_nothing_to_do(play: Player, by: str) -> None:
+    """Also where it names a job: it says that this will not do anything."""
+    grant = await play.ready()
+    done(await play.perform(grant, undoable(probe="email.ask")))
+    await play.rig.advance(5 * SECOND)
+    await resolved_by(play, by, FAILED)
+    await play.cancel()
+    assert not done(await play.settle(grant, outcome=FAILED, handle="h-1", canceller="job.stop")).replayed
+    assert await play.open_duties(CALL_OFF) == []
+    refused(await play.claim(kind=CALL_OFF), ErrorReason.DUTY_OVER)
+
+
+@pytest.mark.parametrize("by", ["a person", "a probe"])
+@pytest.mark.parametrize("known", [SUCCEEDED, FAILED])
+async def test_a_tool_that_does_not_agree_comes_too_late(play: Player, by: str, known: ActionState) -> None:
+    """What is known stands; the attempt to change it is on record, and changes nothing else."""
+    grant = await play.ready()
+    done(await play.perform(grant, undoable(probe="email.ask")))
+    await play.rig.advance(5 * SECOND)
+    await resolved_by(play, by, known)
+    before = await play.read_action()
+    for outcome in {SUCCEEDED, FAILED, UNKNOWN} - {known}:
+        told = await play.settle(grant, outcome=outcome, handle="h-1", canceller="job.stop")
+        assert refused(told, ErrorReason.ALREADY_SETTLED)["state"] == known
     assert (await play.kinds())[-2:] == ["REFUSED", "REFUSED"]
+    assert await play.read_action() == before
+    assert await play.open_duties(CALL_OFF) == []
+
+
+async def resolved_by(play: Player, who: str, outcome: ActionState) -> None:
+    """Somebody else than the tool says what became of it."""
+    if who == "a person":
+        done(await play.resolve(outcome=outcome))
+    else:
+        done(await play.claim(kind=ASK))
+        done(await play.complete(kind=ASK, outcome=outcome))
 
 
 @pytest.mark.parametrize("what", ["PREPARED", "ABANDONED", "AWAITING_APPROVAL", "DENIED"])

@@ -137,7 +137,7 @@ async def test_a_damaged_file_is_refused_by_name(path: Path) -> None:
     assert "countermand.db is damaged" in failed.value.refusal.details["cause"]
 
 
-@pytest.mark.parametrize("schema", [3, 5])
+@pytest.mark.parametrize("schema", [4, 6])
 async def test_a_file_of_another_schema_is_left_to_whoever_knows_it(path: Path, schema: int) -> None:
     """It is refused with what to do, and not touched: the sidecar that wrote it still can use it."""
     store = await _with_a_grant(path)
@@ -152,12 +152,12 @@ async def test_a_file_of_another_schema_is_left_to_whoever_knows_it(path: Path, 
 
     assert failed.value.refusal.reason is ErrorReason.STORE_UNFIT
     assert explain(failed.value.refusal) == (
-        f"the store is not fit to decide: countermand.db has schema {schema}, this sidecar knows 4; "
+        f"the store is not fit to decide: countermand.db has schema {schema}, this sidecar knows 5; "
         "run the sidecar that wrote it"
     )
     assert path.read_bytes() == before
     with sqlite3.connect(path) as file:
-        file.execute("PRAGMA user_version = 4")
+        file.execute("PRAGMA user_version = 5")
     file.close()
     again = await SqliteStore.start(path)  # nobody holds the lock of a store that did not start
     await again.close()
@@ -246,6 +246,26 @@ async def test_refused_calls_do_not_use_up_the_reserve(path: Path) -> None:
     assert after == before
     assert isinstance(settled, verbs.Settled)
     assert settled.seq == before[-1].seq + 1
+
+
+async def test_letting_go_of_a_run_does_not_use_up_the_reserve(path: Path) -> None:
+    """A long journal's end takes room in the log first. The cancels that come meanwhile need that more."""
+    store = await _with_a_grant(path)
+    try:
+        await store.cancel(verbs.Cancel("r-1", StopReason.USER_STOP))
+        (*_, last) = await store.journal("r-1", 0, 100)
+        store._headroom.release()
+        with pytest.raises(StoreFailed) as full:
+            await store.release(verbs.Release("r-1", last.seq, ("g-1",)))
+        kept = await store.journal("r-1", 0, 100)
+        assert (await store.cancel(verbs.Cancel("r-2", StopReason.USER_STOP))).seq == last.seq + 1
+        store._headroom.restore()
+        assert await store.release(verbs.Release("r-1", last.seq, ("g-1",)))
+    finally:
+        await store.close()
+
+    assert full.value.refusal.reason is ErrorReason.STORE_FULL
+    assert kept[-1] == last
 
 
 async def test_a_spent_quota_gives_up_the_reserve_too(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

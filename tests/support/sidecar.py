@@ -78,6 +78,10 @@ class SidecarProcess:
         """The same, as gRPC writes it."""
         return f"unix:{self.socket(role)}"
 
+    def channel(self, role: str) -> grpc.aio.Channel:
+        """Connect in a role; for a `with` block of the event loop that is running."""
+        return grpc.aio.insecure_channel(self.target(role), options=CHANNEL_OPTIONS)
+
     def launch(self, **settings: object) -> None:
         """Start the process and return at once; `settings` count for this start only."""
         assert not self._process, "the sidecar is already running"

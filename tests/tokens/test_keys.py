@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
+from structlog.testing import capture_logs
 
 from grant_service.core.errors import Refused
 from grant_service.tokens.keys import Keyring, SigningKey, load_or_create, rotate
@@ -363,7 +364,7 @@ def test_a_public_half_that_is_none_or_of_another_key_is_refused(keys: Path) -> 
 def test_a_directory_that_cannot_be_written_keeps_no_public_half(
     keys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A mounted secret is no reason not to start: its keys still verify and sign."""
+    """A mounted secret is no reason not to start: its keys verify and sign. What will be missing is said."""
     kid = load_or_create(keys).signing.kid
     (keys / f"{kid}.pub").unlink()
 
@@ -371,7 +372,19 @@ def test_a_directory_that_cannot_be_written_keeps_no_public_half(
         raise OSError(30, "Read-only file system")
 
     monkeypatch.setattr(PrivateDir, "put", read_only)
-    assert load_or_create(keys).signing.kid == kid
+    with capture_logs() as logged:
+        assert load_or_create(keys).signing.kid == kid
+    (warning,) = logged
+    assert (warning["log_level"], warning["file"]) == ("warning", f"{kid}.pub")
+    assert "Read-only" in warning["cause"]
+
+
+def test_nothing_is_warned_of_where_the_public_half_is_kept(keys: Path) -> None:
+    """The control."""
+    with capture_logs() as logged:
+        load_or_create(keys)
+        rotate(keys)
+    assert logged == []
 
 
 def _other_public() -> bytes:

@@ -65,6 +65,9 @@ async def a_person_who_is_asked(cm: countermand.Client, args: dict[str, object])
     assert_type(await cm.auditor.why("r-1", op_id="o-1"), countermand.Explanation)
     assert_type((await cm.auditor.report("r-1", at_seq=3)).heads, tuple[countermand.SignedHead, ...])
     assert_type(await cm.issuer.evidence_keys(), tuple[countermand.EvidenceKey, ...])
+    assert_type(await cm.auditor.head("_fences"), countermand.SignedHead)
+    async for entry in cm.auditor.watch("r-1"):
+        assert_type(entry, countermand.Entry)
 
 
 def a_story_that_blocks(args: dict[str, object]) -> None:

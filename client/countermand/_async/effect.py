@@ -90,7 +90,7 @@ class Effect:
         """Say that the outside world has only accepted the effect, as a job that it calls `handle`.
 
         Should the run be cancelled, the `canceller` is asked to call that job off. It has to be named here,
-        unless the sidecar's tools file does.
+        unless the sidecar's tools file does. Say it for each job, if there are several.
         """
         self._word.accept(handle, canceller)
 
@@ -194,18 +194,21 @@ class Effect:
         """Tell the sidecar, within a deadline of its own."""
         try:
             token = await self._grant.token()
-            self.settled = await self._grant.tool.settle(
-                token,
-                self.op_id,
-                told.outcome,
-                receipt=told.receipt,
-                note=told.note,
-                compensation_args=told.undo_with,
-                handle=told.handle,
-                canceller=told.canceller,
-                timeout=timeout,
-            )
-            self.remaining = self.settled.remaining
+            for handle, canceller in (told.jobs or {"": ""}).items():  # a call names one job
+                self.settled = await self._grant.tool.settle(
+                    token,
+                    self.op_id,
+                    told.outcome,
+                    receipt=told.receipt,
+                    note=told.note,
+                    compensation_args=told.undo_with,
+                    handle=handle,
+                    canceller=canceller,
+                    timeout=timeout,
+                )
+                self.remaining = self.settled.remaining
+                if why_not := self.settled.why_not_called_off:
+                    log.warning("nobody can call off job %s of action %s: %s", handle, self.op_id, why_not)
         except CountermandError as error:
             self.unsettled = error
             log.warning("the outcome %s of action %s is not on record: %s", told.outcome, self.op_id, error)

@@ -1,9 +1,10 @@
 """The grant a block of code acts under."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from countermand._address import Role
 from countermand._async.tool_door import Tool
 from countermand._grant import Asked, Authority, held_grant, hold, let_go
 from countermand._ids import new_id
@@ -11,7 +12,9 @@ from countermand._models.budgets import Budgets, budgets_of
 from countermand._models.runs import ChildRun, Grant
 from countermand._scope import Scope, scopes_of
 from countermand._secret import SecretToken
+from countermand._session import Heard
 from countermand._span import Span, seconds
+from countermand.v1 import session_service_pb2 as sessions
 
 if TYPE_CHECKING:
     from countermand._async.client import Client
@@ -64,6 +67,14 @@ class CurrentGrant:
                     await self._issue()
         assert authority.token is not None  # noqa: S101 - tells the type checker what the lock made sure of
         return authority.token
+
+    async def on_stop(self, heard: Heard) -> Callable[[], None]:
+        """Have `heard` called, once, with what a commit is refused with when it, or its run, is stopped.
+
+        As `ActiveRun.on_stop`; a revoke that reaches this grant is told, too. Answers how to hear no more.
+        """
+        token = await self.token()
+        return self.client.connection.watch(Role.TOOL, sessions.WatchRunRequest(), token, heard)
 
     async def _issue(self) -> None:
         authority, asked = self.authority, self.authority.asked

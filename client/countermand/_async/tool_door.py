@@ -117,7 +117,8 @@ class Tool(Delegator):
         )
         told = (await self._call(rpcs.SETTLE, request, timeout, token)).message
         state = wire.word(ActionState, told.state)
-        return Settled(told.op_id, told.seq, state, told.after_cut, told.replayed, dict(told.remaining))
+        known = (told.op_id, told.seq, state, told.after_cut, told.replayed)
+        return Settled(*known, dict(told.remaining), told.why_not_called_off)
 
     async def abandon(
         self, token: SecretToken | str, op_id: str, *, note: str = "", timeout: float | None = None

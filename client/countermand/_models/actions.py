@@ -119,6 +119,8 @@ class Settled:
     replayed: bool
     #: What is left in each budget that applied, as far as the sidecar still knows.
     remaining: Mapping[str, int] = field(default_factory=dict, hash=False)
+    #: Why nobody can call off the job that was named, though it is on record; '' if somebody can.
+    why_not_called_off: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,13 +46,15 @@ class Duty:
     resource: str
     #: What prepare said and what the result added.
     args: Mapping[str, object] = field(hash=False)
-    #: What the outside world calls the job, if it had only accepted it.
+    #: What the outside world calls the job, if it had only accepted it. Of several an UNDO is told the last.
     handle: str
     #: Which attempt this is, from 1: an earlier one may have done the work and not lived to tell.
     attempt: int
     #: Until when it may be done at all, by the store's clock.
     until_time: datetime | None
     lease: Lease = field(repr=False, compare=False)
+    #: Of a CALL_OFF: which of the action's jobs, from 0.
+    job: int = 0
 
     @property
     def remaining(self) -> float:

@@ -36,10 +36,11 @@ class Undo:
 class CallOff:
     """A job that the outside world had only accepted, and what became of calling it off."""
 
-    #: Who can call it off, and what the outside world calls it.
+    #: Who can call it off, '' if nobody can, and what the outside world calls it.
     canceller: str
     handle: str
-    #: NOT_TRIED: nobody has heard yet, and nobody tries unless the run is cancelled.
+    #: NOT_TRIED: nobody has heard yet, and nobody tries unless the run is cancelled. IMPOSSIBLE: nobody can,
+    #: and the note says why.
     state: CallOffState
     attempts: int
     worker: str
@@ -67,11 +68,18 @@ class ReportedAction:
     fence: int
     settled_after_cut: bool
     undo: Undo
-    #: Who said what became of it, if its tool did not, and how they knew.
+    #: Who said first what became of it, if its tool did not, and how they knew.
     resolved_by: str = ""
     evidence: str = ""
     #: Set if the outside world had only accepted it.
     call_off: CallOff | None = None
+    #: The same of the further jobs that it began, in the order in which they were told.
+    more_call_offs: tuple[CallOff, ...] = ()
+
+    @property
+    def call_offs(self) -> tuple[CallOff, ...]:
+        """All jobs that the outside world had only accepted, the first one first."""
+        return (*([self.call_off] if self.call_off else []), *self.more_call_offs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,13 +62,13 @@ class Client:
         self.control_timeout = control_timeout
         self.pacing = pacing
         self.background = Background()
-        self._connection = Connection(address, clock, pacing)
+        self.connection = Connection(address, clock, pacing)
         self._twin = Twin(address=address, timeout=timeout, control_timeout=control_timeout, clock=clock)
-        self.issuer = Issuer(self._connection, Role.ISSUER, timeout, clock)
-        self.tool = Tool(self._connection, Role.TOOL, timeout, clock)
-        self.operator = Operator(self._connection, Role.OPERATOR, control_timeout, clock)
-        self.auditor = Auditor(self._connection, Role.AUDITOR, control_timeout, clock)
-        self.compensator = Compensating(self._connection, Role.COMPENSATOR, timeout, clock)
+        self.issuer = Issuer(self.connection, Role.ISSUER, timeout, clock)
+        self.tool = Tool(self.connection, Role.TOOL, timeout, clock)
+        self.operator = Operator(self.connection, Role.OPERATOR, control_timeout, clock)
+        self.auditor = Auditor(self.connection, Role.AUDITOR, control_timeout, clock)
+        self.compensator = Compensating(self.connection, Role.COMPENSATOR, timeout, clock)
 
     def __enter__(self) -> Self:
         return self
@@ -122,4 +122,4 @@ class Client:
     def _close(self) -> None:
         self.background.drain()
         self._twin.close()
-        self._connection.close()
+        self.connection.close()

@@ -2,8 +2,9 @@
 """Calls to one sidecar: a channel for each role, a deadline for each call, and no blind retries."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic
 
 import grpc
@@ -14,9 +15,13 @@ from countermand._errors import CountermandError, FixTheCall, NotRunning, Unavai
 from countermand._retry import Pacing, Patience
 from countermand._rpcs import Q, R, Rpc, Sealed
 from countermand._secret import SecretToken
+from countermand._session import MOST_BYTES, Heard, Session
 from countermand._status import failure_of
 from countermand._words import ErrorReason
 from countermand._world import Channel, World
+
+#: A stream that lasted so long was answered, also if nothing came, in seconds.
+_WAS_ANSWERED = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,7 @@ class Connection:
         self._pacing = pacing
         self._channels: dict[Role, Channel] = {}
         self._methods: dict[tuple[Role, str], Callable[..., Any]] = {}
+        self._sessions: dict[Role, Session] = {}
         self._opening = threading.Lock()
         self._answered: set[Role] = set()
         self._closed = False
@@ -45,14 +51,15 @@ class Connection:
         self, role: Role, rpc: Rpc[Q, R], request: Q, timeout: float, token: SecretToken | None = None
     ) -> Answer[R]:
         """Ask until there is a definite answer or the time is over; whatever is not an answer is raised."""
-        method = self._method(role, rpc)
         patience = Patience(timeout, self._pacing)
         while True:
             sent_at = self._clock()
             try:
-                message = method(Sealed(request, token), timeout=patience.left)
+                message = self._ask(role, rpc, Sealed(request, token), patience.left)
             except grpc.RpcError as error:
-                failure = self._failure(role, error)
+                failure = self._failure(role, failure_of(error), error)
+            except CountermandError as error:
+                failure = self._failure(role, error, error.__cause__)
             else:
                 self._answered.add(role)
                 return Answer(message, sent_at, asked_before=patience.attempts > 0)
@@ -62,12 +69,72 @@ class Connection:
             patience.attempts += 1
             self._pacing.sleep(pause)
 
-    def _method(self, role: Role, rpc: Rpc[Q, R]) -> Callable[..., Any]:
+    def follow(
+        self, role: Role, rpc: Rpc[Q, R], request: Callable[[R | None], Q], timeout: float
+    ) -> Iterator[R]:
+        """Answer what comes, without end. `request` asks for what is behind the last message, if any came.
+
+        A stream that breaks is asked for again, until for `timeout` seconds nobody answers.
+        """
+        last: R | None = None
+        patience = Patience(timeout, self._pacing)
+        while True:
+            began_at, before = self._pacing.clock(), last
+            call = self._method(role, rpc)(Sealed(request(last)))
+            try:
+                for message in call:
+                    self._answered.add(role)
+                    last = message
+                    yield message
+                return
+            except grpc.RpcError as error:
+                failure = self._failure(role, failure_of(error), error)
+            finally:
+                call.cancel()
+            if last is not before or self._pacing.clock() - began_at > _WAS_ANSWERED:
+                self._answered.add(role)
+                patience = Patience(timeout, self._pacing)
+            pause = patience.pause_after(failure, role in self._answered)
+            if pause is None:
+                raise failure
+            patience.attempts += 1
+            self._pacing.sleep(pause)
+
+    def _ask(self, role: Role, rpc: Rpc[Q, R], sealed: Sealed[Q], timeout: float) -> R:
+        """Ask once: together with others where there is a session, alone where there is none."""
+        session = self.session(role) if rpc.session and sealed.size < MOST_BYTES // 2 else None
+        if session and session.want():
+            answer: R = session.call(rpc, sealed, timeout)
+            return answer
+        alone: R = self._method(role, rpc)(sealed, timeout=timeout)
+        return alone
+
+    def session(self, role: Role) -> Session:
+        """Answer the session of a role; it is opened when it is wanted."""
+        session = self._sessions.get(role)
+        if session is None:
+            self._refuse_if_closed()
+            session = Session(self._channel(role))
+            with self._opening:
+                session = self._sessions.setdefault(role, session)
+        return session
+
+    def watch(self, role: Role, request: Any, token: SecretToken | None, heard: Heard) -> Callable[[], None]:
+        """Hear once of a stop. Answers how to hear no more of it."""
+        session = self.session(role)
+        return partial(session.unwatch, session.watch(Sealed(request, token), heard))
+
+    def _refuse_if_closed(self) -> None:
         if self._closed:
             raise FixTheCall("the client is closed; call connect() again")
+
+    def _method(self, role: Role, rpc: Rpc[Q, R]) -> Callable[..., Any]:
+        self._refuse_if_closed()
         method = self._methods.get((role, rpc.path))
         if method is None:
-            method = self._methods[role, rpc.path] = self._channel(role).unary_unary(
+            channel = self._channel(role)
+            make = channel.unary_stream if rpc.streams else channel.unary_unary
+            method = self._methods[role, rpc.path] = make(
                 rpc.path, request_serializer=Sealed.write, response_deserializer=rpc.response.FromString
             )
         return method
@@ -78,9 +145,10 @@ class Connection:
                 self._channels[role] = World.open_channel(self._address.target(role))
             return self._channels[role]
 
-    def _failure(self, role: Role, error: grpc.RpcError) -> CountermandError:
-        """Translate what the call raised; where nobody answers at all, look whether anybody is there."""
-        failure = failure_of(error)
+    def _failure(
+        self, role: Role, failure: CountermandError, error: BaseException | None
+    ) -> CountermandError:
+        """Say what went wrong; where nobody answers at all, look whether anybody is there."""
         if failure.reason is ErrorReason.UNSPECIFIED:
             fault = self._address.fault(role) if isinstance(failure, Unavailable) else None
             failure = NotRunning(fault) if fault else failure
@@ -92,6 +160,9 @@ class Connection:
     def close(self) -> None:
         """Close every channel; calls under way end with an error."""
         self._closed = True
+        while self._sessions:
+            _, session = self._sessions.popitem()
+            session.close()
         while self._channels:
             _, channel = self._channels.popitem()
             channel.close()

@@ -4,13 +4,13 @@
 A door calls on its role's socket; what that role may not do, the sidecar refuses.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from countermand import _rpcs as rpcs
 from countermand import _wire as wire
 from countermand._ids import new_id
 from countermand._models.budgets import Budgets
-from countermand._models.reports import Cancelled, EntryPage, EvidenceKey, Report
+from countermand._models.reports import Cancelled, Entry, EntryPage, EvidenceKey, Report, SignedHead
 from countermand._models.runs import Finished, Issued, Opened, Run, RunPage
 from countermand._scope import Scope
 from countermand._secret import SecretToken
@@ -166,6 +166,26 @@ class Auditor(Watcher, Reader):
         request = journal.ListEntriesRequest(run_id=run_id, after_seq=after_seq, page_size=page_size)
         told = (self._call(rpcs.LIST_ENTRIES, request, timeout)).message
         return EntryPage(wire.every(wire.entry, told.entries), told.more)
+
+    def watch(self, run_id: str, *, after_seq: int = 0, timeout: float | None = None) -> Iterator[Entry]:
+        """Follow the journal of a run: what it holds behind a number, then what comes, also after its end.
+
+        It ends with whoever iterates. A sidecar that goes away is waited for, `timeout` seconds at most, then
+        asked for what is behind the last entry.
+        """
+
+        def request(last: journal.WatchEntriesResponse | None) -> journal.WatchEntriesRequest:
+            seq = last.entry.seq if last else after_seq
+            return journal.WatchEntriesRequest(run_id=run_id, after_seq=seq)
+
+        limit = self.timeout if timeout is None else timeout
+        for one in self.connection.follow(self.role, rpcs.WATCH_ENTRIES, request, limit):
+            yield wire.entry(one.entry)
+
+    def head(self, run_id: str, *, timeout: float | None = None) -> SignedHead:
+        """Get the signed head of a run's journal. However large its report would be."""
+        request = journal.GetHeadRequest(run_id=run_id)
+        return wire.signed_head((self._call(rpcs.GET_HEAD, request, timeout)).message.head)
 
 
 class Operator(Auditor, Stopper, Controller):

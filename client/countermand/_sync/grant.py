@@ -1,18 +1,21 @@
 # Derived from client/countermand/_async/grant.py by scripts/unasync.py. Do not edit.
 """The grant a block of code acts under."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from countermand._address import Role
 from countermand._grant import Asked, Authority, held_grant, hold, let_go
 from countermand._ids import new_id
 from countermand._models.budgets import Budgets, budgets_of
 from countermand._models.runs import ChildRun, Grant
 from countermand._scope import Scope, scopes_of
 from countermand._secret import SecretToken
+from countermand._session import Heard
 from countermand._span import Span, seconds
 from countermand._sync.tool_door import Tool
+from countermand.v1 import session_service_pb2 as sessions
 
 if TYPE_CHECKING:
     from countermand._sync.client import Client
@@ -65,6 +68,14 @@ class CurrentGrant:
                     self._issue()
         assert authority.token is not None  # noqa: S101 - tells the type checker what the lock made sure of
         return authority.token
+
+    def on_stop(self, heard: Heard) -> Callable[[], None]:
+        """Have `heard` called, once, with what a commit is refused with when it, or its run, is stopped.
+
+        As `ActiveRun.on_stop`; a revoke that reaches this grant is told, too. Answers how to hear no more.
+        """
+        token = self.token()
+        return self.client.connection.watch(Role.TOOL, sessions.WatchRunRequest(), token, heard)
 
     def _issue(self) -> None:
         authority, asked = self.authority, self.authority.asked

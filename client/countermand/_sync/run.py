@@ -1,10 +1,11 @@
 # Derived from client/countermand/_async/run.py by scripts/unasync.py. Do not edit.
 """A run from the side of whoever drives it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from countermand._address import Role
 from countermand._errors import CountermandError, FixTheCall, RunEnded
 from countermand._grant import Asked, Authority
 from countermand._ids import new_id
@@ -13,10 +14,12 @@ from countermand._models.budgets import Budgets, budgets_of
 from countermand._models.reports import Report
 from countermand._models.runs import Run
 from countermand._scope import Scope, scopes_of
+from countermand._session import Heard
 from countermand._span import Span, seconds
 from countermand._sync.grant import CurrentGrant
 from countermand._words import StopReason
 from countermand._world import log
+from countermand.v1 import session_service_pb2 as sessions
 
 if TYPE_CHECKING:
     from countermand._sync.client import Client
@@ -135,6 +138,15 @@ class ActiveRun:
         )
         self._ended = True
         return answer.report
+
+    def on_stop(self, heard: Heard) -> Callable[[], None]:
+        """Have `heard` called, once, with why the run stopped, if it does; answer how to hear no more.
+
+        It is a courtesy, mostly within milliseconds, that no commit waits for. It comes for a cancel from
+        anywhere, of this run or one above it, for its end, its deadline, a lost store, and a freeze.
+        """
+        request = sessions.WatchRunRequest(run_id=self.run_id)
+        return self._client.connection.watch(Role.ISSUER, request, None, heard)
 
     def finish(self, *, note: str = "", timeout: float | None = None) -> Run:
         """End it because its work is done; its grants end too. Raises `Revoked` if it was cancelled first."""

@@ -93,4 +93,5 @@ def _which(duty: Duty) -> dict[str, Any]:
         "op_id": duty.op_id,
         "kind": wire.number(duty.kind),
         "lease_id": duty.lease.lease_id,
+        "job": duty.job,
     }

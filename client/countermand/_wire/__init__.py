@@ -4,7 +4,7 @@ from countermand._wire.actions import approval, intent_message, pending_approval
 from countermand._wire.duties import args_text, duty, undo_asked, undo_withdrawn
 from countermand._wire.entries import entry
 from countermand._wire.fences import explanation, fence, hit, selector_message
-from countermand._wire.reports import evidence_key, report
+from countermand._wire.reports import evidence_key, report, signed_head
 from countermand._wire.runs import budget_messages, child_message, grant, run, scope_messages
 from countermand._wire.words import ENUMS, every, number, time, word
 
@@ -29,6 +29,7 @@ __all__ = [
     "run",
     "scope_messages",
     "selector_message",
+    "signed_head",
     "time",
     "undo_asked",
     "undo_withdrawn",

@@ -42,6 +42,7 @@ def duty(message: undo.Duty, sent_at: float, clock: Clock) -> Duty:
         attempt=message.attempt,
         until_time=time(message, "until_time"),
         lease=Lease(message.lease_id, sent_at + message.lease.ToMicroseconds() / 1e6, clock),
+        job=message.job,
     )
 
 

@@ -39,7 +39,7 @@ def report(message: journal.Report) -> Report:
         late_attempt_count=message.late_attempt_count,
         small_print=tuple(message.small_print),
         fences=every(fence, message.fences),
-        heads=every(_head, message.heads),
+        heads=every(signed_head, message.heads),
         at_seq=message.at_seq,
     )
 
@@ -63,6 +63,7 @@ def _reported(message: journal.ReportedAction) -> ReportedAction:
         resolved_by=message.resolved_by,
         evidence=message.evidence,
         call_off=_call_off(message.call_off) if message.HasField("call_off") else None,
+        more_call_offs=every(_call_off, message.more_call_offs),
     )
 
 
@@ -109,7 +110,8 @@ def _late_attempt(message: journal.LateAttempt) -> LateAttempt:
     )
 
 
-def _head(message: journal.SignedHead) -> SignedHead:
+def signed_head(message: journal.SignedHead) -> SignedHead:
+    """Read a signed head."""
     return SignedHead(
         run_id=message.run_id,
         last_seq=message.last_seq,

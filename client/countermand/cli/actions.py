@@ -259,7 +259,10 @@ def settle(
             canceller=canceller,
         )
     late = " The run had been stopped by then: the report says so." if settled.after_cut else ""
-    told = f"Action {settled.op_id} is on record as {settled.state}.{late}{left_over(settled.remaining)}"
+    told = f"Action {settled.op_id} is on record as {settled.state}.{late}"
+    if settled.why_not_called_off:
+        told += f" Nobody can call off {handle}: {settled.why_not_called_off}."
+    told += left_over(settled.remaining)
     show(call.output, document("settled", **members(settled)), lambda console: console.print(told))
 
 

@@ -29,12 +29,23 @@ from countermand.cli import (
 from countermand.cli.call import Place
 from countermand.cli.exit_codes import ExitCode, in_full
 from countermand.cli.output import keep_going_with_any_encoding, say
+from countermand.cli.unbuilt import group_of
 from countermand.cli.verb import Home, Target, Timeout
 
 _NAME = "countermand"
 
+# The order of the help: the first verb of a group puts the group there.
+_MODULES = (
+    *(serve, demo, doctor, stop, fencing, fence_list, approvals, undoing, compensate),
+    *(runs, grants, actions, spending, why, run_list, journal, version),
+)
+verbs = typer.Typer()
+for module in _MODULES:
+    module.register(verbs)
+
 app = typer.Typer(
     name=_NAME,
+    cls=group_of(verbs),
     help="Authority for AI agents that can be taken back: a commit after cancel is refused.",
     epilog=in_full(),
     invoke_without_command=True,
@@ -42,14 +53,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["--help", "-h"]},
 )
-
-# The order of the help: the first verb of a group puts the group there.
-_MODULES = (
-    *(serve, demo, doctor, stop, fencing, fence_list, approvals, undoing, compensate),
-    *(runs, grants, actions, spending, why, run_list, journal, version),
-)
-for module in _MODULES:
-    module.register(app)
 
 
 @app.callback()
@@ -86,7 +89,7 @@ def run(arguments: list[str]) -> int:
 
 def _failed(arguments: list[str], error: Exception) -> int:
     """Tell a wrong command line, which has words of its own, from a defect."""
-    name = " ".join([_NAME, *_verb(app, arguments)])
+    name = " ".join([_NAME, *_verb(verbs, arguments)])
     if hasattr(error, "format_message"):  # typer's own errors, whatever package they live in
         say(f"{name}: {_sentence(error.format_message())}; see '{name} --help'")
         return ExitCode.USAGE

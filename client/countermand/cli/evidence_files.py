@@ -12,12 +12,12 @@ from typing import Any
 
 import typer
 
-from countermand import EvidenceKey, Report, SignedHead
+from countermand import EvidenceKey, SignedHead
 from countermand.cli.documents import Document, document, members, plain
 from countermand.evidence import Fault, Line, chain
 
 _EXPORT = "journal/1"
-_ARCHIVE = "archive/1"
+_ARCHIVE = "archive/2"
 _UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 
@@ -74,12 +74,11 @@ def keys_in(text: str) -> list[EvidenceKey]:
         raise typer.BadParameter("holds no keys as 'journal keys' writes them", param_hint="--key") from None
 
 
-def export_lines(report: Report, run_id: str, lines: Iterable[Line], *, tree: bool) -> Iterator[Document]:
+def export_lines(head: SignedHead, lines: Iterable[Line], *, tree: bool) -> Iterator[Document]:
     """Write one run's journal: what it is, its entries with their chained hashes, and its signed head."""
-    (head,) = (one for one in report.heads if one.run_id == run_id)
-    yield {"countermand": _EXPORT, "run": run_id, "tree": tree, "time": plain(report.time)}
+    yield {"countermand": _EXPORT, "run": head.run_id, "tree": tree, "time": plain(head.time)}
     told = list(lines)
-    for line, link in zip(told, chain(run_id, told), strict=True):
+    for line, link in zip(told, chain(head.run_id, told), strict=True):
         data = dict(line.data)
         yield {"seq": line.seq, "time": line.time, "run": line.run_id, "kind": line.kind, "data": data} | {
             "hash": link.hex()

@@ -1,7 +1,6 @@
 """The journal: every decision about a run, in the order in which the store made them."""
 
 import sys
-import time
 from collections import deque
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,9 +18,6 @@ from countermand.cli.verb import Panel, verb
 
 if TYPE_CHECKING:
     from countermand.sync import Client
-
-#: How often --follow asks for more, in seconds.
-_LOOK_EVERY = 0.5
 
 
 class _ListUnlessSaid(TyperGroup):
@@ -108,12 +104,9 @@ def _needs_no_end(call: Call) -> None:
 
 def _follow(call: Call, client: "Client", run: str, after: int) -> None:
     _needs_no_end(call)
-    while True:
-        for entry in pages(client, run, after):
-            after = entry.seq
-            _print(call, entry)
+    for entry in client.auditor.watch(run, after_seq=after):
+        _print(call, entry)
         sys.stdout.flush()
-        time.sleep(_LOOK_EVERY)
 
 
 def _read(client: "Client", run: str, after: int, limit: int | None) -> tuple[list[Entry], bool]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from countermand import Report, SignedHead
+from countermand import NotFound, SignedHead
 from countermand.cli import options
 from countermand.cli.call import Call
 from countermand.cli.documents import document, dumps, members
@@ -45,10 +45,9 @@ def export(
 ) -> None:
     """Export a run's journal as JSON lines: its entries, each with its hash, and its signed head."""
     with call.connect() as client:
-        report = client.auditor.report(run)
-        heads = report.heads if tree else report.heads[:1]
-        journals = [(one, covered(client, one)) for one in heads]
-    told = [one for head, lines in journals for one in export_lines(report, head.run_id, lines, tree=tree)]
+        journals, lost = _journals(client, run, tree=tree)
+    whole = tree and not lost
+    told = [one for head, lines in journals for one in export_lines(head, lines, tree=whole)]
     text = "".join(f"{dumps(one)}\n" for one in told)
     if output_file:
         keep(output_file, text)
@@ -56,10 +55,33 @@ def export(
         say(f"Exported {entries} of {counted(len(journals), 'run')} to {output_file}.")
     else:
         print(text, end="")
+    if lost:
+        say(f"WARNING: not the whole tree. No longer kept, or lost: {', '.join(lost)}.")
     for head, lines in journals:
         if fault := journal_fault(head, lines):
             say(f"WARNING: what the service signs of run {head.run_id} is not what it lists: {fault.text}")
             raise typer.Exit(ExitCode.DOES_NOT_HOLD)
+
+
+def _journals(
+    client: "Client", run: str, *, tree: bool
+) -> tuple[list[tuple[SignedHead, list[Line]]], list[str]]:
+    """Read a run's journal and head; with `tree` those of all runs below it, and which of them are gone."""
+    found: list[tuple[SignedHead, list[Line]]] = []
+    lost: list[str] = []
+    todo = [run]
+    for one in todo:
+        try:
+            head = client.auditor.head(one)
+        except NotFound:
+            if one == run:
+                raise
+            lost.append(one)
+            continue
+        found.append((head, covered(client, head)))
+        if tree:
+            todo += [told.data["child"] for told in found[-1][1] if told.kind == "CHILD_OPENED"]
+    return found, lost
 
 
 def covered(client: "Client", head: SignedHead) -> list[Line]:
@@ -75,21 +97,19 @@ def covered(client: "Client", head: SignedHead) -> list[Line]:
 def head(call: Call, run: options.RunId, output_file: OutputFile = None) -> None:
     """Get the signed head of a run's journal. Keep it elsewhere: it shows later whether anything changed."""
     with call.connect() as client:
-        report = client.auditor.report(run)
-    told = report.heads[0]
+        told = client.auditor.head(run)
     whole = document("head", **members(told))
     if output_file:
         keep(output_file, dumps(whole, indent=2) + "\n")
-        say(f"Kept in {output_file}: {_in_words(told, report)}")
+        say(f"Kept in {output_file}: {_in_words(told)}")
         return
-    show(call.output, whole, lambda console: console.print(_in_words(told, report), soft_wrap=True))
+    show(call.output, whole, lambda console: console.print(_in_words(told), soft_wrap=True))
 
 
-def _in_words(told: SignedHead, report: Report) -> str:
+def _in_words(told: SignedHead) -> str:
     entries = counted(told.entry_count, "entry", "entries")
-    when = clock_time(told.time, report.time)
     return (
-        f"{entries} of run {told.run_id} up to entry {told.last_seq}, as of {when}, "
+        f"{entries} of run {told.run_id} up to entry {told.last_seq}, as of {clock_time(told.time)}, "
         f"hash {told.hash.hex()}, signed by key {told.key_id}."
     )
 

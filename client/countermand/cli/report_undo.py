@@ -3,7 +3,7 @@
 Said once, for the terminal and for the page that is handed out; each has times in its own way.
 """
 
-from countermand import ActionState, CallOffState, ReportedAction, Reversibility
+from countermand import ActionState, CallOff, CallOffState, ReportedAction, Reversibility
 from countermand.cli.words import counted, who
 
 
@@ -32,10 +32,11 @@ def _asked(one: ReportedAction) -> str:
 
 
 def call_off_in_words(one: ReportedAction) -> str:
-    """Say what became of calling off a job that was only accepted; '' if there is none."""
-    told = one.call_off
-    if told is None:
-        return ""
+    """Say what became of calling off each job that was only accepted; '' if there is none."""
+    return "; ".join(map(_job_in_words, one.call_offs))
+
+
+def _job_in_words(told: CallOff) -> str:
     note = f": {told.note}" if told.note else ""
     job = told.handle
     match told.state:
@@ -45,6 +46,8 @@ def call_off_in_words(one: ReportedAction) -> str:
             return f"{job} will NOT be called off{note}"
         case CallOffState.UNREACHABLE:
             return f"{job} could not be called off after {counted(told.attempts, 'attempt')}{note}"
+        case CallOffState.IMPOSSIBLE:
+            return f"{job} was only accepted and CANNOT be called off{note}"
     if told.attempts:
         return f"{job}, {counted(told.attempts, 'attempt')} so far{note}"
     return f"{job} was only accepted"

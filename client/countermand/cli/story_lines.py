@@ -9,7 +9,12 @@ from countermand.cli.words import clock_time, now, who
 _TOLD = {
     "PREPARED": ("action", "resource"),
     "PERMITTED": (),
-    "SETTLED": ("outcome", "receipt"),
+    "SETTLED": ("outcome", "receipt", "handle", "why_not"),
+    "RESOLVED": ("outcome",),
+    "CLAIMED": ("duty", "handle"),
+    "TRIED": ("duty", "handle"),
+    "UNDONE": ("receipt",),
+    "CALLED_OFF": ("outcome", "handle"),
     "CANCELLED": ("reason",),
     "REVOKED": ("fence", "selector", "reason"),
     "FROZEN": ("fence", "selector", "reason"),
@@ -37,7 +42,7 @@ def _of(one: Entry, run: str) -> list[str]:
 
 def _who(one: Entry, told: Explanation) -> str:
     """Who did it, as far as the journal says: what names nobody was done under the action's grant."""
-    if actor := one.data.get("actor"):
+    if actor := one.data.get("actor") or one.data.get("worker"):
         return who(actor)
     grants = [entry.data["grant"] for entry in [one, *told.story] if "grant" in entry.data]
     return f"the tool, under grant {grants[0]}" if grants else "the sidecar"

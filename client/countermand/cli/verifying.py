@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from countermand import EvidenceKey, NotFound, Run, SignedHead
+from countermand._soundness import FENCES
 from countermand.cli import completion, evidence_files
 from countermand.cli.call import Call
 from countermand.cli.documents import document
@@ -111,11 +112,12 @@ def _online(
             keys = client.auditor.evidence_keys()
             notes.append(_SAME_HAND)
         if not kept:
-            report = client.auditor.report(run)
-            now = client.auditor.run(run)
+            head = client.auditor.head(run)
+            record = None if run == FENCES else client.auditor.run(run)
             lines = _journal(client, run)
-            checked = _checked(run, lines, report.heads[:1], keys)
-            checked.fault = _first([checked.fault, _counts_fault(now, lines)])
+            checked = _checked(run, lines, [head], keys)
+            if record:
+                checked.fault = _first([checked.fault, _counts_fault(record, lines)])
             return [checked]
         runs = dict.fromkeys([run, *(one.run_id for one in kept)])
         if run not in {one.run_id for one in kept}:
@@ -141,7 +143,7 @@ def _journal(client: "Client", run: str) -> list[Line]:
 def _epoch_note(client: "Client", run: str, heads: Iterable[SignedHead]) -> Iterable[str]:
     """Tell a store that lost its last entries by itself from one that was edited, as far as can be told."""
     try:
-        epoch = client.auditor.report(run).store_epoch
+        epoch = client.auditor.head(run).store_epoch
     except NotFound:
         return
     if any(head.store_epoch != epoch for head in heads):

@@ -65,7 +65,8 @@ def not_as_reported(played: Played, stopped: Stopped) -> set[str]:
 def called_off(stopped: Stopped) -> set[str]:
     """Jobs that the last report says were called off."""
     done = stopped.report.done
-    return {one.op_id for one in done if one.call_off and one.call_off.state is CallOffState.ACKNOWLEDGED}
+    acknowledged = {CallOffState.ACKNOWLEDGED}
+    return {one.op_id for one in done if {job.state for job in one.call_offs} == acknowledged}
 
 
 def reported_undone(stopped: Stopped) -> set[str]:

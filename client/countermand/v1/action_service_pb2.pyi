@@ -584,7 +584,7 @@ class SettleActionRequest(google.protobuf.message.Message):
     handle: builtins.str
     """What the outside world calls a job that it has accepted and may still do, such as the job's id or address."""
     canceller: builtins.str
-    """The name of the canceller registered for the tool: who can call that job off. Given if and only if `handle` is."""
+    """The name of the canceller registered for the tool: who can call that job off. Given only with a `handle`."""
     def __init__(
         self,
         *,
@@ -629,6 +629,7 @@ class SettleActionResponse(google.protobuf.message.Message):
     AFTER_CUT_FIELD_NUMBER: builtins.int
     REPLAYED_FIELD_NUMBER: builtins.int
     REMAINING_FIELD_NUMBER: builtins.int
+    WHY_NOT_CALLED_OFF_FIELD_NUMBER: builtins.int
     op_id: builtins.str
     """The action."""
     seq: builtins.int
@@ -638,7 +639,9 @@ class SettleActionResponse(google.protobuf.message.Message):
     after_cut: builtins.bool
     """True if the run had been stopped when the outcome came in."""
     replayed: builtins.bool
-    """True if this outcome was on record before."""
+    """True if this outcome was on record before, and all that was said with it of a job."""
+    why_not_called_off: builtins.str
+    """Why nobody can call off the job that `handle` names, though it is on record; empty if somebody can."""
     @property
     def remaining(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
         """What is left in each budget that applied, as far as their records are there. A run or grant that has ended
@@ -654,8 +657,9 @@ class SettleActionResponse(google.protobuf.message.Message):
         after_cut: builtins.bool = ...,
         replayed: builtins.bool = ...,
         remaining: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
+        why_not_called_off: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["after_cut", b"after_cut", "op_id", b"op_id", "remaining", b"remaining", "replayed", b"replayed", "seq", b"seq", "state", b"state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["after_cut", b"after_cut", "op_id", b"op_id", "remaining", b"remaining", "replayed", b"replayed", "seq", b"seq", "state", b"state", "why_not_called_off", b"why_not_called_off"]) -> None: ...
 
 global___SettleActionResponse = SettleActionResponse
 

@@ -67,6 +67,8 @@ class _CallOffStateEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._E
     """The outside world said that it does not."""
     CALL_OFF_STATE_UNREACHABLE: _CallOffState.ValueType  # 4
     """It could not be reached, as often as that was tried."""
+    CALL_OFF_STATE_IMPOSSIBLE: _CallOffState.ValueType  # 5
+    """Nobody can call it off: `note` says why."""
 
 class CallOffState(_CallOffState, metaclass=_CallOffStateEnumTypeWrapper):
     """CallOffState is what became of calling off a job that the outside world had accepted."""
@@ -81,6 +83,8 @@ CALL_OFF_STATE_REFUSED: CallOffState.ValueType  # 3
 """The outside world said that it does not."""
 CALL_OFF_STATE_UNREACHABLE: CallOffState.ValueType  # 4
 """It could not be reached, as often as that was tried."""
+CALL_OFF_STATE_IMPOSSIBLE: CallOffState.ValueType  # 5
+"""Nobody can call it off: `note` says why."""
 global___CallOffState = CallOffState
 
 class _FenceKind:
@@ -289,7 +293,7 @@ class SignedHead(google.protobuf.message.Message):
     KEY_ID_FIELD_NUMBER: builtins.int
     SIGNATURE_FIELD_NUMBER: builtins.int
     run_id: builtins.str
-    """The run."""
+    """The run; `_fences` for the journal of the fences."""
     last_seq: builtins.int
     """The number of the last entry it covers; 0 if the journal held none."""
     entry_count: builtins.int
@@ -310,7 +314,7 @@ class SignedHead(google.protobuf.message.Message):
     """Ed25519 over all other fields, in the form that docs/evidence.md describes."""
     @property
     def time(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """The time the report it came with tells of, by the store's clock."""
+        """The time it, or the report it came with, tells of, by the store's clock."""
 
     def __init__(
         self,
@@ -380,6 +384,7 @@ class ReportedAction(google.protobuf.message.Message):
     RESOLVED_BY_FIELD_NUMBER: builtins.int
     EVIDENCE_FIELD_NUMBER: builtins.int
     CALL_OFF_FIELD_NUMBER: builtins.int
+    MORE_CALL_OFFS_FIELD_NUMBER: builtins.int
     op_id: builtins.str
     """The action's op_id."""
     run_id: builtins.str
@@ -399,7 +404,7 @@ class ReportedAction(google.protobuf.message.Message):
     settled_after_cut: builtins.bool
     """True if its outcome came in after the cut."""
     resolved_by: builtins.str
-    """Who said what became of it, if its tool did not: an operator, or the compensator whose probe was asked."""
+    """Who said first what became of it, if its tool did not: an operator, or the compensator whose probe was asked."""
     evidence: builtins.str
     """How they knew."""
     @property
@@ -426,6 +431,10 @@ class ReportedAction(google.protobuf.message.Message):
     def call_off(self) -> global___CallOff:
         """What became of calling it off, if the outside world had only accepted it."""
 
+    @property
+    def more_call_offs(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___CallOff]:
+        """The same of the further jobs that it began, in the order in which they were told."""
+
     def __init__(
         self,
         *,
@@ -446,9 +455,10 @@ class ReportedAction(google.protobuf.message.Message):
         resolved_by: builtins.str = ...,
         evidence: builtins.str = ...,
         call_off: global___CallOff | None = ...,
+        more_call_offs: collections.abc.Iterable[global___CallOff] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["call_off", b"call_off", "permit_time", b"permit_time", "prepare_time", b"prepare_time", "settle_time", b"settle_time", "undo", b"undo", "use_by_time", b"use_by_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["action", b"action", "call_off", b"call_off", "evidence", b"evidence", "fence", b"fence", "note", b"note", "op_id", b"op_id", "permit_time", b"permit_time", "prepare_time", b"prepare_time", "receipt", b"receipt", "resolved_by", b"resolved_by", "resource", b"resource", "run_id", b"run_id", "settle_time", b"settle_time", "settled_after_cut", b"settled_after_cut", "state", b"state", "undo", b"undo", "use_by_time", b"use_by_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "call_off", b"call_off", "evidence", b"evidence", "fence", b"fence", "more_call_offs", b"more_call_offs", "note", b"note", "op_id", b"op_id", "permit_time", b"permit_time", "prepare_time", b"prepare_time", "receipt", b"receipt", "resolved_by", b"resolved_by", "resource", b"resource", "run_id", b"run_id", "settle_time", b"settle_time", "settled_after_cut", b"settled_after_cut", "state", b"state", "undo", b"undo", "use_by_time", b"use_by_time"]) -> None: ...
 
 global___ReportedAction = ReportedAction
 
@@ -466,7 +476,7 @@ class CallOff(google.protobuf.message.Message):
     NOTE_FIELD_NUMBER: builtins.int
     END_TIME_FIELD_NUMBER: builtins.int
     canceller: builtins.str
-    """Who can call it off: the canceller's name."""
+    """Who can call it off: the canceller's name; empty if nobody can."""
     handle: builtins.str
     """What the outside world calls the job."""
     state: global___CallOffState.ValueType
@@ -1150,7 +1160,7 @@ class WatchEntriesRequest(google.protobuf.message.Message):
     RUN_ID_FIELD_NUMBER: builtins.int
     AFTER_SEQ_FIELD_NUMBER: builtins.int
     run_id: builtins.str
-    """The run."""
+    """The run; `_fences` for the journal of the fences."""
     after_seq: builtins.int
     """Only entries with a higher number than this."""
     def __init__(
@@ -1183,6 +1193,45 @@ class WatchEntriesResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["entry", b"entry"]) -> None: ...
 
 global___WatchEntriesResponse = WatchEntriesResponse
+
+@typing.final
+class GetHeadRequest(google.protobuf.message.Message):
+    """GetHeadRequest asks for the signed head of a journal."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: builtins.int
+    run_id: builtins.str
+    """The run; `_fences` for the journal of the fences."""
+    def __init__(
+        self,
+        *,
+        run_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["run_id", b"run_id"]) -> None: ...
+
+global___GetHeadRequest = GetHeadRequest
+
+@typing.final
+class GetHeadResponse(google.protobuf.message.Message):
+    """GetHeadResponse is the head."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    HEAD_FIELD_NUMBER: builtins.int
+    @property
+    def head(self) -> global___SignedHead:
+        """The head, of all entries there were."""
+
+    def __init__(
+        self,
+        *,
+        head: global___SignedHead | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["head", b"head"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["head", b"head"]) -> None: ...
+
+global___GetHeadResponse = GetHeadResponse
 
 @typing.final
 class ExplainRefusalRequest(google.protobuf.message.Message):

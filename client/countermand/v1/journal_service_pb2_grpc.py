@@ -61,6 +61,11 @@ class JournalServiceStub(object):
                 request_serializer=countermand_dot_v1_dot_journal__service__pb2.WatchEntriesRequest.SerializeToString,
                 response_deserializer=countermand_dot_v1_dot_journal__service__pb2.WatchEntriesResponse.FromString,
                 _registered_method=True)
+        self.GetHead = channel.unary_unary(
+                '/countermand.v1.JournalService/GetHead',
+                request_serializer=countermand_dot_v1_dot_journal__service__pb2.GetHeadRequest.SerializeToString,
+                response_deserializer=countermand_dot_v1_dot_journal__service__pb2.GetHeadResponse.FromString,
+                _registered_method=True)
         self.ExplainRefusal = channel.unary_unary(
                 '/countermand.v1.JournalService/ExplainRefusal',
                 request_serializer=countermand_dot_v1_dot_journal__service__pb2.ExplainRefusalRequest.SerializeToString,
@@ -122,7 +127,15 @@ class JournalServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def WatchEntries(self, request, context):
-        """WatchEntries follows the journal of a run. Not served yet.
+        """WatchEntries follows the journal of a run: first what it holds, then what comes, until the caller ends it,
+        also after the run's end. Whoever is cut off goes on from the last number it got.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetHead(self, request, context):
+        """GetHead signs what the journal of a run holds now. It needs no report, so it is there for every run.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -191,6 +204,11 @@ def add_JournalServiceServicer_to_server(servicer, server):
                     servicer.WatchEntries,
                     request_deserializer=countermand_dot_v1_dot_journal__service__pb2.WatchEntriesRequest.FromString,
                     response_serializer=countermand_dot_v1_dot_journal__service__pb2.WatchEntriesResponse.SerializeToString,
+            ),
+            'GetHead': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetHead,
+                    request_deserializer=countermand_dot_v1_dot_journal__service__pb2.GetHeadRequest.FromString,
+                    response_serializer=countermand_dot_v1_dot_journal__service__pb2.GetHeadResponse.SerializeToString,
             ),
             'ExplainRefusal': grpc.unary_unary_rpc_method_handler(
                     servicer.ExplainRefusal,
@@ -355,6 +373,33 @@ class JournalService(object):
             '/countermand.v1.JournalService/WatchEntries',
             countermand_dot_v1_dot_journal__service__pb2.WatchEntriesRequest.SerializeToString,
             countermand_dot_v1_dot_journal__service__pb2.WatchEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHead(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countermand.v1.JournalService/GetHead',
+            countermand_dot_v1_dot_journal__service__pb2.GetHeadRequest.SerializeToString,
+            countermand_dot_v1_dot_journal__service__pb2.GetHeadResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,7 +51,15 @@ class JournalServiceStub:
         countermand.v1.journal_service_pb2.WatchEntriesRequest,
         countermand.v1.journal_service_pb2.WatchEntriesResponse,
     ]
-    """WatchEntries follows the journal of a run. Not served yet."""
+    """WatchEntries follows the journal of a run: first what it holds, then what comes, until the caller ends it,
+    also after the run's end. Whoever is cut off goes on from the last number it got.
+    """
+
+    GetHead: grpc.UnaryUnaryMultiCallable[
+        countermand.v1.journal_service_pb2.GetHeadRequest,
+        countermand.v1.journal_service_pb2.GetHeadResponse,
+    ]
+    """GetHead signs what the journal of a run holds now. It needs no report, so it is there for every run."""
 
     ExplainRefusal: grpc.UnaryUnaryMultiCallable[
         countermand.v1.journal_service_pb2.ExplainRefusalRequest,
@@ -118,7 +126,15 @@ class JournalServiceAsyncStub:
         countermand.v1.journal_service_pb2.WatchEntriesRequest,
         countermand.v1.journal_service_pb2.WatchEntriesResponse,
     ]
-    """WatchEntries follows the journal of a run. Not served yet."""
+    """WatchEntries follows the journal of a run: first what it holds, then what comes, until the caller ends it,
+    also after the run's end. Whoever is cut off goes on from the last number it got.
+    """
+
+    GetHead: grpc.aio.UnaryUnaryMultiCallable[
+        countermand.v1.journal_service_pb2.GetHeadRequest,
+        countermand.v1.journal_service_pb2.GetHeadResponse,
+    ]
+    """GetHead signs what the journal of a run holds now. It needs no report, so it is there for every run."""
 
     ExplainRefusal: grpc.aio.UnaryUnaryMultiCallable[
         countermand.v1.journal_service_pb2.ExplainRefusalRequest,
@@ -195,7 +211,17 @@ class JournalServiceServicer(metaclass=abc.ABCMeta):
         request: countermand.v1.journal_service_pb2.WatchEntriesRequest,
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[countermand.v1.journal_service_pb2.WatchEntriesResponse], collections.abc.AsyncIterator[countermand.v1.journal_service_pb2.WatchEntriesResponse]]:
-        """WatchEntries follows the journal of a run. Not served yet."""
+        """WatchEntries follows the journal of a run: first what it holds, then what comes, until the caller ends it,
+        also after the run's end. Whoever is cut off goes on from the last number it got.
+        """
+
+    @abc.abstractmethod
+    def GetHead(
+        self,
+        request: countermand.v1.journal_service_pb2.GetHeadRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[countermand.v1.journal_service_pb2.GetHeadResponse, collections.abc.Awaitable[countermand.v1.journal_service_pb2.GetHeadResponse]]:
+        """GetHead signs what the journal of a run holds now. It needs no report, so it is there for every run."""
 
     @abc.abstractmethod
     def ExplainRefusal(

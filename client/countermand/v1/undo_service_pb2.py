@@ -27,7 +27,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!countermand/v1/undo_service.proto\x12\x0e\x63ountermand.v1\x1a#countermand/v1/action_service.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaa\x02\n\x04\x44uty\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05op_id\x18\x02 \x01(\t\x12&\n\x04kind\x18\x03 \x01(\x0e\x32\x18.countermand.v1.DutyKind\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x0b\n\x03key\x18\x05 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x06 \x01(\t\x12\x10\n\x08resource\x18\x07 \x01(\t\x12\x0c\n\x04\x61rgs\x18\x08 \x01(\t\x12\x0e\n\x06handle\x18\t \x01(\t\x12\x0f\n\x07\x61ttempt\x18\n \x01(\r\x12\x15\n\x08lease_id\x18\x0b \x01(\tB\x03\x80\x01\x01\x12(\n\x05lease\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\nuntil_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x87\x01\n\x10\x43laimDutyRequest\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\x15\n\rcompensations\x18\x02 \x03(\t\x12\x12\n\ncancellers\x18\x03 \x03(\t\x12\x0e\n\x06probes\x18\x04 \x03(\t\x12(\n\x05lease\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"7\n\x11\x43laimDutyResponse\x12\"\n\x04\x64uty\x18\x01 \x01(\x0b\x32\x14.countermand.v1.Duty\"\x9a\x01\n\x10RenewDutyRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05op_id\x18\x02 \x01(\t\x12&\n\x04kind\x18\x03 \x01(\x0e\x32\x18.countermand.v1.DutyKind\x12\x15\n\x08lease_id\x18\x04 \x01(\tB\x03\x80\x01\x01\x12(\n\x05lease\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"=\n\x11RenewDutyResponse\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xcd\x01\n\x13\x43ompleteDutyRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05op_id\x18\x02 \x01(\t\x12&\n\x04kind\x18\x03 \x01(\x0e\x32\x18.countermand.v1.DutyKind\x12\x15\n\x08lease_id\x18\x04 \x01(\tB\x03\x80\x01\x01\x12\x0f\n\x07receipt\x18\x05 \x01(\t\x12\x0c\n\x04note\x18\x06 \x01(\t\x12\x0f\n\x07refused\x18\x07 \x01(\x08\x12(\n\x07outcome\x18\x08 \x01(\x0e\x32\x17.countermand.v1.Outcome\"_\n\x14\x43ompleteDutyResponse\x12(\n\x05state\x18\x01 \x01(\x0e\x32\x19.countermand.v1.DutyState\x12\x0b\n\x03seq\x18\x02 \x01(\x04\x12\x10\n\x08replayed\x18\x03 \x01(\x08\"\x8c\x01\n\x0f\x46\x61ilDutyRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05op_id\x18\x02 \x01(\t\x12&\n\x04kind\x18\x03 \x01(\x0e\x32\x18.countermand.v1.DutyKind\x12\x15\n\x08lease_id\x18\x04 \x01(\tB\x03\x80\x01\x01\x12\x0c\n\x04note\x18\x05 \x01(\t\x12\r\n\x05\x66inal\x18\x06 \x01(\x08\"\x89\x01\n\x10\x46\x61ilDutyResponse\x12(\n\x05state\x18\x01 \x01(\x0e\x32\x19.countermand.v1.DutyState\x12,\n\x08\x64ue_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03seq\x18\x03 \x01(\x04\x12\x10\n\x08replayed\x18\x04 \x01(\x08*d\n\x08\x44utyKind\x12\x19\n\x15\x44UTY_KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x44UTY_KIND_UNDO\x10\x01\x12\x16\n\x12\x44UTY_KIND_CALL_OFF\x10\x02\x12\x11\n\rDUTY_KIND_ASK\x10\x03*\xaf\x01\n\tDutyState\x12\x1a\n\x16\x44UTY_STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44UTY_STATE_OPEN\x10\x01\x12\x13\n\x0f\x44UTY_STATE_DONE\x10\x02\x12\x16\n\x12\x44UTY_STATE_REFUSED\x10\x03\x12\x15\n\x11\x44UTY_STATE_FAILED\x10\x04\x12\x18\n\x14\x44UTY_STATE_WITHDRAWN\x10\x05\x12\x13\n\x0f\x44UTY_STATE_MOOT\x10\x06\x32\xdb\x02\n\x0bUndoService\x12P\n\tClaimDuty\x12 .countermand.v1.ClaimDutyRequest\x1a!.countermand.v1.ClaimDutyResponse\x12P\n\tRenewDuty\x12 .countermand.v1.RenewDutyRequest\x1a!.countermand.v1.RenewDutyResponse\x12Y\n\x0c\x43ompleteDuty\x12#.countermand.v1.CompleteDutyRequest\x1a$.countermand.v1.CompleteDutyResponse\x12M\n\x08\x46\x61ilDuty\x12\x1f.countermand.v1.FailDutyRequest\x1a .countermand.v1.FailDutyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!countermand/v1/undo_service.proto\x12\x0e\x63ountermand.v1\x1a#countermand/v1/action_service.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb7\x02\n\x04\x44uty\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05op_id\x18\x02 \x01(\t\x12&\n\x04kind\x18\x03 \x01(\x0e\x32\x18.countermand.v1.DutyKind\x12\x0c\n\x04name\x18\x04 \x01(\t\x12\x0b\n\x03key\x18\x05 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x06 \x01(\t\x12\x10\n\x08resource\x18\x07 \x01(\t\x12\x0c\n\x04\x61rgs\x18\x08 \x01(\t\x12\x0e\n\x06handle\x18\t \x01(\t\x12\x0f\n\x07\x61ttempt\x18\n \x01(\r\x12\x15\n\x08lease_id\x18\x0b \x01(\tB\x03\x80\x01\x01\x12(\n\x05lease\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\nuntil_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03job\x18\x0e \x01(\r\"\x87\x01\n\x10\x43laimDutyRequest\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\x15\n\rcompensations\x18\x02 \x03(\t\x12\x12\n\ncancellers\x18\x03 \x03(\t\x12\x0e\n\x06probes\x18\x04 \x03(\t\x12(\n\x05lease\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"7\n\x11\x43laimDutyResponse\x12\"\n\x04\x64uty\x18\x01 \x01(\x0b\x32\x14.countermand.v1.Duty\"\xa7\x01\n\x10RenewDutyRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05op_id\x18\x02 \x01(\t\x12&\n\x04kind\x18\x03 \x01(\x0e\x32\x18.countermand.v1.DutyKind\x12\x15\n\x08lease_id\x18\x04 \x01(\tB\x03\x80\x01\x01\x12(\n\x05lease\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0b\n\x03job\x18\x06 \x01(\r\"=\n\x11RenewDutyResponse\x12(\n\x05lease\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xda\x01\n\x13\x43ompleteDutyRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05op_id\x18\x02 \x01(\t\x12&\n\x04kind\x18\x03 \x01(\x0e\x32\x18.countermand.v1.DutyKind\x12\x15\n\x08lease_id\x18\x04 \x01(\tB\x03\x80\x01\x01\x12\x0f\n\x07receipt\x18\x05 \x01(\t\x12\x0c\n\x04note\x18\x06 \x01(\t\x12\x0f\n\x07refused\x18\x07 \x01(\x08\x12(\n\x07outcome\x18\x08 \x01(\x0e\x32\x17.countermand.v1.Outcome\x12\x0b\n\x03job\x18\t \x01(\r\"_\n\x14\x43ompleteDutyResponse\x12(\n\x05state\x18\x01 \x01(\x0e\x32\x19.countermand.v1.DutyState\x12\x0b\n\x03seq\x18\x02 \x01(\x04\x12\x10\n\x08replayed\x18\x03 \x01(\x08\"\x99\x01\n\x0f\x46\x61ilDutyRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\r\n\x05op_id\x18\x02 \x01(\t\x12&\n\x04kind\x18\x03 \x01(\x0e\x32\x18.countermand.v1.DutyKind\x12\x15\n\x08lease_id\x18\x04 \x01(\tB\x03\x80\x01\x01\x12\x0c\n\x04note\x18\x05 \x01(\t\x12\r\n\x05\x66inal\x18\x06 \x01(\x08\x12\x0b\n\x03job\x18\x07 \x01(\r\"\x89\x01\n\x10\x46\x61ilDutyResponse\x12(\n\x05state\x18\x01 \x01(\x0e\x32\x19.countermand.v1.DutyState\x12,\n\x08\x64ue_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0b\n\x03seq\x18\x03 \x01(\x04\x12\x10\n\x08replayed\x18\x04 \x01(\x08*d\n\x08\x44utyKind\x12\x19\n\x15\x44UTY_KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x44UTY_KIND_UNDO\x10\x01\x12\x16\n\x12\x44UTY_KIND_CALL_OFF\x10\x02\x12\x11\n\rDUTY_KIND_ASK\x10\x03*\xaf\x01\n\tDutyState\x12\x1a\n\x16\x44UTY_STATE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x44UTY_STATE_OPEN\x10\x01\x12\x13\n\x0f\x44UTY_STATE_DONE\x10\x02\x12\x16\n\x12\x44UTY_STATE_REFUSED\x10\x03\x12\x15\n\x11\x44UTY_STATE_FAILED\x10\x04\x12\x18\n\x14\x44UTY_STATE_WITHDRAWN\x10\x05\x12\x13\n\x0f\x44UTY_STATE_MOOT\x10\x06\x32\xdb\x02\n\x0bUndoService\x12P\n\tClaimDuty\x12 .countermand.v1.ClaimDutyRequest\x1a!.countermand.v1.ClaimDutyResponse\x12P\n\tRenewDuty\x12 .countermand.v1.RenewDutyRequest\x1a!.countermand.v1.RenewDutyResponse\x12Y\n\x0c\x43ompleteDuty\x12#.countermand.v1.CompleteDutyRequest\x1a$.countermand.v1.CompleteDutyResponse\x12M\n\x08\x46\x61ilDuty\x12\x1f.countermand.v1.FailDutyRequest\x1a .countermand.v1.FailDutyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,28 +42,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COMPLETEDUTYREQUEST'].fields_by_name['lease_id']._serialized_options = b'\200\001\001'
   _globals['_FAILDUTYREQUEST'].fields_by_name['lease_id']._loaded_options = None
   _globals['_FAILDUTYREQUEST'].fields_by_name['lease_id']._serialized_options = b'\200\001\001'
-  _globals['_DUTYKIND']._serialized_start=1459
-  _globals['_DUTYKIND']._serialized_end=1559
-  _globals['_DUTYSTATE']._serialized_start=1562
-  _globals['_DUTYSTATE']._serialized_end=1737
+  _globals['_DUTYKIND']._serialized_start=1511
+  _globals['_DUTYKIND']._serialized_end=1611
+  _globals['_DUTYSTATE']._serialized_start=1614
+  _globals['_DUTYSTATE']._serialized_end=1789
   _globals['_DUTY']._serialized_start=156
-  _globals['_DUTY']._serialized_end=454
-  _globals['_CLAIMDUTYREQUEST']._serialized_start=457
-  _globals['_CLAIMDUTYREQUEST']._serialized_end=592
-  _globals['_CLAIMDUTYRESPONSE']._serialized_start=594
-  _globals['_CLAIMDUTYRESPONSE']._serialized_end=649
-  _globals['_RENEWDUTYREQUEST']._serialized_start=652
-  _globals['_RENEWDUTYREQUEST']._serialized_end=806
-  _globals['_RENEWDUTYRESPONSE']._serialized_start=808
-  _globals['_RENEWDUTYRESPONSE']._serialized_end=869
-  _globals['_COMPLETEDUTYREQUEST']._serialized_start=872
-  _globals['_COMPLETEDUTYREQUEST']._serialized_end=1077
-  _globals['_COMPLETEDUTYRESPONSE']._serialized_start=1079
-  _globals['_COMPLETEDUTYRESPONSE']._serialized_end=1174
-  _globals['_FAILDUTYREQUEST']._serialized_start=1177
-  _globals['_FAILDUTYREQUEST']._serialized_end=1317
-  _globals['_FAILDUTYRESPONSE']._serialized_start=1320
-  _globals['_FAILDUTYRESPONSE']._serialized_end=1457
-  _globals['_UNDOSERVICE']._serialized_start=1740
-  _globals['_UNDOSERVICE']._serialized_end=2087
+  _globals['_DUTY']._serialized_end=467
+  _globals['_CLAIMDUTYREQUEST']._serialized_start=470
+  _globals['_CLAIMDUTYREQUEST']._serialized_end=605
+  _globals['_CLAIMDUTYRESPONSE']._serialized_start=607
+  _globals['_CLAIMDUTYRESPONSE']._serialized_end=662
+  _globals['_RENEWDUTYREQUEST']._serialized_start=665
+  _globals['_RENEWDUTYREQUEST']._serialized_end=832
+  _globals['_RENEWDUTYRESPONSE']._serialized_start=834
+  _globals['_RENEWDUTYRESPONSE']._serialized_end=895
+  _globals['_COMPLETEDUTYREQUEST']._serialized_start=898
+  _globals['_COMPLETEDUTYREQUEST']._serialized_end=1116
+  _globals['_COMPLETEDUTYRESPONSE']._serialized_start=1118
+  _globals['_COMPLETEDUTYRESPONSE']._serialized_end=1213
+  _globals['_FAILDUTYREQUEST']._serialized_start=1216
+  _globals['_FAILDUTYREQUEST']._serialized_end=1369
+  _globals['_FAILDUTYRESPONSE']._serialized_start=1372
+  _globals['_FAILDUTYRESPONSE']._serialized_end=1509
+  _globals['_UNDOSERVICE']._serialized_start=1792
+  _globals['_UNDOSERVICE']._serialized_end=2139
 # @@protoc_insertion_point(module_scope)

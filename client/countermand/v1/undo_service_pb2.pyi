@@ -109,6 +109,7 @@ class Duty(google.protobuf.message.Message):
     LEASE_ID_FIELD_NUMBER: builtins.int
     LEASE_FIELD_NUMBER: builtins.int
     UNTIL_TIME_FIELD_NUMBER: builtins.int
+    JOB_FIELD_NUMBER: builtins.int
     run_id: builtins.str
     """The action's run."""
     op_id: builtins.str
@@ -126,11 +127,13 @@ class Duty(google.protobuf.message.Message):
     args: builtins.str
     """What the function is called with, as a JSON object: what prepare said and what the result added."""
     handle: builtins.str
-    """What the outside world calls the job, if it had only accepted it."""
+    """What the outside world calls the job, if it had only accepted it. Of several an UNDO is told the last."""
     attempt: builtins.int
     """Which attempt this is, from 1."""
     lease_id: builtins.str
     """Names this claim. Whoever says it may renew, complete and fail the duty."""
+    job: builtins.int
+    """Of a CALL_OFF: which of the action's jobs, from 0. An action that began several has a duty for each."""
     @property
     def lease(self) -> google.protobuf.duration_pb2.Duration:
         """How much of the lease is left. Count it on a monotonic clock from before the request was sent, and do not begin
@@ -157,9 +160,10 @@ class Duty(google.protobuf.message.Message):
         lease_id: builtins.str = ...,
         lease: google.protobuf.duration_pb2.Duration | None = ...,
         until_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
+        job: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["lease", b"lease", "until_time", b"until_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["action", b"action", "args", b"args", "attempt", b"attempt", "handle", b"handle", "key", b"key", "kind", b"kind", "lease", b"lease", "lease_id", b"lease_id", "name", b"name", "op_id", b"op_id", "resource", b"resource", "run_id", b"run_id", "until_time", b"until_time"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["action", b"action", "args", b"args", "attempt", b"attempt", "handle", b"handle", "job", b"job", "key", b"key", "kind", b"kind", "lease", b"lease", "lease_id", b"lease_id", "name", b"name", "op_id", b"op_id", "resource", b"resource", "run_id", b"run_id", "until_time", b"until_time"]) -> None: ...
 
 global___Duty = Duty
 
@@ -238,6 +242,7 @@ class RenewDutyRequest(google.protobuf.message.Message):
     KIND_FIELD_NUMBER: builtins.int
     LEASE_ID_FIELD_NUMBER: builtins.int
     LEASE_FIELD_NUMBER: builtins.int
+    JOB_FIELD_NUMBER: builtins.int
     run_id: builtins.str
     """The action's run."""
     op_id: builtins.str
@@ -246,6 +251,8 @@ class RenewDutyRequest(google.protobuf.message.Message):
     """Which of the action's duties."""
     lease_id: builtins.str
     """The claim."""
+    job: builtins.int
+    """Which of the action's jobs, as the duty says."""
     @property
     def lease(self) -> google.protobuf.duration_pb2.Duration:
         """How long from now on. The service's default if absent."""
@@ -258,9 +265,10 @@ class RenewDutyRequest(google.protobuf.message.Message):
         kind: global___DutyKind.ValueType = ...,
         lease_id: builtins.str = ...,
         lease: google.protobuf.duration_pb2.Duration | None = ...,
+        job: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["lease", b"lease"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["kind", b"kind", "lease", b"lease", "lease_id", b"lease_id", "op_id", b"op_id", "run_id", b"run_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["job", b"job", "kind", b"kind", "lease", b"lease", "lease_id", b"lease_id", "op_id", b"op_id", "run_id", b"run_id"]) -> None: ...
 
 global___RenewDutyRequest = RenewDutyRequest
 
@@ -299,6 +307,7 @@ class CompleteDutyRequest(google.protobuf.message.Message):
     NOTE_FIELD_NUMBER: builtins.int
     REFUSED_FIELD_NUMBER: builtins.int
     OUTCOME_FIELD_NUMBER: builtins.int
+    JOB_FIELD_NUMBER: builtins.int
     run_id: builtins.str
     """The action's run."""
     op_id: builtins.str
@@ -315,6 +324,8 @@ class CompleteDutyRequest(google.protobuf.message.Message):
     """Of a CALL_OFF: true if the outside world said that it will not be called off."""
     outcome: countermand.v1.action_service_pb2.Outcome.ValueType
     """Of an ASK: what became of the action, SUCCEEDED or FAILED."""
+    job: builtins.int
+    """Which of the action's jobs, as the duty says."""
     def __init__(
         self,
         *,
@@ -326,8 +337,9 @@ class CompleteDutyRequest(google.protobuf.message.Message):
         note: builtins.str = ...,
         refused: builtins.bool = ...,
         outcome: countermand.v1.action_service_pb2.Outcome.ValueType = ...,
+        job: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["kind", b"kind", "lease_id", b"lease_id", "note", b"note", "op_id", b"op_id", "outcome", b"outcome", "receipt", b"receipt", "refused", b"refused", "run_id", b"run_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["job", b"job", "kind", b"kind", "lease_id", b"lease_id", "note", b"note", "op_id", b"op_id", "outcome", b"outcome", "receipt", b"receipt", "refused", b"refused", "run_id", b"run_id"]) -> None: ...
 
 global___CompleteDutyRequest = CompleteDutyRequest
 
@@ -369,6 +381,7 @@ class FailDutyRequest(google.protobuf.message.Message):
     LEASE_ID_FIELD_NUMBER: builtins.int
     NOTE_FIELD_NUMBER: builtins.int
     FINAL_FIELD_NUMBER: builtins.int
+    JOB_FIELD_NUMBER: builtins.int
     run_id: builtins.str
     """The action's run."""
     op_id: builtins.str
@@ -381,6 +394,8 @@ class FailDutyRequest(google.protobuf.message.Message):
     """One line for people: what went wrong."""
     final: builtins.bool
     """True if no further attempt will work."""
+    job: builtins.int
+    """Which of the action's jobs, as the duty says."""
     def __init__(
         self,
         *,
@@ -390,8 +405,9 @@ class FailDutyRequest(google.protobuf.message.Message):
         lease_id: builtins.str = ...,
         note: builtins.str = ...,
         final: builtins.bool = ...,
+        job: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["final", b"final", "kind", b"kind", "lease_id", b"lease_id", "note", b"note", "op_id", b"op_id", "run_id", b"run_id"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["final", b"final", "job", b"job", "kind", b"kind", "lease_id", b"lease_id", "note", b"note", "op_id", b"op_id", "run_id", b"run_id"]) -> None: ...
 
 global___FailDutyRequest = FailDutyRequest
 

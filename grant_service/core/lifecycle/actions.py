@@ -8,6 +8,7 @@ from grant_service.core.budget import charges, costs_text
 from grant_service.core.errors import ErrorReason, Refusal
 from grant_service.core.journal import Kind
 from grant_service.core.lifecycle.duties import close_moot, put_ask, put_call_off
+from grant_service.core.lifecycle.jobs import Named, named
 from grant_service.core.lifecycle.questions import (
     Authority,
     Call,
@@ -258,38 +259,63 @@ def settle(state: State, command: verbs.Settle) -> verbs.Settled | Refusal:
     found = own_action(state, call)
     if isinstance(found, Refusal):
         return kept(state, call, found, _intent(state, call, found))
-    action = found
+    action, job = found, named(state, found, command)
     after_cut = ended(state, command.grant.path, action.run_id) is not None
-    if action.state in OUTCOMES and action.state is command.outcome:
-        return _settled(state, command, action, after_cut, replayed=True)
-    if action.state in (ActionState.SUCCEEDED, ActionState.FAILED):
-        refusal = Refusal(ErrorReason.ALREADY_SETTLED, {"state": action.state})
-        return kept(state, call, refusal, action.intent)
-    if action.state not in (ActionState.PERMITTED, ActionState.UNKNOWN):
-        refusal = Refusal(ErrorReason.NEVER_PERMITTED, {"state": action.state})
+    again = action.state in OUTCOMES and action.state is command.outcome
+    if again and not action.resolved and not (job and job.is_news):
+        return _settled(state, command, action, after_cut, job, replayed=True)
+    if refusal := _not_taken(action, again, job):
         return kept(state, call, refusal, action.intent)
     data = {"op": command.op_id, "outcome": command.outcome, "receipt": command.receipt, "note": command.note}
-    data |= {"handle": command.handle, "canceller": command.canceller}
-    seq = state.append(action.run_id, Kind.SETTLED, data)
+    if job:
+        told_by = "" if job.why_not else command.canceller
+        data |= {"handle": command.handle, "canceller": told_by, "why_not": job.why_not}
     settled = replace(
         action,
         state=command.outcome,
-        settle_seq=seq,
+        resolved=False,
+        settle_seq=state.append(action.run_id, Kind.SETTLED, data),
         result_args=command.result_args or action.result_args,
-        handle=command.handle or action.handle,
+        handles=(*action.handles, command.handle)
+        if job and job.number == len(action.handles)
+        else action.handles,
     )
     state.put(settled)
-    if command.handle and command.handle != action.handle:  # the same job is called off once
-        put_call_off(state, settled, command.canceller)
+    if job and job.is_news and not job.why_not:
+        put_call_off(state, settled, job.number, command.canceller)
     close_moot(state, settled)
-    return _settled(state, command, settled, after_cut, replayed=False)
+    return _settled(state, command, settled, after_cut, job, replayed=False)
+
+
+def _not_taken(action: Action, again: bool, job: Named | None) -> Refusal | None:
+    """Refuse a word against what is known, about what was never permitted, or of yet another job."""
+    if again and not action.resolved and job and job.is_beyond:
+        return Refusal(ErrorReason.ALREADY_SETTLED, {"state": action.state, "rule": job.why_not})
+    if again or action.state in (ActionState.PERMITTED, ActionState.UNKNOWN):
+        return None
+    if action.state in (ActionState.SUCCEEDED, ActionState.FAILED):
+        return Refusal(ErrorReason.ALREADY_SETTLED, {"state": action.state})
+    return Refusal(ErrorReason.NEVER_PERMITTED, {"state": action.state})
 
 
 def _settled(
-    state: State, command: verbs.Settle, action: Action, after_cut: bool, *, replayed: bool
+    state: State,
+    command: verbs.Settle,
+    action: Action,
+    after_cut: bool,
+    job: Named | None,
+    *,
+    replayed: bool,
 ) -> verbs.Settled:
-    remaining = left(state, authority_of(state, command.grant))
-    return verbs.Settled(command.op_id, action.settle_seq, action.state, after_cut, replayed, remaining)
+    return verbs.Settled(
+        command.op_id,
+        action.settle_seq,
+        action.state,
+        after_cut,
+        replayed,
+        left(state, authority_of(state, command.grant)),
+        job.why_not if job else "",
+    )
 
 
 def abandon(state: State, command: verbs.Abandon) -> verbs.Abandoned | Refusal:

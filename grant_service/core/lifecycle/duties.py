@@ -8,6 +8,7 @@ from grant_service.core.duty import (
     ASK_MS,
     AT_ONCE,
     JOBS_AT_ONCE,
+    MAX_JOBS,
     NEVER,
     Duty,
     DutyKind,
@@ -25,6 +26,12 @@ from grant_service.core.store import State, View
 _NOTHING_HAPPENED = frozenset({ActionState.FAILED, ActionState.ABANDONED, ActionState.DENIED})
 _NOT_PERMITTED = frozenset({ActionState.PREPARED, ActionState.AWAITING_APPROVAL})
 _KNOWN = frozenset({ActionState.SUCCEEDED, ActionState.FAILED})
+
+#: What there is no use in, once an outcome is known.
+_MOOT = {
+    ActionState.SUCCEEDED: (DutyKind.ASK,),
+    ActionState.FAILED: (DutyKind.ASK, DutyKind.CALL_OFF, DutyKind.UNDO),
+}
 
 _TOO_LATE = "its time is over"
 
@@ -50,9 +57,10 @@ def put_ask(state: State, action: Action, keep_until: int) -> None:
         state.put(replace(duty, until=until))
 
 
-def put_call_off(state: State, action: Action, canceller: str) -> None:
+def put_call_off(state: State, action: Action, job: int, canceller: str) -> None:
     """Let what the outside world has only accepted be called off, should the run be cancelled."""
-    state.put(_duty(state, action, DutyKind.CALL_OFF, canceller, action.settle_seq, NEVER))
+    duty = _duty(state, action, DutyKind.CALL_OFF, canceller, action.settle_seq, NEVER)
+    state.put(replace(duty, job=job, handle=action.handles[job]))
     run = state.run(action.run_id)
     over = run is None or _has_ended(state, action.run_id)
     state.look_below(action.run_id, AT_ONCE if run is None or over else run.deadline)
@@ -75,15 +83,11 @@ def _duty(state: State, action: Action, kind: DutyKind, name: str, seq: int, due
 
 def close_moot(state: State, action: Action) -> None:
     """Close what there is no use in any more: asking, once one knows; all else, if nothing happened."""
-    moot: tuple[DutyKind, ...] = ()
-    if action.state is ActionState.SUCCEEDED:
-        moot = (DutyKind.ASK,)
-    elif action.state is ActionState.FAILED:
-        moot = (DutyKind.ASK, DutyKind.CALL_OFF, DutyKind.UNDO)
-    for kind in moot:
-        duty = state.duty(action.run_id, action.intent.op_id, kind)
-        if duty and duty.state is DutyState.OPEN:
-            state.put(replace(duty, state=DutyState.MOOT))
+    for kind in _MOOT.get(action.state, ()):
+        for job in range(min(len(action.handles), MAX_JOBS) if kind is DutyKind.CALL_OFF else 1):
+            duty = state.duty(action.run_id, action.intent.op_id, kind, job)
+            if duty and duty.state is DutyState.OPEN:
+                state.put(replace(duty, state=DutyState.MOOT))
 
 
 def resolve(state: State, command: verbs.Resolve) -> verbs.Resolved | Refusal:
@@ -121,7 +125,8 @@ def _write_resolved(state: State, action: Action, outcome: ActionState, actor: s
     data = {"op": action.intent.op_id, "outcome": outcome, "actor": actor, "evidence": evidence}
     seq = state.append(action.run_id, Kind.RESOLVED, data)
     # Where the permit's line is lost this one stands in for it: what is lost was the last that was written.
-    resolved = replace(action, state=outcome, settle_seq=seq, fence=action.fence or seq)
+    fence = action.fence or seq
+    resolved = replace(action, state=outcome, settle_seq=seq, fence=fence, resolved=True)
     state.put(resolved)
     close_moot(state, resolved)
     return seq
@@ -221,7 +226,7 @@ def claim(state: State, command: verbs.Claim) -> verbs.Claimed | Refusal:
         return Refusal(ErrorReason.DUTY_NOT_DUE, _told(command) | {"rule": rule})
     attempts = duty.attempts + 1
     data = {"op": duty.op_id, "duty": duty.kind, "worker": command.worker, "attempt": str(attempts)}
-    state.append(duty.run_id, Kind.CLAIMED, data)
+    state.append(duty.run_id, Kind.CLAIMED, data | {"handle": duty.handle})
     claimed = replace(
         duty,
         attempts=attempts,
@@ -261,7 +266,7 @@ def was_cut_off(state: View, run_id: str) -> bool:
 
 def call_off_stopped(state: State, most: int) -> int:
     """Make the jobs of runs that were stopped due, so that compensators find them; answer how many were."""
-    return sum(_call_off_below(state, run_id) for run_id in state.stopped(most))
+    return sum(_call_off_below(state, run_id) for run_id in state.stops_due(most))
 
 
 def _call_off_below(state: State, run_id: str) -> int:
@@ -313,7 +318,7 @@ def complete(state: State, command: verbs.Complete) -> verbs.Completed | Refusal
     else:
         data = {"op": duty.op_id, "worker": duty.worker, "receipt": command.receipt, "note": command.note}
         if duty.kind is DutyKind.CALL_OFF:
-            data["outcome"] = "REFUSED" if refused else "ACKNOWLEDGED"
+            data |= {"outcome": "REFUSED" if refused else "ACKNOWLEDGED", "handle": duty.handle}
         kind = Kind.UNDONE if duty.kind is DutyKind.UNDO else Kind.CALLED_OFF
         seq = state.append(duty.run_id, kind, data)
     done = replace(duty, state=DutyState.REFUSED if refused else DutyState.DONE, seq=seq)
@@ -341,7 +346,7 @@ def fail(state: State, command: verbs.Fail) -> verbs.Failed | Refusal:
         return verbs.Failed(duty.op_id, seq, DutyState.FAILED, 0, replayed=False)
     due = state.now + retry_after(duty.attempts, command.retry_ms)
     data = {"op": duty.op_id, "duty": duty.kind, "worker": duty.worker, "note": command.note}
-    seq = state.append(duty.run_id, Kind.TRIED, data | {"due": str(due)})
+    seq = state.append(duty.run_id, Kind.TRIED, data | {"due": str(due), "handle": duty.handle})
     free = replace(duty, due=due, worker="", lease="", lease_until=0)
     state.put(replace(free, failed_lease=duty.lease, failed_seq=seq))
     return verbs.Failed(duty.op_id, seq, DutyState.OPEN, due, replayed=False)
@@ -351,6 +356,7 @@ def _give_up(state: State, duty: Duty, note: str, failed_lease: str = "") -> int
     """Write that a duty is not tried again. Whoever had it last may yet say that it is done."""
     kind, outcome = _GIVEN_UP[duty.kind]
     data = {"op": duty.op_id, "worker": duty.worker, "note": note, "outcome": outcome}
+    data |= {"handle": duty.handle}
     seq = state.append(duty.run_id, kind, data)
     failed = (failed_lease, seq) if failed_lease else (duty.failed_lease, duty.failed_seq)
     given_up = replace(duty, state=DutyState.FAILED, seq=seq, lease_until=0)
@@ -368,9 +374,13 @@ _Command = verbs.Claim | verbs.Renew | verbs.Complete | verbs.Fail
 
 def _found(state: State, command: _Command) -> tuple[Action, Duty] | Refusal:
     action = state.action(command.run_id, command.op_id)
-    duty = state.duty(command.run_id, command.op_id, command.kind)
+    duty = state.duty(command.run_id, command.op_id, command.kind, command.job)
     if action is None or duty is None:
         return Refusal(ErrorReason.DUTY_UNKNOWN, _told(command))
+    if duty.state is DutyState.OPEN and duty.kind in _MOOT.get(action.state, ()):
+        # Whoever put the outcome on record broke off before it was closed.
+        duty = replace(duty, state=DutyState.MOOT)
+        state.put(duty)
     return action, duty
 
 

@@ -129,7 +129,7 @@ def release(state: State, command: verbs.Release) -> bool:
     run = state.run(command.run_id)
     if run is None or ended(state, run.path, run.run_id) is None:
         return False
-    if state.last_seq(run.run_id) != command.last_seq:
+    if not command.last_seq or state.last_seq(run.run_id) != command.last_seq:
         return False
     state.put(replace(run, labels={}, marks=(), budgets=()))
     state.forget(command)

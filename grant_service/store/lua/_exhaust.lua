@@ -1,5 +1,5 @@
 -- What prepare, perform and spend share: what happens when a budget has less left than is asked of it.
--- KEYS  from REST on: jobs, stops, the journals of the runs above (root first); then the verb's own
+-- KEYS  from REST on: jobs, cuts, the journals of the runs above (root first); then the verb's own
 
 -- The path of a run of the path.
 local function path_to(run_id)
@@ -51,6 +51,7 @@ local function end_owner(owner, budget)
     redis.call('HSET', owner.key, 'end_time', text(NOW), 'end_seq', number, 'end_budget', budget.name)
     write_entry(journal, number, 'EXHAUSTED', 'grant', owner.id, 'budget', budget.name)
   end
+  hint(owner.run)
 end
 
 -- Refuse what is asked; if the budget has run out and says so, end what set it first.

@@ -1,18 +1,27 @@
--- What all verbs share that stop runs, or tell of jobs to be called off then. JOBS has the open call-offs that nobody has
--- made due, each under the path of its run, so that all at or below a run are side by side, its own first; STOPS has the
--- paths of runs below which they have to be looked for, each with the time from which on.
+-- What settle knows of the jobs of an action: core/lifecycle/jobs.py is the model.
 
-local function job_of(path, op)
-  return path .. ',/' .. op
-end
+local TOO_MANY = 'of one action at most ' .. text(MAX_JOBS) .. ' jobs can be called off'
+local NOBODY = 'its tool named nobody who could'
 
--- Find jobs of a run, or also of the runs below it: ids begin with a letter or a digit, which come after `/` and `-`.
-local function find_jobs(jobs, path, below, limit)
-  local stop = below and '(' .. path .. '-' or '(' .. path .. ',0'
-  return redis.call('ZRANGEBYLEX', jobs, '[' .. path .. ',', stop, 'LIMIT', '0', text(limit))
-end
-
--- Note that from then on, at the latest, jobs at or below a run may have to be called off.
-local function look_below(stops, path, at)
-  redis.call('ZADD', stops, 'LT', at, path)
+-- What is told of a job: its place among those of its action, all of them with it, whether that is news, and why nobody
+-- can call it off ('' if somebody can). Where none is named nothing is news. The same job is called off once.
+local function named(action, handle, canceller, why_not)
+  local handles = handles_of(action)
+  local job = { number = -1, handles = action.handles, is_news = false, why_not = '' }
+  if handle == '' then return job end
+  local known = false
+  job.number = #handles
+  for i, one in ipairs(handles) do
+    if one == handle then job.number, known = i - 1, true end
+  end
+  if not known then job.handles = action.handles .. (#handles > 0 and '\n' or '') .. handle end
+  local too_many = job.number >= MAX_JOBS
+  if known and not too_many and redis.call('EXISTS', DUTIES[which('CALL_OFF', job.number)]) == 1 then return job end
+  if too_many then
+    job.why_not = TOO_MANY
+  elseif canceller == '' then
+    job.why_not = why_not ~= '' and why_not or NOBODY
+  end
+  job.is_news = not known or job.why_not == ''
+  return job
 end

@@ -1,7 +1,9 @@
 -- What the verbs of a compensator share: a duty that somebody may hold.
--- ARGV  as in _about.lua, then kind (UNDO | CALL_OFF | ASK), lease (names a claim); then the verb's own
+-- ARGV  as in _about.lua, then which (UNDO | CALL_OFF | ASK, or CALL_OFF/1 and so on for the second job and those after
+--       it), lease (names a claim); then the verb's own
 
-local KIND, LEASE = ARGV[4], ARGV[5]
+local WHICH, LEASE = ARGV[4], ARGV[5]
+local KIND = kind_of(WHICH)
 
 -- Refuse, saying what it is about.
 local function refuse_duty(reason, more)
@@ -10,10 +12,15 @@ local function refuse_duty(reason, more)
   return refused(reason, details)
 end
 
--- The action and the duty, or nil and the refusal.
+-- The action and the duty, or nil and the refusal. One that is moot, and was left open by a script that broke off after it
+-- had put the outcome on record, is closed.
 local function find_duty()
-  local action, duty = read(ACTION), read(DUTIES[KIND])
+  local action, duty = read(ACTION), read(DUTIES[WHICH])
   if not action or not duty then return nil, refuse_duty('DUTY_UNKNOWN') end
+  if duty.state == 'OPEN' and is_moot(KIND, action.state) then
+    end_duty(WHICH, 'state', 'MOOT')
+    duty.state = 'MOOT'
+  end
   return action, duty
 end
 

@@ -56,7 +56,7 @@ local function put_prepared(grant, place, waits, keep_until, ttl_ms, at_once)
     'compensation', INTENT.compensation, 'compensation_args', INTENT.compensation_args, 'probe', INTENT.probe,
     'costs', INTENT.costs, 'summary', INTENT.summary, 'scope', scope, 'state', state, 'prepare_time', text(NOW),
     'prepare_seq', number, 'expire_time', expire, 'undo_until', undo_until, 'fence', '0', 'use_by', '0',
-    'settle_seq', '0', 'result_args', '', 'handle', '', 'said_actor', '', 'said_note', '', 'said_seq', '0', 'said_until', '0',
+    'settle_seq', '0', 'result_args', '', 'resolved', '', 'handles', '', 'said_actor', '', 'said_note', '', 'said_seq', '0', 'said_until', '0',
     'said_ttl_ms', '0', 'said_amendment', '', 'said_digest', '')
   redis.call('PEXPIREAT', ACTION, keep_until)
   if waits then redis.call('ZADD', AWAITING, number, RUN_ID .. '/' .. OP) end

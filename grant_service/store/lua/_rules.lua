@@ -94,6 +94,12 @@ local function append(journal, kind, ...)
   return number
 end
 
+-- Tell the sidecars that a run, or '' for nobody knows how many, has stopped. It is a hint: a user of Redis that may not
+-- publish loses nothing but the time until somebody looks.
+local function hint(run_id)
+  redis.pcall('PUBLISH', META .. ':stops', run_id)
+end
+
 -- Refuse to give authority by a clock that has gone back further than a correction would.
 local function clock_unsure()
   local behind = NOW - CLOCK

@@ -50,5 +50,6 @@ local function set_fence(word, kind, ttl_ms)
   put_fences(fences, lists, standing)
   redis.call('XADD', JOURNAL, unpack(entry(fence.seq, word, 'fence', FENCE_ID, 'selector', SELECTOR, 'reason', REASON,
     'actor', ACTOR, 'note', NOTE, 'expire', fence.block_until == '0' and '' or fence.block_until)))
+  hint('')
   return answer(word, '0', unpack(flatten(fence)))
 end

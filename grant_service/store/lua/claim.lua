@@ -33,9 +33,9 @@ if KIND == 'CALL_OFF' then
   if other_path then return other_path end
   if not was_cut_off(there) then
     if duty.due ~= NEVER then -- its time was over when this was made due, and then it finished after all
-      redis.call('ZADD', JOBS, '0', job_of(table.concat(PATH, ','), OP))
-      unlist(KIND)
-      redis.call('HSET', DUTIES[KIND], 'due', NEVER)
+      redis.call('ZADD', JOBS, '0', waits_as(table.concat(PATH, ','), WHICH))
+      unlist(WHICH)
+      redis.call('HSET', DUTIES[WHICH], 'due', NEVER)
     end
     return refuse_duty('DUTY_NOT_DUE', { rule = 'its run was not stopped' })
   end
@@ -51,7 +51,8 @@ local claim = {
   attempts = text(attempts + 1), worker = WORKER, lease = LEASE, lease_until = lease_end(duty, LEASE_MS),
   failed_lease = duty.failed_lease ~= LEASE and duty.failed_lease or '',
 }
-append(JOURNAL, 'CLAIMED', 'op', OP, 'duty', KIND, 'worker', WORKER, 'attempt', claim.attempts)
-redis.call('HSET', DUTIES[KIND], unpack(flatten(claim)))
+append(JOURNAL, 'CLAIMED', 'op', OP, 'duty', KIND, 'worker', WORKER, 'attempt', claim.attempts, 'handle',
+  duty.handle)
+redis.call('HSET', DUTIES[WHICH], unpack(flatten(claim)))
 for name, value in pairs(claim) do duty[name] = value end
 return answer('CLAIMED', '0', text(tonumber(duty.lease_until) - NOW), unpack(flatten(duty)))

@@ -18,7 +18,7 @@ if KIND == 'ASK' then
 else
   local said = KIND == 'CALL_OFF' and (OUTCOME == 'REFUSED' and 'REFUSED' or 'ACKNOWLEDGED') or ''
   number = append(JOURNAL, KIND == 'UNDO' and 'UNDONE' or 'CALLED_OFF', 'op', OP, 'worker', duty.worker,
-    'receipt', RECEIPT, 'note', NOTE, 'outcome', said)
+    'receipt', RECEIPT, 'note', NOTE, 'outcome', said, 'handle', duty.handle)
 end
-end_duty(KIND, 'state', state, 'seq', number)
+end_duty(WHICH, 'state', state, 'seq', number)
 return answer('COMPLETED', '0', number, state)

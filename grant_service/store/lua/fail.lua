@@ -21,8 +21,9 @@ if FINAL ~= '' or attempts >= MAX_ATTEMPTS then
 end
 
 local due = text(NOW + RETRY_MS * 2 ^ math.min(math.max(0, attempts - 1), MOST_DOUBLINGS))
-local number = append(JOURNAL, 'TRIED', 'op', OP, 'duty', KIND, 'worker', duty.worker, 'note', NOTE, 'due', due)
-if KIND ~= 'UNDO' then redis.call('ZADD', LISTS[KIND], due, RUN_ID .. '/' .. OP) end
-redis.call('HSET', DUTIES[KIND], 'due', due, 'worker', '', 'lease', '', 'lease_until', '0', 'failed_lease', LEASE,
+local number = append(JOURNAL, 'TRIED', 'op', OP, 'duty', KIND, 'worker', duty.worker, 'note', NOTE, 'due', due,
+  'handle', duty.handle)
+if KIND ~= 'UNDO' then redis.call('ZADD', LISTS[KIND], due, listed_as(WHICH)) end
+redis.call('HSET', DUTIES[WHICH], 'due', due, 'worker', '', 'lease', '', 'lease_until', '0', 'failed_lease', LEASE,
   'failed_seq', number)
 return answer('FAILED', '0', number, 'OPEN', due)

@@ -12,11 +12,17 @@ if run.state == 'CANCELLED' then return refused('REVOKED', end_details(RUN, RUN_
 
 if run.state == 'FINISHED' then return answer('FINISHED', '1', unpack(flatten(run))) end
 
-local number = append(JOURNAL, 'FINISHED', 'actor', ACTOR, 'note', NOTE)
+local number = take_seq()
+if run.marks == '' then -- it was archived
+  write_late_entry(JOURNAL, run.keep_until, number, 'FINISHED', 'actor', ACTOR, 'note', NOTE)
+else
+  write_entry(JOURNAL, number, 'FINISHED', 'actor', ACTOR, 'note', NOTE)
+end
 local ending = {
   state = 'FINISHED', end_reason = 'RUN_FINISHED', end_actor = ACTOR, end_note = NOTE, end_time = text(NOW), end_seq = number,
   end_epoch = EPOCH,
 }
 redis.call('HSET', RUN, unpack(flatten(ending)))
 for name, value in pairs(ending) do run[name] = value end
+hint(RUN_ID)
 return answer('FINISHED', '0', unpack(flatten(run)))

@@ -11,5 +11,5 @@ local refusal = not_open(duty) or too_late(duty)
 if refusal then return refusal end
 
 duty.lease_until = lease_end(duty, LEASE_MS)
-redis.call('HSET', DUTIES[KIND], 'lease_until', duty.lease_until)
+redis.call('HSET', DUTIES[WHICH], 'lease_until', duty.lease_until)
 return answer('RENEWED', '0', text(tonumber(duty.lease_until) - NOW), unpack(flatten(duty)))

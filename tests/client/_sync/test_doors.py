@@ -167,6 +167,7 @@ def test_what_a_cancel_answers_can_be_kept_as_evidence(real: Sidecar) -> None:
         keys = cm.issuer.evidence_keys()
         lines = [evidence.line(one) for one in (cm.auditor.entries("r-1")).entries]
         again = cm.auditor.report("r-1", at_seq=stopped.cut_seq)
+        now = cm.auditor.head("r-1")
         why = cm.auditor.why("r-1", op_id="o-1")
     (head,) = stopped.heads
     assert (head.run_id, head.last_seq, head.entry_count) == ("r-1", stopped.cut_seq, 5)
@@ -174,6 +175,8 @@ def test_what_a_cancel_answers_can_be_kept_as_evidence(real: Sidecar) -> None:
     assert evidence.journal_fault(head, lines) is None
     assert evidence.run_fault("r-1", lines) is None
     assert evidence.journal_fault(head, lines[1:]) is not None
+    assert evidence.signature_fault(now, keys) is evidence.journal_fault(now, lines) is None
+    assert now.entry_count == len(lines) == 6
     assert dataclasses.replace(again, at_seq=0) == stopped
     assert (again.at_seq, [one.op_id for one in again.in_flight]) == (stopped.cut_seq, ["o-1"])
     assert [one.kind for one in why.story] == ["PREPARED", "PERMITTED", "CANCELLED", "SETTLED"]

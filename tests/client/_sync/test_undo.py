@@ -128,6 +128,33 @@ def test_a_job_that_was_only_accepted_can_be_called_off(real: Sidecar) -> None:
     assert (told.call_off.state, told.call_off.note) == ("REFUSED", "it is being rendered")
 
 
+def test_each_job_of_a_block_is_on_record(real: Sidecar, caplog: pytest.LogCaptureFixture) -> None:
+    """Each is called off by itself; one that nobody can call off is told of, here and in the report."""
+    with agent(real):
+        with countermand.perform("video.render", op_id="o-1") as act:
+            act.accepted(handle="job-1", canceller="job.cancel")
+            act.accepted(handle="job-2")
+            act.accepted(handle="job-3", canceller="job.cancel")
+            act.receipt = "v-1"
+
+    with connect(real) as cm:
+        duties = [claim(cm, cancellers=["job.cancel"]) for _ in range(2)]
+        cm.compensator.renew(duties[1])
+        cm.compensator.complete(duties[1])
+        cm.compensator.fail(duties[0], note="no answer", final=True)
+        [told] = (cm.auditor.report("r-1")).done
+
+    assert [(duty.handle, duty.job) for duty in duties] == [("job-1", 0), ("job-3", 2)]
+    assert [(one.handle, one.state) for one in told.call_offs] == [
+        ("job-1", "UNREACHABLE"),
+        ("job-2", "IMPOSSIBLE"),
+        ("job-3", "ACKNOWLEDGED"),
+    ]
+    assert (told.receipt, told.call_offs[1].note) == ("v-1", "its tool named nobody who could")
+    warned = [one.getMessage() for one in caplog.records if one.name == "countermand"]
+    assert warned == ["nobody can call off job job-2 of action o-1: its tool named nobody who could"]
+
+
 def test_what_certainly_did_not_happen_has_nothing_to_undo(real: Sidecar) -> None:
     """What was learned before it failed is dropped with it."""
     with agent(real):

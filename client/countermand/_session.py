@@ -1,0 +1,567 @@
+"""The session: one stream to the sidecar on which calls travel together and stops come back.
+
+It is opened when it is first wanted, and again, with pauses, when it broke. While there is none, calls go
+alone; what was asked over one that broke is not known, like any call whose answer got lost. Everything here
+is a courtesy: calls and commits are decided as they are without it.
+
+One class for code on an event loop, one for code that blocks. What they have in common comes first: the desk,
+where those wait who asked over one stream, and what is watched, over however many streams.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import queue
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future as Promise
+from concurrent.futures import InvalidStateError
+from concurrent.futures import TimeoutError as Late
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import grpc
+
+from countermand._errors import CLASSES, AskOperator, CountermandError, TimedOut, TryAgain, Unavailable
+from countermand._rpcs import Rpc, Sealed
+from countermand._words import ErrorReason
+from countermand._world import log
+from countermand.v1 import errors_pb2
+from countermand.v1 import session_service_pb2 as pb
+
+_PATH = "/countermand.v1.SessionService/OpenSession"
+
+#: A sidecar takes 64 KiB and 512 calls in one message. Messages one after the other are one message, so calls
+#: are written by joining them, as many as fit; one that is longer goes alone.
+MOST_BYTES, MOST_CALLS = 48 * 1024, 256
+#: How long a new session may take to say that it is ready, and the pauses before the next try, in seconds.
+_READY_WITHIN, _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 0.05, 2.0
+#: A session is let go of when somebody has waited in vain and nothing has come for so long: a sidecar answers
+#: everything within its decision timeout (2 s), if only with a refusal.
+_SILENCE = 3.0
+#: How long a sidecar has to hang up when it was told that nothing more comes.
+_FAREWELL = 0.5
+#: How many watches are asked for at a time: each takes a slot of the sidecar until it is answered.
+_WINDOW = 64
+#: After these the sidecar has no sessions for this client, and will not have any.
+_NEVER = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.PERMISSION_DENIED)
+
+#: Hears once why something stopped.
+Heard = Callable[[CountermandError], None]
+#: Hears whether the session is there.
+Noticed = Callable[[bool], None]
+
+
+@dataclass(eq=False, slots=True)
+class Watched:
+    """What is watched for as long as somebody wants to hear of it."""
+
+    request: Sealed[Any]
+    heard: Heard
+    #: What the stream there is calls it; 0 before it was answered.
+    number: int = 0
+    over: bool = False
+
+
+@dataclass(eq=False, slots=True)
+class _Asked:
+    """A call without an answer."""
+
+    name: str
+    future: Any
+    watched: Watched | None
+    part: bytes = b""
+
+
+def refused(told: pb.RefusedCall) -> CountermandError:
+    """Translate a refusal that came with others; a reason of a later sidecar's is for an operator to read."""
+    number = errors_pb2.ErrorReason.DESCRIPTOR.values_by_number.get(told.reason)
+    name = number.name.removeprefix("ERROR_REASON_") if number else ""
+    reason = ErrorReason.__members__.get(name, ErrorReason.UNSPECIFIED)
+    if reason is ErrorReason.UNSPECIFIED:
+        return AskOperator(told.message, metadata=dict(told.metadata))
+    return CLASSES[reason](told.message, reason=reason, metadata=dict(told.metadata))
+
+
+def joined(parts: list[bytes]) -> Iterator[bytes]:
+    """Put parts together to messages that a sidecar takes."""
+    first = size = 0
+    for index, part in enumerate(parts):
+        if index > first and (size + len(part) > MOST_BYTES or index - first == MOST_CALLS):
+            yield b"".join(parts[first:index])
+            first, size = index, 0
+        size += len(part)
+    if first < len(parts):
+        yield b"".join(parts[first:])
+
+
+class _Desk:
+    """Where those wait who asked over one stream."""
+
+    def __init__(self, put: Callable[[_Asked], None]) -> None:
+        self._put = put
+        self._numbers = itertools.count(1)
+        self._waiting: dict[int, _Asked] = {}
+        self.watched: dict[int, Watched] = {}
+        self.heard_at = time.monotonic()
+        self.is_over = False
+
+    def ask(
+        self, name: str, sealed: Sealed[Any], timeout: float, future: Any, watched: Watched | None = None
+    ) -> None:
+        """Send a call, and write down who waits for its answer."""
+        number = next(self._numbers)
+        asked = _Asked(name, future, watched, Sealed.write_call(sealed, name, number, timeout))
+        self._waiting[number] = asked
+        self._put(asked)
+        if self.is_over:  # it ended just now, and may not have known of this one
+            self.fail()
+
+    def take(self, frame: bytes) -> list[tuple[Watched, CountermandError]]:
+        """Give everybody what a message has for them; answer what stopped."""
+        self.heard_at = time.monotonic()
+        told = pb.OpenSessionResponse.FromString(frame)
+        for answer in told.answers:
+            asked = self._waiting.pop(answer.call_id, None)
+            if asked is None:
+                continue
+            name, future = asked.name, asked.future
+            kind = answer.WhichOneof("answer")
+            if asked.watched and kind == name:
+                asked.watched.number = answer.watch.watch_id
+                self.watched[answer.watch.watch_id] = asked.watched  # its stop may be in this same message
+            if kind == name:
+                _give(future, getattr(answer, name))
+            elif kind == "refusal":
+                _fail(future, refused(answer.refusal))
+            else:
+                _fail(future, AskOperator(f"the sidecar answered {name} with {kind}: do not act"))
+        stops = ((self.watched.pop(one.watch_id, None), one.refusal) for one in told.stops)
+        return [(watched, refused(refusal)) for watched, refusal in stops if watched]
+
+    def fail(self) -> None:
+        """Tell everybody who waits that no answer comes any more."""
+        self.is_over = True
+        while self._waiting:
+            with contextlib.suppress(KeyError):  # somebody else was here
+                _, asked = self._waiting.popitem()
+                _fail(asked.future, Unavailable(f"the session ended before {asked.name} was answered"))
+
+
+class _Either:
+    """What both sessions do alike: whether there is one, and what is watched."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.RLock()
+        self._desk: _Desk | None = None
+        self._never = False
+        self._noticed: list[Noticed] = []
+        self._watches: dict[Watched, None] = {}
+        self._to_ask: deque[Watched] = deque()
+        self._asking = 0
+
+    def _start(self) -> None:
+        raise NotImplementedError
+
+    def _future(self) -> Any:
+        raise NotImplementedError
+
+    def _later(self, seconds: float, work: Callable[[], None]) -> None:
+        raise NotImplementedError
+
+    def _deliver(self, work: Callable[[], None]) -> None:
+        raise NotImplementedError
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether calls can travel on it."""
+        return self._desk is not None
+
+    def want(self) -> bool:
+        """Have it opened, and say whether it is; nobody waits for it. A forked child has none."""
+        if self._pid != os.getpid():
+            return False
+        if self._desk is None and not self._never:
+            self._start()
+        return self._desk is not None
+
+    def on_change(self, noticed: Noticed) -> None:
+        """Hear when it comes and goes."""
+        self._noticed.append(noticed)
+
+    def watch(self, request: Sealed[Any], heard: Heard) -> Watched:
+        """Hear of a stop, once; also of one from before, or from while there was no session."""
+        watched = Watched(request, heard)
+        with self._lock:
+            self._watches[watched] = None
+            self._to_ask.append(watched)
+        if self.want():
+            self._ask_some()
+        return watched
+
+    def unwatch(self, watched: Watched) -> None:
+        """Hear nothing more of it."""
+        with self._lock:
+            watched.over = True
+            self._watches.pop(watched, None)
+            desk = self._desk
+            if desk and desk.watched.get(watched.number) is watched:
+                self._forget(desk, watched)
+
+    def _forget(self, desk: _Desk, watched: Watched) -> None:
+        """Have the sidecar forget a watch; nobody waits for the answer."""
+        del desk.watched[watched.number]
+        future = self._future()
+        future.add_done_callback(_looked_at)
+        request = Sealed(pb.UnwatchRunRequest(watch_id=watched.number))
+        desk.ask("unwatch", request, _READY_WITHIN, future)
+
+    def _ask_some(self) -> None:
+        """Ask for watches, as many as may be under way."""
+        with self._lock:
+            while self._desk and self._to_ask and self._asking < _WINDOW:
+                watched = self._to_ask.popleft()
+                if watched.over:
+                    continue
+                self._asking += 1
+                watched.number = 0
+                future = self._future()
+                future.add_done_callback(partial(self._is_asked_for, self._desk, watched))
+                self._desk.ask("watch", watched.request, _READY_WITHIN, future, watched)
+
+    def _is_asked_for(self, desk: _Desk, watched: Watched, done: Any) -> None:
+        """Take note of the answer to a watch: no, for good reasons, is a stop, too."""
+        error = None if done.cancelled() else done.exception()
+        with self._lock:
+            if desk is not self._desk:
+                return  # the next session asks for everything again
+            self._asking -= 1
+            if error is None and watched.over and desk.watched.get(watched.number) is watched:
+                self._forget(desk, watched)
+            elif isinstance(error, TryAgain):
+                self._later(_spread(_FIRST_PAUSE * 4), partial(self._ask_again, desk, watched))
+            elif error is not None:
+                self._tell(watched, error)
+        self._ask_some()
+
+    def _ask_again(self, desk: _Desk, watched: Watched) -> None:
+        with self._lock:
+            if desk is self._desk:
+                self._to_ask.append(watched)
+        self._ask_some()
+
+    def _take(self, desk: _Desk, frame: bytes) -> None:
+        for watched, error in desk.take(frame):
+            self._tell(watched, error)
+
+    def _tell(self, watched: Watched, error: BaseException) -> None:
+        with self._lock:
+            if watched.over or not isinstance(error, CountermandError):
+                return
+            watched.over = True
+            self._watches.pop(watched, None)
+        self._deliver(partial(_heard, watched.heard, error))
+
+    def _come(self, desk: _Desk) -> None:
+        """Use a stream that is ready: first of all what is watched is asked for."""
+        with self._lock:
+            self._desk, self._asking = desk, 0
+            self._to_ask = deque(self._watches)
+        self._ask_some()
+        self._say(True)
+
+    def _go(self, desk: _Desk) -> bool:
+        """Use a stream no more; say whether it was ever ready."""
+        with self._lock:
+            was_ready = self._desk is desk
+            if was_ready:
+                self._desk = None
+        desk.fail()
+        if was_ready:
+            self._say(False)
+        return was_ready
+
+    def _say(self, is_there: bool) -> None:
+        for noticed in self._noticed:
+            self._deliver(partial(_heard, noticed, is_there))
+
+    def _is_silent(self, desk: _Desk) -> bool:
+        return desk is self._desk and time.monotonic() - desk.heard_at > _SILENCE
+
+
+class AsyncSession(_Either):
+    """For code on an event loop: the calls of one turn of it travel together."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        super().__init__()
+        self._open: Callable[[], Any] = channel.stream_stream(_PATH)
+        self._stream: Any = None
+        self._outbox: list[_Asked] = []
+        self._something = asyncio.Event()
+        self._wanted = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def _start(self) -> None:
+        self._wanted.set()
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._work(), name="countermand session")
+
+    def _future(self) -> Any:
+        return asyncio.get_running_loop().create_future()
+
+    def _later(self, seconds: float, work: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_later(seconds, work)
+
+    def _deliver(self, work: Callable[[], None]) -> None:
+        work()
+
+    async def call(self, rpc: Rpc[Any, Any], sealed: Sealed[Any], timeout: float) -> Any:
+        """Ask, and wait for the answer."""
+        desk = self._desk
+        if desk is None:
+            raise Unavailable("the session is not there")
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        desk.ask(rpc.session, sealed, timeout, future)
+        timer = loop.call_later(timeout, self._be_late, desk, future)
+        try:
+            return await future
+        finally:
+            timer.cancel()
+
+    def _put(self, asked: _Asked) -> None:
+        self._outbox.append(asked)
+        self._something.set()
+
+    def _be_late(self, desk: _Desk, future: "asyncio.Future[Any]") -> None:
+        if not future.done():
+            future.set_exception(TimedOut(_LATE))
+            if self._is_silent(desk):
+                self._stream.cancel()
+
+    async def _work(self) -> None:
+        """Keep a session while anybody wants one."""
+        pause = _FIRST_PAUSE
+        while not self._never:
+            self._wanted.clear()
+            if await self._keep():
+                pause = _FIRST_PAUSE
+            if not self._watches and not self._never:
+                await self._wanted.wait()
+            if not self._never:
+                await asyncio.sleep(_spread(pause))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _keep(self) -> bool:
+        """Open a stream and take what comes until it ends; say whether it was ever ready."""
+        self._stream = stream = self._open()
+        self._outbox, desk = [], _Desk(self._put)
+        writing: asyncio.Task[None] | None = None
+        try:
+            async with asyncio.timeout(_READY_WITHIN):
+                if await stream.read() is grpc.aio.EOF:
+                    return False
+            writing = asyncio.get_running_loop().create_task(self._write(stream))
+            self._come(desk)
+            while (frame := await stream.read()) is not grpc.aio.EOF:
+                self._take(desk, frame)
+        except grpc.RpcError as error:
+            self._never = self._never or error.code() in _NEVER
+        except TimeoutError:
+            pass  # nobody answers
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task and task.cancelling():
+                raise
+            # It was the stream that was cancelled, because nothing came any more.
+        except Exception:
+            log.exception("the session ended by a fault; it is opened again")
+        finally:
+            was_ready = self._go(desk)
+            if writing:
+                writing.cancel()
+            stream.cancel()
+        return was_ready
+
+    async def _write(self, stream: Any) -> None:
+        with contextlib.suppress(grpc.RpcError, asyncio.InvalidStateError):
+            while True:
+                await self._something.wait()
+                self._something.clear()
+                asked, self._outbox = self._outbox, []
+                # Who does not wait any more does not want it decided any more.
+                for message in joined([one.part for one in asked if not one.future.done()]):
+                    await stream.write(message)
+                if self._never:
+                    await stream.done_writing()
+
+    async def close(self) -> None:
+        """End it for good; the sidecar is told first, so that nothing comes when the loop has ended."""
+        self._never = True
+        self._wanted.set()
+        self._something.set()
+        if self._task:
+            await asyncio.wait([self._task], timeout=_FAREWELL if self.is_ready else 0)
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+
+class Session(_Either):
+    """For code that blocks: what threads ask while a message is on its way travels in the next one.
+
+    Who hears of stops does so on a thread of its own, and may use the client there.
+    """
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        super().__init__()
+        self._open: Any = channel.stream_stream(_PATH)
+        self._stream: Any = None
+        self._wanted = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._to_tell: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._teller: threading.Thread | None = None
+
+    def _start(self) -> None:
+        self._wanted.set()
+        with self._lock:
+            if self._thread is None:
+                self._thread = _daemon(self._work, "countermand session")
+
+    def _future(self) -> Any:
+        return Promise[Any]()
+
+    def _later(self, seconds: float, work: Callable[[], None]) -> None:
+        timer = threading.Timer(seconds, work)
+        timer.daemon = True
+        timer.start()
+
+    def _deliver(self, work: Callable[[], None]) -> None:
+        with self._lock:
+            if self._teller is None:
+                self._teller = _daemon(self._do_tell, "countermand stops")
+        self._to_tell.put(work)
+
+    def _do_tell(self) -> None:
+        while (work := self._to_tell.get()) is not None:
+            work()
+
+    def call(self, rpc: Rpc[Any, Any], sealed: Sealed[Any], timeout: float) -> Any:
+        """Ask, and wait for the answer."""
+        desk, promise = self._desk, Promise[Any]()
+        if desk is None:
+            raise Unavailable("the session is not there")
+        desk.ask(rpc.session, sealed, timeout, promise)
+        try:
+            return promise.result(timeout)
+        except Late:
+            if promise.cancel() and self._is_silent(desk):
+                self._stream.cancel()
+            raise TimedOut(_LATE) from None
+
+    def _work(self) -> None:
+        """Keep a session while anybody wants one."""
+        pause = _FIRST_PAUSE
+        while not self._never:
+            self._wanted.clear()
+            if self._keep():
+                pause = _FIRST_PAUSE
+            if not self._watches and not self._never:
+                self._wanted.wait()
+            if not self._never:
+                time.sleep(_spread(pause))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _keep(self) -> bool:
+        """Open a stream and take what comes until it ends; say whether it was ever ready."""
+        outbox: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
+        desk = _Desk(outbox.put)
+        self._stream = stream = self._open(_messages(outbox))
+        opening = threading.Timer(_READY_WITHIN, stream.cancel)
+        opening.daemon = True
+        opening.start()
+        try:
+            for frame in stream:
+                if self._desk is not desk:
+                    opening.cancel()
+                    self._come(desk)
+                self._take(desk, frame)
+        except grpc.RpcError as error:
+            self._never = self._never or error.code() in _NEVER
+        except Exception:
+            log.exception("the session ended by a fault; it is opened again")
+        finally:
+            opening.cancel()
+            was_ready = self._go(desk)
+            outbox.put(None)
+            stream.cancel()
+        return was_ready
+
+    def close(self) -> None:
+        """End it for good."""
+        self._never = True
+        self._wanted.set()
+        self._to_tell.put(None)
+        if self._stream is not None:
+            self._stream.cancel()
+        for thread in (self._thread, self._teller):
+            if thread and thread is not threading.current_thread():
+                thread.join(_READY_WITHIN)
+
+
+def _give(future: Any, answer: Any) -> None:
+    """Answer somebody who may have stopped waiting, in this very moment too."""
+    with contextlib.suppress(InvalidStateError, asyncio.InvalidStateError):
+        future.set_result(answer)
+
+
+def _fail(future: Any, error: CountermandError) -> None:
+    """The same with a refusal."""
+    with contextlib.suppress(InvalidStateError, asyncio.InvalidStateError):
+        future.set_exception(error)
+
+
+_LATE = "no answer came in time: nothing is known of the decision"
+
+
+def _daemon(work: Callable[[], None], name: str) -> threading.Thread:
+    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+def _heard(hears: Callable[[Any], None], told: Any) -> None:
+    """Let somebody hear; what goes wrong there is theirs, and is not to end the session."""
+    try:
+        hears(told)
+    except Exception:
+        log.exception("a function that was to hear of %s failed", type(told).__name__)
+
+
+def _looked_at(done: Any) -> None:
+    """Nobody waits for this answer, and nobody is to be warned of it."""
+    if not done.cancelled():
+        done.exception()
+
+
+def _spread(pause: float) -> float:
+    """Vary a pause, so that clients do not come back in step."""
+    return random.uniform(pause / 2, pause)  # noqa: S311 - no secret
+
+
+def _messages(outbox: "queue.SimpleQueue[_Asked | None]") -> Iterator[bytes]:
+    """Give out messages: what there is, put together, as soon as there is something."""
+    while True:
+        asked = [outbox.get()]
+        with contextlib.suppress(queue.Empty):
+            while asked[-1] is not None:
+                asked.append(outbox.get_nowait())
+        # Who does not wait any more does not want it decided any more.
+        yield from joined([one.part for one in asked if one is not None and not one.future.done()])
+        if asked[-1] is None:
+            return

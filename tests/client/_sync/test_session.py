@@ -1,0 +1,139 @@
+# Derived from tests/client/_async/test_session.py by scripts/unasync.py. Do not edit.
+"""The session of a client: calls travel on it when it is there, and stops are heard."""
+
+import pytest
+
+import countermand.sync as countermand
+from countermand import _session
+from countermand._address import Role
+from countermand.testing import Sidecar
+from tests.client.support import Soon
+
+INTENT = countermand.Intent(
+    op_id="o-1",
+    action="email.send",
+    resource="",
+    digest=countermand.digest({}),
+    reversibility=countermand.Reversibility.IRREVERSIBLE,
+)
+
+
+def opened(cm: countermand.Client, role: Role) -> None:
+    """Wait until the session of a role is there."""
+    session = cm.connection.session(role)
+    session.want()
+    Soon.until(lambda: session.is_ready)
+
+
+def test_a_tools_calls_travel_on_the_session(real: Sidecar, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once it is there nothing of a tool's goes alone: prepare, commit, settle, perform, abandon, spend."""
+    with countermand.connect(real.home) as cm, cm.open_run(agent="a", budgets={"usd": 5}) as run:
+        with run.grant(scopes=["*"]) as grant:
+            grant.token()
+            opened(cm, Role.TOOL)
+            alone = cm.connection._method
+            monkeypatch.setattr(cm.connection, "_method", None)
+            with countermand.action("email.send") as act, act.commit():
+                pass
+            with countermand.perform("email.send") as performed:
+                performed.receipt = "m-1"
+            with countermand.action("email.send"):
+                pass
+            spent = countermand.spend("usd", 2)
+            monkeypatch.setattr(cm.connection, "_method", alone)
+        report = run.report()
+    assert [one.op_id for one in report.done] == [act.op_id, performed.op_id]
+    assert spent["usd"] == 3
+
+
+def test_a_refusal_is_the_same_exception_on_the_session(real: Sidecar) -> None:
+    """Class, sentence, and who said why."""
+    with countermand.connect(real.home) as cm:
+        cm.issuer.open(run_id="r-1", agent="a")
+        token = (cm.issuer.issue("r-1", scopes=["*"])).token
+        cm.operator.cancel("r-1", reason="USER_STOP", note="enough", actor="ada")
+        told = []
+        for _ in range(2):
+            with pytest.raises(countermand.Revoked) as refused:
+                cm.tool.perform(token, INTENT)
+            told.append(refused.value)
+            opened(cm, Role.TOOL)
+    alone, together = told
+    assert (str(alone), alone.metadata) == (str(together), together.metadata)
+    assert (together.note, together.actor) == ("enough", "operator:ada")
+
+
+def test_a_run_hears_of_its_stop(real: Sidecar) -> None:
+    """From another client, with the reason a late commit gets, once."""
+    heard: list[countermand.CountermandError] = []
+    with countermand.connect(real.home) as cm, countermand.connect(real.home) as other:
+        cm.issuer.open(run_id="r-0", agent="a")
+        with pytest.raises(countermand.Revoked):
+            with cm.open_run(agent="b", run_id="r-1", parent_run_id="r-0") as run:
+                run.on_stop(heard.append)
+                run.on_stop(heard.append)()  # heard no more
+                opened(cm, Role.ISSUER)
+                other.operator.cancel("r-0", reason="INCIDENT", note="all of it")
+                Soon.until(lambda: bool(heard))
+                other.operator.cancel("r-1", reason="USER_STOP")
+    [told] = heard
+    assert isinstance(told, countermand.Revoked)
+    assert (told.stop_reason, told.note, told.ended_run) == ("INCIDENT", "all of it", "r-0")
+
+
+def test_a_grant_hears_of_a_fence_over_it(real: Sidecar) -> None:
+    """The run goes on; what this grant allowed is over."""
+    heard: list[countermand.CountermandError] = []
+    with countermand.connect(real.home) as cm, cm.open_run(agent="a", tenant="acme") as run:
+        run.grant(scopes=["*"]).on_stop(heard.append)
+        cm.operator.revoke(countermand.Selector(tenant="acme"), reason="INCIDENT")
+        Soon.until(lambda: bool(heard))
+    assert isinstance(heard[0], countermand.Fenced)
+
+
+def test_what_was_missed_is_heard_first(real: Sidecar, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While there was no session the run was cancelled; the next one says so."""
+    monkeypatch.setattr(_session, "_FIRST_PAUSE", 0.4)
+    heard: list[countermand.CountermandError] = []
+    changes: list[bool] = []
+    with countermand.connect(real.home) as cm:
+        cm.issuer.open(run_id="r-1", agent="a")
+        token = (cm.issuer.issue("r-1", scopes=["*"])).token
+        session = cm.connection.session(Role.TOOL)
+        session.on_change(changes.append)
+        cm.use_token(token).on_stop(heard.append)
+        opened(cm, Role.TOOL)
+        session._stream.cancel()
+        Soon.until(lambda: not session.is_ready)
+        cm.operator.cancel("r-1", reason="USER_STOP")
+        assert not heard
+        Soon.until(lambda: bool(heard))
+    assert isinstance(heard[0], countermand.Revoked)
+    assert changes[:3] == [True, False, True]
+
+
+def test_without_a_session_calls_go_alone(real: Sidecar, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it is gone, and until it is back, everything is decided all the same."""
+    monkeypatch.setattr(_session, "_FIRST_PAUSE", 0.4)
+    with countermand.connect(real.home) as cm, cm.open_run(agent="a") as run:
+        with run.grant(scopes=["*"]) as grant:
+            grant.token()
+            opened(cm, Role.TOOL)
+            session = cm.connection.session(Role.TOOL)
+            session._stream.cancel()
+            Soon.until(lambda: not session.is_ready)
+            with countermand.perform("email.send"):
+                pass
+            assert not session.is_ready
+        assert len((run.report()).done) == 1
+
+
+def test_a_sidecar_that_is_gone_is_said_to_be_gone(real: Sidecar) -> None:
+    """A commit is refused when nobody answers, session or not."""
+    with countermand.connect(real.home) as cm:
+        cm.issuer.open(run_id="r-1", agent="a")
+        token = (cm.issuer.issue("r-1", scopes=["*"])).token
+        opened(cm, Role.TOOL)
+        real.stop()
+        with pytest.raises(countermand.Unavailable):
+            cm.tool.perform(token, INTENT, timeout=0.3)
