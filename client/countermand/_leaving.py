@@ -16,6 +16,7 @@ from countermand._errors import (
     GrantUnknown,
     OutOfScope,
     RunEnded,
+    Stopped,
     TooLate,
 )
 from countermand._text import kind_of, line
@@ -38,15 +39,15 @@ def leaves_something(error: BaseException, is_on_record: bool) -> bool:
 def reason_of(error: BaseException) -> StopReason:
     """Say why a run stops whose block was left by this.
 
-    Ctrl-C is its user. A fence has its own reason. A refusal for lack of authority or by a person is
-    policy, for lack of uses or budget the budget. Whatever else ends the code that drives a run, a failure
-    or a cancelled task, leaves the run without its client.
+    Ctrl-C is its user. A fence has its own reason, and so has a scope that was stopped in this process. A
+    refusal for lack of authority or by a person is policy, for lack of uses or budget the budget. Whatever
+    else ends the code that drives a run, a failure or a cancelled task, leaves the run without its client.
     """
     leaves = list(_leaves(error))
     if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves):
         return StopReason.USER_STOP
     first = leaves[0]
-    if isinstance(first, Fenced | GrantEnded) and first.stop_reason is not StopReason.UNSPECIFIED:
+    if isinstance(first, Fenced | GrantEnded | Stopped) and first.stop_reason is not StopReason.UNSPECIFIED:
         return first.stop_reason
     if isinstance(first, Exhausted):
         return StopReason.BUDGET

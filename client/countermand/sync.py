@@ -53,6 +53,7 @@ from countermand._errors import (
     RunDeadline,
     RunEnded,
     RunFinished,
+    Stopped,
     StopTheRun,
     StoreEpoch,
     TimedOut,
@@ -131,6 +132,13 @@ from countermand._words import (
     RunState,
     StopReason,
 )
+from countermand.work.owner import StopSource
+from countermand.work.piece import Work
+from countermand.work.receipt import StopReceipt, WorkFailure
+from countermand.work.scope import WorkScope, current_scope, scope
+from countermand.work.stop import Stop, StopCause
+from countermand.work.token import CancellationToken
+from countermand.work.tree import WorkNode, WorkState
 
 __all__ = [
     # connect, and open a run
@@ -145,6 +153,19 @@ __all__ = [
     "Action",
     "Commit",
     "Performance",
+    # own what is started in this process, and stop it
+    "scope",
+    "current_scope",
+    "WorkScope",
+    "Work",
+    "CancellationToken",
+    "StopSource",
+    "Stop",
+    "StopCause",
+    "StopReceipt",
+    "WorkFailure",
+    "WorkNode",
+    "WorkState",
     # hand on part of a grant, and take from a budget
     "delegate",
     "delegate_run",
@@ -253,6 +274,7 @@ __all__ = [
     "PermitLapsed",
     # stop the run
     "StopTheRun",
+    "Stopped",
     "AuthorityEnded",
     "RunEnded",
     "Revoked",

@@ -44,6 +44,8 @@ SHARED = [
     *("DutyOver", "DutyState", "DutyStep", "Finding", "GiveUp", "InFlight", "LeaseLost", "NotDone"),
     *("NotUndoable", "Progress", "Refused", "Registry", "RunActive", "UndoAsked", "UndoStep"),
     *("UndoWithdrawn", "canceller", "compensation", "probe"),
+    *("CancellationToken", "Stop", "StopCause", "StopReceipt", "StopSource", "Stopped", "Work"),
+    *("WorkFailure", "WorkNode", "WorkScope", "WorkState", "current_scope", "scope"),
 ]
 
 

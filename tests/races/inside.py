@@ -17,6 +17,7 @@ from grant_service.rpc.action import ActionServicer
 from grant_service.rpc.control import ControlServicer
 from grant_service.rpc.decode import Decoder
 from grant_service.rpc.errors import status
+from grant_service.rpc.following import Followers
 from grant_service.rpc.grant import GrantServicer
 from grant_service.rpc.heads import HeadSigner
 from grant_service.rpc.journal import JournalServicer
@@ -49,7 +50,7 @@ class Inside:
                 "GrantService": GrantServicer(store, decode, partial(_mint, self._keyring)),
                 "ActionService": ActionServicer(store, decode),
                 "ControlService": ControlServicer(store, decode, counts, signer, _LONG),
-                "JournalService": JournalServicer(store, line, counts, signer),
+                "JournalService": JournalServicer(store, line, counts, Followers(8, _LONG), signer),
                 "UndoService": UndoServicer(store, decode, _LONG),
             }
         )
@@ -74,6 +75,9 @@ class _Channel:
 
     def unary_stream(self, path: str, **_: Any) -> None:
         """Streams are not raced."""
+
+    def stream_stream(self, path: str, **_: Any) -> None:
+        """Nor are sessions."""
 
 
 async def _call(method: Method, request: Any, *, timeout: float) -> Any:

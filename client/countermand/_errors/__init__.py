@@ -37,6 +37,7 @@ from countermand._errors.stop import (
     RunDeadline,
     RunEnded,
     RunFinished,
+    Stopped,
     StopTheRun,
     StoreEpoch,
 )
@@ -93,6 +94,7 @@ __all__ = [
     "RunEnded",
     "RunFinished",
     "StopTheRun",
+    "Stopped",
     "StoreEpoch",
     "TimedOut",
     "TooLate",

@@ -1,9 +1,11 @@
 """The authority is over, or does not reach this far."""
 
 from datetime import UTC, datetime
+from typing import Self
 
 from countermand._errors.base import CountermandError
 from countermand._words import ActionState, FenceKind, StopReason
+from countermand.work.stop import Stop, StopCause
 
 
 class StopTheRun(CountermandError):
@@ -167,6 +169,31 @@ class Denied(_SaidBySomebody):
     def cause(self) -> str:
         """Which of these it was, in words."""
         return self.metadata.get("cause", "")
+
+
+class Stopped(_SaidBySomebody):
+    """The work was stopped in this process: its scope was cancelled, or the run it works for."""
+
+    def __init__(self, stop: Stop | None = None) -> None:
+        self.stop = Stop() if stop is None else stop
+        super().__init__(f"stopped ({self.stop}): do not act", metadata=_told(self.stop))
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Stop]]:
+        return type(self), (self.stop,)
+
+    @property
+    def stop_reason(self) -> StopReason:
+        """Why it was stopped."""
+        return self.stop.reason
+
+
+def _told(stop: Stop) -> dict[str, str]:
+    """Tell a stop as the sidecar tells of the end of a run, so that both are read alike."""
+    told = {"stop_reason": str(stop.reason), "actor": stop.actor, "note": stop.note, "tag": stop.tag}
+    told |= {"run": stop.run_id, "seq": str(stop.seq or "")}
+    if stop.cause is StopCause.RUN_ENDED:
+        told["ended_run"] = stop.run_id
+    return {name: value for name, value in told.items() if value}
 
 
 class LeaseLost(StopTheRun):

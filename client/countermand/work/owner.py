@@ -1,0 +1,284 @@
+"""The state of one scope: what it owns, where it is in its life, and how it is stopped."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from countermand._errors import FixTheCall
+from countermand._words import StopReason
+from countermand._world import log
+from countermand.work.causes import because_of
+from countermand.work.cleanup import CleanUps
+from countermand.work.closing import Closing
+from countermand.work.host import Host
+from countermand.work.piece import Work
+from countermand.work.place import Body, Place, here
+from countermand.work.receipt import WorkFailure
+from countermand.work.stop import Stop, StopCause
+from countermand.work.stopping import Stopping
+from countermand.work.token import CancellationToken
+from countermand.work.tree import WorkKind, WorkNode, WorkState
+
+if TYPE_CHECKING:
+    from countermand.work.scope import WorkScope
+
+T = TypeVar("T")
+
+GRACE = 5.0  # seconds until what has not stopped is named
+_KEPT = 100  # pieces of work that came to their end and are still known by name
+
+
+class StopSource(Protocol):
+    """Something whose end stops the scope that is bound to it, such as a run."""
+
+    def watch(self, callback: Callable[[Stop], object], /) -> Callable[[], object]:
+        """Call back once it is stopped, from any thread, at once if it was before; answer how to end that."""
+        ...
+
+
+def open_place() -> Place | None:
+    """Answer the place the running code is in; where a task that nobody owns outlived that, the one above."""
+    place = here.get()
+    while place is not None and place.owner.is_settled:
+        place = place.owner.place
+    return place.owner.body if place is not None and place.is_over else place
+
+
+class Owner:
+    """Owns the work of one scope."""
+
+    def __init__(self, face: "WorkScope", name: str, grace: float | None, source: StopSource | None) -> None:
+        self.face = face
+        self.name = name
+        self.token = CancellationToken()
+        self.failures: list[WorkFailure] = []
+        #: The place it was opened in; None if that was outside of all scopes.
+        self.place: Place | None = None
+        self.body: Body
+        self.host: Host
+        self.loop: asyncio.AbstractEventLoop
+        self.grace = GRACE
+        #: What is at work, in the order in which it was begun.
+        self.works: dict[Work[Any], None] = {}
+        self.stopping: Stopping | None = None
+        self.first_failure: BaseException | None = None
+        self.clean_ups = CleanUps()
+        #: It was opened within a shielded section: what is above does not stop it.
+        self.is_sheltered = False
+        self.is_open = False
+        self.is_closed = False
+        self._grace, self._source = grace, source
+        self._unwatch: Callable[[], object] | None = None
+        self._finished: deque[WorkNode] = deque(maxlen=_KEPT)
+        self._finished_count = 0
+        self._deadline: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._outer: Place | None = None
+        self.closing = Closing(self)
+
+    # -- its life
+
+    def open(self) -> None:
+        """Begin to own, within the place that the running code is in."""
+        if self.is_open:
+            raise FixTheCall(f"scope {self.name} was opened before; make a new one with countermand.scope()")
+        self.loop, self.host = asyncio.get_running_loop(), Host()
+        place = open_place()
+        if place is not None and place.owner.loop is self.loop:  # else its stop could not reach this loop
+            self.place = place
+        self.is_sheltered = self.host.level > 0
+        if self.place is not None and not self.is_sheltered:
+            self.place.owner.token.check()
+        self.grace = self._grace or (self.place.owner.grace if self.place else GRACE)
+        self.body = Body(self)
+        if self.place is not None:
+            self.place.nested[self] = None
+        self.is_open, self._outer = True, here.get()
+        here.set(self.body)
+        if self._source is not None:
+            self._unwatch = self._source.watch(self._source_stopped)
+
+    def close(self) -> None:
+        """Let go of everything; there is no more work."""
+        self.is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._unwatch is not None:
+            self._unwatch()
+        if self.place is not None:
+            self.place.owner.nested_closed(self)
+        if self.stopping is not None:
+            self.stopping.close()
+        if here.get() is self.body:
+            here.set(self._outer)
+
+    def nested_closed(self, nested: "Owner") -> None:
+        """A scope within is closed."""
+        for place in (nested.place, self.body):
+            if place is not None:
+                place.nested.pop(nested, None)
+        self.closing.look()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all of its work has ended: it takes no more."""
+        return self.is_closed or self.closing.is_cleaning
+
+    @property
+    def is_here(self) -> bool:
+        """Whether its event loop is the one that runs in this thread."""
+        try:
+            return asyncio.get_running_loop() is self.loop
+        except RuntimeError:
+            return False
+
+    def must_be_here(self) -> None:
+        """Refuse a call on a scope that is not open, or from another thread."""
+        if not self.is_open:
+            raise FixTheCall(f"scope {self.name} is not open: use 'async with countermand.scope() as scope'")
+        if not self.is_here:
+            raise FixTheCall(
+                f"scope {self.path} belongs to an event loop that does not run in this thread: "
+                "use its cancel_threadsafe, or its token"
+            )
+
+    # -- its work
+
+    def start(
+        self,
+        body: Callable[[Work[T]], Coroutine[Any, Any, T]],
+        name: str,
+        kind: WorkKind,
+        *,
+        stands_alone: bool = False,
+    ) -> Work[T]:
+        """Start a piece of work; refused once the scope was stopped or closed."""
+        self.must_be_here()
+        self._must_take(name)
+        work: Work[T] = Work(self, name, kind, stands_alone=stands_alone)
+        work._begin(body)
+        self.works[work] = None
+        return work
+
+    def hand_over(self, work: Work[Any], to: "Owner") -> None:
+        """Let another scope own a piece of work."""
+        self.must_be_here()
+        if work not in self.works:
+            raise FixTheCall(f"{work.path} is not at work in scope {self.path}: it cannot be handed over")
+        self.token.check()  # what was told to stop is not let off
+        to.must_be_here()
+        to._must_take(work.name)
+        del self.works[work]
+        to.works[work] = None
+        work.owner = to
+        self.closing.look()
+
+    def _must_take(self, name: str) -> None:
+        self.token.check()
+        if self.is_settled:
+            raise FixTheCall(f"scope {self.path} is closed: open one for {name}")
+
+    def ended(self, work: Work[Any]) -> None:
+        """A piece of work has ended."""
+        self.works.pop(work, None)
+        if work.state is WorkState.FAILED:
+            self.failed(work.error, work)
+        elif self.stopping is None and work.state is WorkState.DONE:
+            self._finished.append(work.node())
+            self._finished_count += 1
+        if self.stopping is not None:
+            self.stopping.check()
+        self.closing.look()
+
+    def failed(self, error: BaseException | None, place: Place) -> None:
+        """Something failed: the first failure of what does not stand alone stops the scope."""
+        assert error is not None  # noqa: S101 - it failed
+        alone = isinstance(place, Work) and place.stands_alone and isinstance(error, Exception)
+        if not alone and self.stopping is None:
+            self.first_failure = error
+            self.begin_stop(because_of(error), culprit=place)
+        else:
+            self.note(WorkFailure("body" if place is self.body else "work", place.name, error))
+
+    def note(self, failure: WorkFailure) -> None:
+        """Keep a failure that stops nothing, and log it."""
+        self.failures.append(failure)
+        log.warning("scope %s: %s", self.path, failure)
+
+    def finished(self) -> tuple[tuple[WorkNode, ...], int]:
+        """Answer what has come to its end so far: the last of it, and how much it was."""
+        return tuple(self._finished), self._finished_count
+
+    # -- how it is stopped
+
+    def begin_stop(self, stop: Stop, *, from_above: bool = False, culprit: Place | None = None) -> Stopping:
+        """Stop it, if it has not been stopped before; the first stop stands."""
+        if self.stopping is None:
+            stop = self.token.stop or stop  # another thread may have come first
+            self.stopping = Stopping(self, stop, culprit)
+            self.stopping.begin(from_above=from_above)
+        return self.stopping
+
+    def _source_stopped(self, stop: Stop) -> None:
+        if self.is_here:
+            self.begin_stop(stop)
+        else:
+            self.begin_stop_elsewhere(stop, lambda _: None)
+
+    def begin_stop_elsewhere(self, stop: Stop, tell: Callable[[Any], object]) -> bool:
+        """Stop it from another thread; answer False if its loop is closed and there is nobody to tell."""
+        self.token.cancel(stop)  # threads need not wait until the loop has its turn
+        try:
+            self.loop.call_soon_threadsafe(lambda: self.begin_stop(stop).tell(tell))
+        except RuntimeError:
+            return False
+        return True
+
+    def shorten(self, seconds: float) -> None:
+        """Let it last so long from now at most."""
+        deadline = self.loop.time() + max(0.0, seconds)
+        if not self.is_closed and (self._deadline is None or deadline < self._deadline):
+            self._deadline = deadline
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self.loop.call_at(deadline, self._time_over)
+
+    def shorten_until(self, deadline: datetime) -> None:
+        """Let it last until then at most."""
+        self.shorten((deadline - datetime.now(UTC)).total_seconds())
+
+    def _time_over(self) -> None:
+        note = f"the time of scope {self.name} was over"
+        self.begin_stop(Stop(StopReason.DEADLINE, note, cause=StopCause.TIMEOUT))
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until its deadline, or that of a scope above if that is earlier; None if there is none."""
+        above = self.place.owner.remaining if self.place and not self.is_sheltered else None
+        own = None if self._deadline is None else self._deadline - self.loop.time()
+        return min((one for one in (own, above) if one is not None), default=None)
+
+    # -- how it looks
+
+    @property
+    def path(self) -> str:
+        """The names from the outermost scope down to it, with slashes between."""
+        return f"{self.place.path}/{self.name}" if self.place else self.name
+
+    @property
+    def state(self) -> WorkState:
+        """Where it is in its life."""
+        if not self.is_open:
+            return WorkState.QUEUED
+        is_stopped = self.stopping is not None and not self.stopping.late
+        if self.is_closed:
+            return WorkState.STOPPED if is_stopped else WorkState.DONE
+        return WorkState.STOPPING if is_stopped else WorkState.RUNNING
+
+    def node(self) -> WorkNode:
+        """Answer what it is at this moment, and what is at work in it."""
+        places = [self.body, *self.works] if self.is_open else []
+        age = self.body.age if places else 0.0
+        return WorkNode(self.path, "scope", self.state, age, tuple(one.node() for one in places))

@@ -1,0 +1,226 @@
+"""`scope`: the owner of everything that is started within its block."""
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future
+from datetime import datetime
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar
+
+from countermand._errors import FixTheCall
+from countermand._span import Span, seconds
+from countermand._words import StopReason
+from countermand.work.cleanup import CleanUp
+from countermand.work.interrupts import Shield
+from countermand.work.names import name_of
+from countermand.work.owner import Owner, StopSource, open_place
+from countermand.work.piece import Work
+from countermand.work.receipt import StopReceipt, WorkFailure
+from countermand.work.stop import Stop, reason_named
+from countermand.work.stopping import Stopping
+from countermand.work.token import CancellationToken
+from countermand.work.tree import WorkKind, WorkNode, WorkState
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+CLEAN_UP_LIMIT = 10.0  # seconds for one clean-up
+
+
+def scope(
+    name: str = "",
+    *,
+    timeout: Span | None = None,
+    deadline: datetime | None = None,
+    grace: Span | None = None,
+    source: StopSource | None = None,
+) -> "WorkScope":
+    """Open an owner: `async with countermand.scope("agent") as scope`. It ends when all of its work has.
+
+    What is opened within another scope is stopped with it, and never stops it. `timeout` and `deadline` can
+    only shorten what the scope above has; `grace` is how long a cancel waits before it names what has not
+    stopped. With a `source`, such as a run, the scope is stopped when that is.
+    """
+    return WorkScope(name or "scope", timeout, deadline, grace, source)
+
+
+def current_scope() -> "WorkScope | None":
+    """Answer the innermost open scope that the running code is in; None outside of all."""
+    place = open_place()
+    return place.owner.face if place else None
+
+
+class WorkScope:
+    """Owns what is started within its block: it never closes while any of that is alive."""
+
+    def __init__(
+        self,
+        name: str,
+        timeout: Span | None,
+        deadline: datetime | None,
+        grace: Span | None,
+        source: StopSource | None,
+    ) -> None:
+        self._timeout = None if timeout is None else seconds(timeout)
+        if deadline is not None and deadline.tzinfo is None:
+            raise FixTheCall(f"deadline {deadline} has no time zone: use datetime.now(UTC) + timedelta(...)")
+        self._deadline = deadline
+        self._owner = Owner(self, name, None if grace is None else seconds(grace), source)
+
+    def __repr__(self) -> str:
+        return f"<WorkScope {self.path} {self.state}>"
+
+    async def __aenter__(self) -> Self:
+        self._owner.open()
+        if self._timeout is not None:
+            self._owner.shorten(self._timeout)
+        if self._deadline is not None:
+            self._owner.shorten_until(self._deadline)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        return await self._owner.closing.run(error)
+
+    # -- start work
+
+    def spawn(
+        self, fn: Callable[..., Awaitable[T]], *args: Any, name: str = "", kind: WorkKind = "io"
+    ) -> Work[T]:
+        """Start an async function. If it fails, all in the scope is stopped, and the block raises that."""
+        return self._owner.start(_calling(fn, args), name or name_of(fn), kind)
+
+    def background(
+        self, fn: Callable[..., Awaitable[T]], *args: Any, name: str = "", kind: WorkKind = "io"
+    ) -> Work[T]:
+        """Start an async function that stands alone: the scope waits for it, its failure stops nothing."""
+        return self._owner.start(_calling(fn, args), name or name_of(fn), kind, stands_alone=True)
+
+    def detach(self, work: Work[T], *, to: "WorkScope") -> Work[T]:
+        """Hand a piece of work over to another scope, which owns it from now on, with all that it opened."""
+        self._owner.hand_over(work, to._owner)
+        return work
+
+    # -- stop it
+
+    def cancel(
+        self,
+        stop: Stop | StopReason | str = StopReason.USER_STOP,
+        *,
+        note: str = "",
+        actor: str = "",
+        tag: str = "",
+    ) -> Stopping:
+        """Stop everything in it, now. Await the answer for the receipt, to know what came of it.
+
+        The block itself is interrupted too, and raises `Stopped`, unless it is what awaits the receipt.
+        A second cancel changes nothing and answers the same.
+        """
+        self._owner.must_be_here()
+        given = stop if isinstance(stop, Stop) else Stop(reason_named(stop), note, actor, tag)
+        return self._owner.begin_stop(given)
+
+    def cancel_threadsafe(self, stop: Stop) -> "Future[StopReceipt]":
+        """Stop it from any thread. Its token is cancelled when this returns, its tasks soon after."""
+        if not self._owner.is_open:
+            raise FixTheCall(f"scope {self.name} is not open: use 'async with countermand.scope() as scope'")
+        answer: Future[StopReceipt] = Future()
+        if not self._owner.begin_stop_elsewhere(stop, answer.set_result):
+            answer.set_result(StopReceipt(self.path, stop, late=True))
+        return answer
+
+    def check(self) -> None:
+        """Raise `Stopped` if the scope was stopped."""
+        self._owner.token.check()
+
+    # -- limits, sections, clean-up
+
+    def limit(self, timeout: Span) -> None:
+        """Let it last so long from now at most. Never gives it more time than it has."""
+        self._owner.must_be_here()
+        self._owner.shorten(seconds(timeout))
+
+    def shield(self) -> Shield:
+        """Answer a block that a stop does not cut in half: one that comes meanwhile arrives at its end.
+
+        It holds back scopes. A task that something else cancels is cancelled at once, as ever.
+        """
+        return Shield()
+
+    def defer(
+        self,
+        fn: Callable[..., object],
+        *args: Any,
+        limit: Span = CLEAN_UP_LIMIT,
+        name: str = "",
+        in_thread: bool = False,
+    ) -> None:
+        """Call this when all work has ended, however it ended; the last that was asked for comes first.
+
+        Async or not. An async one is cancelled when its `limit` is over. One that blocks cannot be: give it a
+        thread with `in_thread=True`, which is then left behind.
+        """
+        one = CleanUp(functools.partial(fn, *args), name or name_of(fn), seconds(limit), in_thread)
+        self._owner.clean_ups.add(one, self.path)
+
+    # -- look at it
+
+    @property
+    def name(self) -> str:
+        """Its own name."""
+        return self._owner.name
+
+    @property
+    def path(self) -> str:
+        """The names from the outermost scope down to it, with slashes between."""
+        return self._owner.path
+
+    @property
+    def state(self) -> WorkState:
+        """Where it is in its life."""
+        return self._owner.state
+
+    @property
+    def token(self) -> CancellationToken:
+        """Is cancelled with the scope: for code that asks by itself whether to stop."""
+        return self._owner.token
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds until its deadline, or that of a scope above if that is earlier; None if there is none."""
+        return self._owner.remaining
+
+    @property
+    def receipt(self) -> StopReceipt | None:
+        """What came of the cancel, once that is known."""
+        stopping = self._owner.stopping
+        return stopping.receipt if stopping else None
+
+    @property
+    def failures(self) -> tuple[WorkFailure, ...]:
+        """What failed beside the first: clean-ups, work that stood alone, and what failed while stopping."""
+        return tuple(self._owner.failures)
+
+    def tree(self) -> WorkNode:
+        """Answer what is at work in it at this moment; its text is the tree, a line for each."""
+        return self._owner.node()
+
+
+def _calling(fn: Any, args: tuple[Any, ...]) -> Callable[[Any], Coroutine[Any, Any, Any]]:
+    """Answer how to run a function as a piece of work."""
+    if not callable(fn):
+        if inspect.iscoroutine(fn):
+            fn.close()
+        raise FixTheCall(f"{fn!r} is not a function: pass the function and its arguments, not its result")
+
+    async def call(_: Any) -> Any:
+        answer = fn(*args)
+        if not inspect.isawaitable(answer):
+            raise FixTheCall(
+                f"{name_of(fn)} is no async function: use run_in_thread, or offload if it computes"
+            )
+        return await answer
+
+    return call
