@@ -111,7 +111,7 @@ class Settings(BaseSettings):
 
     undo_ttl: Seconds = 7 * 86_400
     """How long an effect may be undone, called off or asked about, from its prepare on; never longer than
-    its run's records are kept."""
+    its run's records are kept. What became of it may be asked for 15 minutes after its permit in any case."""
 
     undo_lease: Seconds = 30
     """How long a compensator has for one attempt if it does not say; it can renew that."""

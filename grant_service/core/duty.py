@@ -8,6 +8,19 @@ action, used once, until a time that was set when the action was prepared. No ca
 from dataclasses import dataclass
 from enum import StrEnum
 
+#: How long after its permit an action may be asked about at the least, in milliseconds: while the permit
+#: could be used nobody was asked, however short a time there is to undo the effect.
+ASK_MS = 15 * 60 * 1000
+
+#: When a job is due that is called off if its run is stopped: nobody knows when that will be, if ever.
+NEVER = 2**53 - 1
+
+#: When to look for jobs of a run that was cancelled: before those of all that only time may have stopped.
+AT_ONCE = -1
+
+#: How many stopped runs, and how many jobs of each, are looked at in one step; and how many steps may pass
+#: without finding a job.
+RUNS_AT_ONCE, JOBS_AT_ONCE, LOOKS = 100, 500, 20
 #: How many jobs of one action can be called off: what it begins again and again is beyond that only told of.
 MAX_JOBS = 4
 
@@ -62,6 +75,9 @@ class Duty:
     worker: str = ""
     lease: str = ""
     lease_until: int = 0
+    #: The claim that was last said to have failed, and the entry that says so: said again it is a replay.
+    failed_lease: str = ""
+    failed_seq: int = 0
     #: Of a CALL_OFF: which of its action's jobs, from 0, and what the outside world calls it.
     job: int = 0
     handle: str = ""

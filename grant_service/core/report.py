@@ -15,7 +15,7 @@ from grant_service.core.evidence import Head
 from grant_service.core.fence import Fence, grant_mark
 from grant_service.core.journal import ABOUT_DUTIES, Entry, Kind
 from grant_service.core.run import End, Run
-from grant_service.core.scope import NOT_UNDOABLE, Reversibility
+from grant_service.core.scope import NOT_UNDOABLE, PERMIT_MAY_BE_LOST, Reversibility
 from grant_service.core.store import Durability
 
 #: What no report promises.
@@ -69,6 +69,8 @@ class ReportedAction:
             return "no compensation is registered"
         if self.state is ActionState.FAILED:
             return "it did not happen"
+        if self.state is ActionState.UNKNOWN and not self.fence:
+            return PERMIT_MAY_BE_LOST
         if self.undo and self.undo.why_over:
             return self.undo.why_over
         return "the time in which it could be undone is over" if now >= self.undo_until else ""

@@ -51,6 +51,9 @@ NOT_UNDOABLE = {
     Reversibility.IRREVERSIBLE: "it is irreversible",
 }
 
+#: Why an effect cannot be undone whose permit, if there was one, the store may have lost.
+PERMIT_MAY_BE_LOST = "nobody knows whether it happened: resolve it first"
+
 
 class Rule(StrEnum):
     """The rule of a scope that forbids, in the order in which they are asked."""

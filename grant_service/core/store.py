@@ -120,7 +120,10 @@ class Store(Protocol):
         ...
 
     async def open_duties(self, kind: DutyKind, limit: int) -> list[Duty]:
-        """Read open duties of a kind: of UNDO the next one of each run, of the others those due first."""
+        """Read open duties of a kind: of UNDO the next one of each run, of the others those due first.
+
+        Of what can be called off only what is due: runs that were stopped are looked for first.
+        """
         ...
 
     async def fences(self) -> list[Fence]:
@@ -177,6 +180,22 @@ class State(View, Protocol):
 
     def last_undo(self, run_id: str) -> str:
         """Name the action whose UNDO is open and whose permit is the last of the run's, or ''."""
+        ...
+
+    def look_below(self, run_id: str, at: int) -> None:
+        """Note that from then on, at the latest, jobs of this run or below it may have to be called off."""
+        ...
+
+    def looked_below(self, run_id: str, at: int) -> None:
+        """Note that there is nothing to look for before then; with NEVER it is taken off the list."""
+        ...
+
+    def stops_due(self, limit: int) -> Sequence[str]:
+        """Name runs below which it is time to look, those noted for the earliest time first."""
+        ...
+
+    def jobs(self, run_id: str, below: bool, limit: int) -> Sequence[Duty]:
+        """Find open call-offs of a run, and of the runs below it, that nobody has made due; its own first."""
         ...
 
     def standing_fences(self) -> Sequence[Fence]:

@@ -530,6 +530,7 @@ class Failed:
     seq: int
     state: DutyState
     due: int
+    replayed: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ _DUTY_KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class ClaimAsked:
-    """A claim of whatever there is: the functions the caller has, by kind, the most urgent kind first."""
+    """A claim of whatever there is: the functions the caller has, by kind."""
 
     names: Mapping[DutyKind, frozenset[str]]
     worker: str

@@ -1,6 +1,7 @@
 """UndoService: what a compensator may ask. It is given duties one at a time, each under a lease."""
 
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 
 import structlog
@@ -9,22 +10,28 @@ from countermand.v1 import undo_service_pb2 as pb
 from grant_service.core.action import Action, ActionState
 from grant_service.core.duty import Duty, DutyKind
 from grant_service.core.errors import ErrorReason, Refusal, Refused, StoreFailed, granted
-from grant_service.core.lifecycle.duties import was_cut_off
 from grant_service.core.store import Standing, Store
 from grant_service.core.verbs import Claim, Claimed
-from grant_service.core.why import Snapshot
 from grant_service.rpc import encode
 from grant_service.rpc.decode import ClaimAsked, Decoder
 from grant_service.rpc.line import patience
 
 _log = structlog.get_logger()
 
-#: How many open duties of a kind are looked through at first, and at the most: most that could be called off
-#: belong to runs that go on.
+#: How many open duties of a kind are looked through at first, and at the most: others may have functions that
+#: this caller has not.
 _FIRST_LOOK, _LAST_LOOK, _GROWTH = 512, 32_768, 4
 
-#: How much of a call's time may go by with looking for what can be called off: undos must be found, too.
-_CALL_OFF_SHARE = 0.5
+#: The order in which kinds are looked for, for each compensator in turn: what can still be stopped comes
+#: first twice, and then waits for the others, so that no kind keeps another from being done.
+_CALL_OFF, _UNDO, _ASK = DutyKind.CALL_OFF, DutyKind.UNDO, DutyKind.ASK
+_TURNS = (
+    *((_CALL_OFF, _UNDO, _ASK), (_CALL_OFF, _UNDO, _ASK)),
+    *((_UNDO, _ASK, _CALL_OFF), (_ASK, _CALL_OFF, _UNDO)),
+)
+
+#: How many compensators' turns are remembered.
+_MOST_TURNS = 1000
 
 #: What an undo is claimed of; if nothing happened that is only to have it closed, should it be open still.
 _KNOWN = frozenset({ActionState.SUCCEEDED, ActionState.FAILED})
@@ -38,6 +45,7 @@ class UndoServicer:
 
     def __init__(self, store: Store, decode: Decoder, timeout: float) -> None:
         self._store, self._decode, self._timeout = store, decode, timeout
+        self._turns = Counter[str]()
 
     async def ClaimDuty(self, request: pb.ClaimDutyRequest) -> pb.ClaimDutyResponse:
         """Give out the first duty that the store lets the caller have, if the caller still waits for one."""
@@ -48,8 +56,15 @@ class UndoServicer:
             claimed = await self._claimed(asked.of(duty))
             if claimed is None or (isinstance(claimed, Refusal) and claimed.reason in _MISSED):
                 continue
-            return pb.ClaimDutyResponse(duty=await self._duty(granted(claimed)))
+            duty_given = granted(claimed)
+            self._take_turn(asked.worker)
+            return pb.ClaimDutyResponse(duty=await self._duty(duty_given))
         return pb.ClaimDutyResponse()
+
+    def _take_turn(self, worker: str) -> None:
+        if len(self._turns) >= _MOST_TURNS:
+            self._turns.clear()
+        self._turns[worker] += 1
 
     async def _claimed(self, command: Claim) -> Claimed | Refusal | None:
         """Claim; None for a duty about which nothing can be decided: it must not keep the others waiting."""
@@ -63,23 +78,20 @@ class UndoServicer:
 
     async def _candidates(self, asked: ClaimAsked) -> AsyncIterator[Duty]:
         """Find what may be due, the most urgent first. Only the store's own answer to a claim decides."""
-        for kind, names in asked.names.items():
+        for kind in _TURNS[self._turns[asked.worker] % len(_TURNS)]:
+            names = asked.names[kind]
             if not names:
                 continue
             async for duties in self._looks(kind):
                 standing = await self._store.standing()
                 free = [one for one in duties if one.name in names and one.is_free(standing.now)]
-                if kind is DutyKind.CALL_OFF:
-                    free = await self._of_stopped_runs(free, standing)
-                elif kind is DutyKind.UNDO:
+                if kind is DutyKind.UNDO:
                     free = await self._to_be_undone(free, standing)
                 for duty in free:
                     yield duty
 
     async def _looks(self, kind: DutyKind) -> AsyncIterator[list[Duty]]:
         """Look at more and more open duties of a kind, each once, until there are no more, or no time."""
-        left = patience(self._timeout)
-        enough = left * (1 - _CALL_OFF_SHARE if kind is DutyKind.CALL_OFF else 0)
         seen, limit = 0, _FIRST_LOOK
         while limit <= _LAST_LOOK:
             began = patience(self._timeout)
@@ -89,17 +101,10 @@ class UndoServicer:
             if len(duties) < limit:
                 return
             left = patience(self._timeout)
-            if left - _GROWTH * (began - left) <= enough:  # what the next look will take
+            if left <= _GROWTH * (began - left):  # what the next look will take
                 break
             seen, limit = limit, limit * _GROWTH
         _log.warning("not all looked through", duty=kind.value, looked=limit)
-
-    async def _of_stopped_runs(self, duties: list[Duty], standing: Standing) -> list[Duty]:
-        """Leave out what belongs to runs that go on or have finished: most of what can be called off does."""
-        seen = Snapshot(standing.epoch, standing.now)
-        await self._read({one.run_id for one in duties}, seen)
-        await self._read({link for run in seen.runs.values() for link in run.ancestors}, seen)
-        return [one for one in duties if was_cut_off(seen, one.run_id)]
 
     async def _to_be_undone(self, duties: list[Duty], standing: Standing) -> list[Duty]:
         """Leave out what nobody can undo now, not being known to have happened: it may be very many."""
@@ -111,11 +116,6 @@ class UndoServicer:
             if standing.now >= one.until  # to be told that it is over
             or (one.epoch == standing.epoch and action and action.state in _KNOWN)
         ]
-
-    async def _read(self, ids: set[str], seen: Snapshot) -> None:
-        new = sorted(ids - seen.runs.keys())
-        found = await self._store.runs(new) if new else []
-        seen.runs.update({run.run_id: run for run in found if run})
 
     async def _duty(self, claimed: Claimed) -> pb.Duty:
         duty = claimed.duty
@@ -152,7 +152,8 @@ class UndoServicer:
         """Record that an attempt did not work."""
         failed = granted(await self._store.fail(self._decode.fail(request)))
         state = pb.DutyState.Value(f"DUTY_STATE_{failed.state}")
-        return pb.FailDutyResponse(state=state, due_time=encode.moment(failed.due), seq=failed.seq)
+        due_time = encode.moment(failed.due)
+        return pb.FailDutyResponse(state=state, due_time=due_time, seq=failed.seq, replayed=failed.replayed)
 
 
 def _args(action: Action | None) -> str:

@@ -57,6 +57,8 @@ _WORDS = {
     "complete": "COMPLETED",
     "fail": "FAILED",
     "prune": "PRUNED",
+    "stopped": "STOPPED",
+    "call_off": "CALLED_OFF",
     "standing": "STANDING",
     "standing_when_full": "STANDING",
 }
@@ -223,16 +225,30 @@ def completed(op_id: str, replayed: bool, rest: list[str]) -> verbs.Completed:
     return verbs.Completed(op_id, int(seq), DutyState(state), replayed)
 
 
-def failed(op_id: str, _: bool, rest: list[str]) -> verbs.Failed:
+def failed(op_id: str, replayed: bool, rest: list[str]) -> verbs.Failed:
     """Read the answer of fail."""
     seq, state, due = rest
-    return verbs.Failed(op_id, int(seq), DutyState(state), int(due))
+    return verbs.Failed(op_id, int(seq), DutyState(state), int(due), replayed)
 
 
 def pruned(_: bool, rest: list[str]) -> None:
     """Read the answer of prune, which is no more than that it was done."""
     if rest:
         raise ValueError("the answer says more than was agreed")
+
+
+def stopped(_: bool, rest: list[str]) -> list[tuple[str, list[str]]]:
+    """Read the answer of stopped: paths of runs, each with jobs at or below it."""
+    found, words = list[tuple[str, list[str]]](), iter(rest)
+    for path in words:
+        found.append((path, [next(words) for _ in range(int(next(words)))]))
+    return found
+
+
+def called_off(_: bool, rest: list[str]) -> int:
+    """Read the answer of call_off: how many jobs are due now."""
+    (count,) = rest
+    return int(count)
 
 
 def standing(durability: Callable[[], Durability], trouble: str, _: bool, rest: list[str]) -> Standing:

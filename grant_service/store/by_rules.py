@@ -4,9 +4,11 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from grant_service.core import lifecycle, verbs
+from grant_service.core.duty import LOOKS, RUNS_AT_ONCE
 from grant_service.core.errors import Refusal
 from grant_service.core.fence import FENCES
 from grant_service.core.journal import STOPS, Kind
+from grant_service.core.lifecycle.duties import call_off_stopped
 from grant_service.core.store import Heard, State
 
 C = TypeVar("C")
@@ -25,6 +27,18 @@ class ByRules:
 
     async def _decide(self, rule: Callable[[State, C], A], command: C) -> A:
         """Run a rule on the store's state, all or nothing."""
+        raise NotImplementedError
+
+    async def _call_off_stopped(self) -> None:
+        """Look at runs that were stopped, until something is to be called off or none is left."""
+        for _ in range(LOOKS):
+            if not await self._any_stopped():
+                return
+            if await self._decide(call_off_stopped, RUNS_AT_ONCE):
+                return
+
+    async def _any_stopped(self) -> bool:
+        """Say whether there is a run below which it is time to look."""
         raise NotImplementedError
 
     _hears: tuple[Heard, ...] = ()

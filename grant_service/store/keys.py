@@ -12,7 +12,7 @@ from grant_service.core.fence import FENCES
 
 #: Begins every key. Its number goes up with the records: a sidecar that knows other ones, and so not every
 #: rule, finds nothing here, and refuses.
-PREFIX = "cm4"
+PREFIX = "cm5"
 
 
 class Life(StrEnum):
@@ -27,13 +27,15 @@ class Life(StrEnum):
 
 
 LIVES = {
-    "meta": Life.PERMANENT,  # hash {seq, now, standing}: last number, highest time seen, standing fences
+    "meta": Life.PERMANENT,  # hash {seq, now, standing, looked_in}: last number, highest time seen, and so on
     "runs": Life.PERMANENT,  # sorted set open_seq -> run id; reading it prunes runs that are gone
     "active": Life.PERMANENT,  # the same, of runs that nobody ended, or not long ago
     "awaiting": Life.PERMANENT,  # sorted set prepare_seq -> run/op of what waits for a person; pruned too
     "undoing": Life.PERMANENT,  # sorted set seq -> run id of runs that undos were asked for; pruned too
-    "calling_off": Life.PERMANENT,  # sorted set due -> run/op(/job) of what can be called off; pruned too
+    "calling_off": Life.PERMANENT,  # sorted set due -> run/op(/job) of what is to be called off; pruned too
     "asking": Life.PERMANENT,  # the same, of what can be asked about
+    "jobs": Life.PERMANENT,  # sorted set by name: path,/op of what is called off if a run of it is stopped
+    "cuts": Life.PERMANENT,  # sorted set when -> path of a run below which jobs are to be looked for
     "fences": Life.PERMANENT,  # hash id -> a fence: records.fence_fields as JSON
     "standing": Life.PERMANENT,  # sorted set kill_until -> id of a fence that commits look for
     "anchors": Life.PERMANENT,  # hash anchor -> ids of the standing fences under it, comma-separated
@@ -61,6 +63,8 @@ class Keys:
         self.undoing = f"{self.stem}undoing"
         self.calling_off = f"{self.stem}calling_off"
         self.asking = f"{self.stem}asking"
+        self.jobs = f"{self.stem}jobs"
+        self.cuts = f"{self.stem}cuts"
         self.fences = f"{self.stem}fences"
         self.standing = f"{self.stem}standing"
         self.anchors = f"{self.stem}anchors"

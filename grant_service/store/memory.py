@@ -8,7 +8,7 @@ from typing import TypeVar
 from grant_service.core import verbs
 from grant_service.core.action import Action, ActionState, Spending
 from grant_service.core.clock import Clock, system_clock
-from grant_service.core.duty import ALL_DUTIES, Duty, DutyKind, DutyState, which
+from grant_service.core.duty import ALL_DUTIES, NEVER, Duty, DutyKind, DutyState, which
 from grant_service.core.fence import Fence
 from grant_service.core.grant import Grant
 from grant_service.core.journal import Entry, Kind
@@ -36,6 +36,8 @@ class MemoryState:
     spendings: dict[tuple[str, str], Spending] = field(default_factory=dict)
     fences: dict[str, Fence] = field(default_factory=dict)
     duties: dict[tuple[str, str, str], Duty] = field(default_factory=dict)
+    #: Runs below which jobs may have to be called off, with the time to look.
+    stops: dict[str, int] = field(default_factory=dict)
     entries: dict[str, list[Entry]] = field(default_factory=dict)
     #: What stopped in the step under way.
     stopped: list[str] = field(default_factory=list)
@@ -76,6 +78,31 @@ class MemoryState:
     def open_duties(self, kind: DutyKind) -> list[Duty]:
         """Find all open duties of a kind."""
         return [one for one in self.duties.values() if one.kind is kind and one.state is DutyState.OPEN]
+
+    def look_below(self, run_id: str, at: int) -> None:
+        """Note when to look, at the latest."""
+        self.stops[run_id] = min(at, self.stops.get(run_id, at))
+
+    def looked_below(self, run_id: str, at: int) -> None:
+        """Note when to look next."""
+        self.stops[run_id] = at
+        if at == NEVER:
+            del self.stops[run_id]
+
+    def stops_due(self, limit: int) -> list[str]:
+        """Name runs below which it is time to look."""
+        due = sorted((at, run_id) for run_id, at in self.stops.items() if at <= self.now)
+        return [run_id for _, run_id in due[:limit]]
+
+    def jobs(self, run_id: str, below: bool, limit: int) -> list[Duty]:
+        """Find open call-offs that nobody has made due."""
+        waiting = [one for one in self.open_duties(DutyKind.CALL_OFF) if one.due == NEVER]
+        found = [one for one in waiting if run_id in (self._path(one) if below else [one.run_id])]
+        return sorted(found, key=lambda one: (self._path(one), one.op_id, one.job))[:limit]
+
+    def _path(self, duty: Duty) -> tuple[str, ...]:
+        run = self.runs.get(duty.run_id)
+        return run.path if run else (duty.run_id,)
 
     @property
     def any_fence(self) -> bool:
@@ -143,6 +170,7 @@ class MemoryStore(ByRules):
     def renew_epoch(self, epoch: str | None = None) -> None:
         """End everything issued so far, as a loss of facts would have to."""
         self.state.epoch = epoch or f"mem-{secrets.token_hex(8)}"
+        self.state.stops = dict.fromkeys(self.state.stops, 0)
 
     async def _decide(self, rule: Callable[[State, C], A], command: C) -> A:
         self._tick()
@@ -202,8 +230,14 @@ class MemoryStore(ByRules):
         """Read open duties of a kind."""
         if kind is DutyKind.UNDO:
             return sorted(self.state.next_undos(), key=lambda one: one.run_id)[:limit]
-        due = sorted(self.state.open_duties(kind), key=lambda one: (one.due, one.run_id, one.op_id, one.job))
-        return due[:limit]
+        if kind is DutyKind.CALL_OFF:
+            await self._call_off_stopped()
+        due = [one for one in self.state.open_duties(kind) if one.due != NEVER]
+        return sorted(due, key=lambda one: (one.due, one.run_id, one.op_id, one.job))[:limit]
+
+    async def _any_stopped(self) -> bool:
+        self._tick()
+        return bool(self.state.stops_due(1))
 
     async def fences(self) -> list[Fence]:
         """Read all fences."""

@@ -304,6 +304,8 @@ def duty_fields(duty: Duty) -> dict[str, str]:
         "worker": duty.worker,
         "lease": duty.lease,
         "lease_until": str(duty.lease_until),
+        "failed_lease": duty.failed_lease,
+        "failed_seq": str(duty.failed_seq),
         "job": str(duty.job),
         "handle": duty.handle,
     }
@@ -326,6 +328,8 @@ def duty_from(fields: Fields) -> Duty:
         worker=fields["worker"],
         lease=fields["lease"],
         lease_until=int(fields["lease_until"]),
+        failed_lease=fields["failed_lease"],
+        failed_seq=int(fields["failed_seq"]),
         job=int(fields["job"]),
         handle=fields["handle"],
     )

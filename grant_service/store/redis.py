@@ -173,7 +173,8 @@ class RedisStore(RedisReads, RedisControl, RedisDuties, RedisRelease):
         keys, op_id = self._keys, command.op_id
         told = (command.outcome.value, command.receipt, command.note)
         more = (command.result_args, command.handle, command.canceller, command.why_not)
-        asking = self._action(command, keys.duties(command.grant.run_id, op_id), (*told, *more))
+        duties = [*keys.duties(command.grant.run_id, op_id), keys.jobs, keys.cuts]
+        asking = self._action(command, duties, (*told, *more))
         return await self._act("settle", command, asking, partial(answers.settled, asking.op_id))
 
     async def abandon(self, command: verbs.Abandon) -> verbs.Abandoned | Refusal:
@@ -185,7 +186,7 @@ class RedisStore(RedisReads, RedisControl, RedisDuties, RedisRelease):
         """Take from a budget."""
         keys, ref, op_id = self._keys, command.grant, command.op_id
         args = (command.budget, command.amount, "1" if command.incurred else "", command.max_spendings)
-        more = keys.journals(ref.ancestors)
+        more = (keys.jobs, keys.cuts, *keys.journals(ref.ancestors))
         asking = _Asking(op_id, keys.spending(ref.run_id, op_id), more, args)
         return await self._act("spend", command, asking, partial(answers.spent, op_id))
 
@@ -232,7 +233,7 @@ class RedisStore(RedisReads, RedisControl, RedisDuties, RedisRelease):
     ) -> "_Asking":
         """Ask to put an action on record."""
         keys, ref, intent = self._keys, command.grant, command.intent
-        more = (*keys.journals(ref.ancestors), keys.awaiting, *own_keys)
+        more = (keys.jobs, keys.cuts, *keys.journals(ref.ancestors), keys.awaiting, *own_keys)
         args: Sequence[Word] = (
             intent.digest,
             intent.action,

@@ -28,7 +28,8 @@ class RedisControl(ByScripts):
         why = (command.reason.value, command.actor, command.note, command.tag)
         args = (command.run_id, *why, TOMBSTONE_KEEP_MS)
         make = partial(answers.cancelled, command.run_id)
-        answer = await self._decide("cancel", self._ending(command.run_id), args, make, self._control)
+        names = [*self._ending(command.run_id), self._keys.jobs, self._keys.cuts]
+        answer = await self._decide("cancel", names, args, make, self._control)
         if not isinstance(answer, verbs.Cancelled):
             raise StoreFailed(ErrorReason.INTERNAL, cause="a cancel was refused")
         return answer

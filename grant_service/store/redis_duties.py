@@ -16,10 +16,19 @@ class RedisDuties(ByScripts):
 
     async def resolve(self, command: verbs.Resolve) -> verbs.Resolved | Refusal:
         """Say what became of an action."""
-        run_id, op_id = command.run_id, command.op_id
-        args = (run_id, op_id, command.outcome.value, command.actor, command.evidence)
-        make = partial(answers.resolved, op_id)
-        return await self._decide("resolve", self._about(run_id, op_id), args, make, self._control)
+        keys, run_id, op_id = self._keys, command.run_id, command.op_id
+        fixed = self._about(run_id, op_id)
+        told = (run_id, op_id, command.outcome.value, command.actor, command.evidence)
+
+        def attempt(path: Path) -> Awaitable[verbs.Resolved | Refusal | answers.OtherPath]:
+            return self._control.decide(
+                self._scripts["resolve"],
+                [*fixed, keys.awaiting, *keys.path(path)],
+                (*told, ",".join(path[:-1])),
+                partial(answers.resolved, op_id),
+            )
+
+        return await self._along_path((run_id,), attempt)
 
     async def undo(self, command: verbs.Undo) -> verbs.UndoAsked | Refusal:
         """Ask for an effect to be undone."""
@@ -52,7 +61,7 @@ class RedisDuties(ByScripts):
         def attempt(path: Path) -> Awaitable[verbs.Claimed | Refusal | answers.OtherPath]:
             return self._decisions.decide(
                 self._scripts["claim"],
-                [*fixed, *keys.path(path)],
+                [*fixed, keys.jobs, *keys.path(path)],
                 (*_held(command), *asked, ",".join(path[:-1])),
                 partial(answers.claimed, which),
             )

@@ -1,9 +1,11 @@
 """Reading from Redis: records, the lists of them, journals. Nothing here decides anything."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from grant_service.core.action import Action, ActionState
-from grant_service.core.duty import Duty, DutyKind, DutyState
+from grant_service.core.duty import JOBS_AT_ONCE, LOOKS, RUNS_AT_ONCE, Duty, DutyKind, DutyState
+from grant_service.core.errors import Refusal
 from grant_service.core.fence import Fence
 from grant_service.core.grant import Grant
 from grant_service.core.journal import Entry
@@ -100,6 +102,8 @@ class RedisReads(ByScripts):
         """Read open duties of a kind; take the others off the lists."""
         if kind is DutyKind.UNDO:
             return await self._next_undos(limit)
+        if kind is DutyKind.CALL_OFF:
+            await self._call_off_stopped()
         key = self._keys.calling_off if kind is DutyKind.CALL_OFF else self._keys.asking
         while True:
             rows = await self._listed("ZRANGEBYSCORE", key, "-inf", "+inf", "WITHSCORES", "LIMIT", 0, limit)
@@ -108,6 +112,32 @@ class RedisReads(ByScripts):
             found = await self._open([(key, name, _duty(name, kind)) for _, name in rows])
             if None not in found:
                 return sorted(filter(None, found), key=_turn)[:limit]
+
+    async def _call_off_stopped(self) -> None:
+        """Look at runs that were stopped, until something is to be called off or none is left."""
+        keys = self._keys
+        words = (RUNS_AT_ONCE, JOBS_AT_ONCE)
+        for _ in range(LOOKS):
+            names = [keys.meta, keys.cuts, keys.jobs]
+            found = await self._decide("stopped", names, words, answers.stopped, self._control)
+            if isinstance(found, Refusal) or not found:
+                break
+            if sum(await asyncio.gather(*(self._call_off_below(*one) for one in found))):
+                break
+        # What ended while it waited among the jobs, or is no longer kept, is not met there for long.
+        sample = await self._control.read(("ZRANDMEMBER", keys.jobs, _SAMPLE))
+        with self._control.distrusting():
+            rows = [(keys.jobs, job, _waiting(job)) for job in sample[0]]
+        await self._open(rows)
+
+    async def _call_off_below(self, path: str, jobs: Sequence[str]) -> int:
+        keys, runs = self._keys, path.split(",")
+        with self._control.distrusting():
+            duties = [keys.duty(*_waiting(one)) for one in jobs]
+        names = [keys.meta, keys.cuts, keys.jobs, keys.calling_off, *duties, *keys.path(runs)]
+        words = (runs[-1], *jobs, ",".join(runs[:-1]))
+        count = await self._decide("call_off", names, words, answers.called_off, self._control)
+        return count if isinstance(count, int) else 0
 
     async def _next_undos(self, limit: int) -> list[Duty]:
         """Read the undo that is next in each run; take runs that have none off the list."""
@@ -192,6 +222,12 @@ def _turn(duty: Duty) -> tuple[int, str, str, int]:
 def _duty(name: str, kind: DutyKind) -> answers.Which:
     run_id, op_id, *job = name.split("/")
     return run_id, op_id, kind, int(*job)
+
+
+def _waiting(name: str) -> answers.Which:
+    """Read the name of a job that waits: the path of its run, its action, and which job of that it is."""
+    path, _, rest = name.partition(",/")
+    return _duty(f"{path.rpartition(',')[2]}/{rest}", DutyKind.CALL_OFF)
 
 
 def _action(name: str) -> tuple[str, str]:

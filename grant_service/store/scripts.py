@@ -11,16 +11,17 @@ from functools import cache
 from importlib import resources
 
 from grant_service.core.clock import CLOCK_TOLERANCE_MS
-from grant_service.core.duty import MAX_JOBS, MOST_DOUBLINGS
+from grant_service.core.duty import ASK_MS, AT_ONCE, MAX_JOBS, MOST_DOUBLINGS, NEVER
 from grant_service.core.grant import MAX_CHAIN
 from grant_service.core.journal import MAX_REFUSALS_KEPT
-from grant_service.core.run import MAX_DEPTH
+from grant_service.core.run import MAX_DEPTH, RECENT_MS
+from grant_service.core.scope import PERMIT_MAY_BE_LOST
 
 #: What the verbs of a tool need.
 _CLEARED = ("_pattern", "_fence", "_owners", "_tool")
 
 #: What prepare and perform need.
-_PREPARED = (*_CLEARED, "_action", "_open_action", "_scope", "_cancel", "_exhaust", "_prepare")
+_PREPARED = (*_CLEARED, "_action", "_open_action", "_scope", "_cancel", "_stops", "_exhaust", "_prepare")
 
 #: What the verbs about an action's duties need.
 _ABOUT = ("_about", "_duty", "_duties")
@@ -33,20 +34,22 @@ PARTS: dict[str, tuple[str, ...]] = {
     "prepare": _PREPARED,
     "commit": (*_CLEARED, "_action", "_open_action", "_duty", "_permit"),
     "perform": (*_PREPARED, "_duty", "_permit"),
-    "settle": ("_owners", "_tool", "_action", "_own_action", "_duty", "_duties", "_jobs"),
+    "settle": ("_owners", "_tool", "_action", "_own_action", "_duty", "_duties", "_jobs", "_stops"),
     "abandon": (*_CLEARED, "_action", "_own_action"),
-    "spend": (*_CLEARED, "_cancel", "_exhaust"),
-    "cancel": ("_run", "_cancel", "_late"),
+    "spend": (*_CLEARED, "_cancel", "_stops", "_exhaust"),
+    "cancel": ("_run", "_cancel", "_late", "_stops"),
     "finish": ("_late",),
     "revoke": ("_fence", "_fences", "_set_fence"),
     "freeze": ("_fence", "_fences", "_set_fence"),
     "lift": ("_fence", "_fences"),
     "approve": ("_awaiting",),
     "deny": ("_awaiting",),
-    "resolve": (*_ABOUT, "_resolve"),
+    "resolve": (*_ABOUT, "_resolve", "_path"),
     "undo": (*_ABOUT, "_path"),
     "withdraw": _ABOUT,
-    "claim": (*_ABOUT, "_path", "_lease", "_give_up"),
+    "claim": (*_ABOUT, "_path", "_cut_off", "_stops", "_lease", "_give_up"),
+    "stopped": ("_stops",),
+    "call_off": ("_call_off", "_path", "_cut_off", "_stops"),
     "renew": (*_ABOUT, "_lease", "_give_up"),
     "complete": (*_ABOUT, "_resolve", "_lease"),
     "fail": (*_ABOUT, "_lease", "_give_up"),
@@ -70,7 +73,9 @@ _FILES = {"standing_when_full": "standing"}
 
 _CONSTANTS = (
     f"local CLOCK_TOLERANCE_MS, MAX_DEPTH, MAX_CHAIN = {CLOCK_TOLERANCE_MS}, {MAX_DEPTH}, {MAX_CHAIN}\n"
-    f"local MAX_REFUSALS_KEPT, MOST_DOUBLINGS, MAX_JOBS = {MAX_REFUSALS_KEPT}, {MOST_DOUBLINGS}, {MAX_JOBS}"
+    f"local MAX_REFUSALS_KEPT, MOST_DOUBLINGS, ASK_MS = {MAX_REFUSALS_KEPT}, {MOST_DOUBLINGS}, {ASK_MS}\n"
+    f"local RECENT_MS, PERMIT_MAY_BE_LOST, NEVER = {RECENT_MS}, '{PERMIT_MAY_BE_LOST}', '{NEVER}'\n"
+    f"local AT_ONCE, MAX_JOBS = '{AT_ONCE}', {MAX_JOBS}"
 )
 
 

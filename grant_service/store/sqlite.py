@@ -204,7 +204,13 @@ class SqliteStore(ByRules):
 
     async def open_duties(self, kind: DutyKind, limit: int) -> list[Duty]:
         """Read open duties of a kind."""
+        if kind is DutyKind.CALL_OFF:
+            await self._call_off_stopped()
         return await self._reading(lambda read: sqlite_state.read_open_duties(read, kind, limit))
+
+    async def _any_stopped(self) -> bool:
+        now = await self._in(self._writer, lambda: self._state.tell_time(self._clock()))
+        return bool(await self._reading(lambda read: sqlite_state.read_stopped(read, now, 1)))
 
     async def fences(self) -> list[Fence]:
         """Read all fences."""

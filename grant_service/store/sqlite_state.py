@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 
 from grant_service.core import verbs
 from grant_service.core.action import Action, ActionState, Spending
-from grant_service.core.duty import Duty, DutyKind, DutyState
+from grant_service.core.duty import NEVER, Duty, DutyKind, DutyState
 from grant_service.core.errors import ErrorReason, Refusal, StoreFailed
 from grant_service.core.fence import Fence
 from grant_service.core.grant import Grant
@@ -23,7 +23,7 @@ from grant_service.store.by_rules import stopped
 from grant_service.store.sqlite_writes import Writes
 from grant_service.store.watermark import Watermark
 
-_SCHEMA_VERSION = 4
+_SCHEMA_VERSION = 5
 _SCHEMA = """
 CREATE TABLE meta (
   one INTEGER PRIMARY KEY CHECK (one = 1), epoch TEXT, inode INTEGER, seq INTEGER, now INTEGER
@@ -39,11 +39,15 @@ CREATE TABLE actions (
 CREATE INDEX awaiting ON actions (awaits_since) WHERE awaits_since;
 CREATE TABLE spendings (run_id TEXT, op_id TEXT, fields TEXT, PRIMARY KEY (run_id, op_id)) WITHOUT ROWID;
 CREATE TABLE duties (
-  run_id TEXT, op_id TEXT, kind TEXT, job INTEGER, open INTEGER, fence INTEGER, due INTEGER, fields TEXT,
+  run_id TEXT, op_id TEXT, kind TEXT, job INTEGER, open INTEGER, fence INTEGER, due INTEGER, path TEXT,
+  fields TEXT,
   PRIMARY KEY (run_id, op_id, kind, job)
 ) WITHOUT ROWID;
 CREATE INDEX open_undos ON duties (run_id, fence) WHERE open AND kind = 'UNDO';
 CREATE INDEX open_duties ON duties (kind, due) WHERE open;
+CREATE INDEX jobs ON duties (path, op_id) WHERE path IS NOT NULL;
+CREATE TABLE stops (run_id TEXT PRIMARY KEY, at INTEGER) WITHOUT ROWID;
+CREATE INDEX stops_by_time ON stops (at);
 CREATE TABLE fences (seq INTEGER PRIMARY KEY, fence_id TEXT UNIQUE, standing INTEGER, fields TEXT);
 CREATE INDEX standing_fences ON fences (seq) WHERE standing;
 CREATE TABLE journal (
@@ -124,6 +128,7 @@ class SqliteState:
         elif row[1] != inode or mark is None or row[2] < seq:
             new = (_new_epoch(), inode, max(row[2], seq))
             self._db.execute("UPDATE meta SET epoch = ?, inode = ?, seq = ?", new)
+            self._db.execute(_LOOK_EVERYWHERE)
         self._read_meta()
         self.now = max(self.now, now)
         self._watermark.write(self.seq, self.now)
@@ -138,6 +143,7 @@ class SqliteState:
     def renew_epoch(self, epoch: str | None) -> None:
         """End everything issued so far."""
         self._db.execute("UPDATE meta SET epoch = ?", (epoch or _new_epoch(),))
+        self._db.execute(_LOOK_EVERYWHERE)
         self._read_meta()
 
     def tell_time(self, clock: int) -> int:
@@ -237,6 +243,35 @@ class SqliteState:
         row = self._db.execute(_LAST_UNDO, (run_id,)).fetchone()
         return str(row[0]) if row else ""
 
+    def look_below(self, run_id: str, at: int) -> None:
+        """Note when to look, at the latest."""
+        self._writes.add(_LOOK_BELOW, (run_id, at))
+
+    def looked_below(self, run_id: str, at: int) -> None:
+        """Note when to look next."""
+        self._writes.change()
+        if at == NEVER:
+            self._db.execute("DELETE FROM stops WHERE run_id = ?", (run_id,))
+        else:
+            self._db.execute("UPDATE stops SET at = ? WHERE run_id = ?", (at, run_id))
+
+    def stops_due(self, limit: int) -> list[str]:
+        """Name runs below which it is time to look."""
+        self._writes.out()
+        return read_stopped(self._db, self.now, limit)
+
+    def jobs(self, run_id: str, below: bool, limit: int) -> list[Duty]:
+        """Find open call-offs that nobody has made due: the paths of all below begin with that of the run."""
+        self._writes.out()
+        path = self._path(run_id)
+        end = path[:-1] + chr(ord(path[-1]) + 1)
+        rows = self._db.execute(_JOBS_BELOW if below else _JOBS_OF, (path, end, limit))
+        return [records.duty_from(json.loads(row[0])) for row in rows]
+
+    def _path(self, run_id: str) -> str:
+        run = self.run(run_id)
+        return "".join(f"{link}," for link in (run.path if run else (run_id,)))
+
     @property
     def any_fence(self) -> bool:
         """Whether any fence stands."""
@@ -307,8 +342,10 @@ class SqliteState:
 
     def _put_duty(self, duty: Duty) -> None:
         key = (duty.run_id, duty.op_id, duty.kind, duty.job)
-        columns = (duty.state is DutyState.OPEN, duty.fence, duty.due, json.dumps(records.duty_fields(duty)))
-        self._writes.add("INSERT OR REPLACE INTO duties VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*key, *columns))
+        is_open = duty.state is DutyState.OPEN
+        path = self._path(duty.run_id) if is_open and duty.due == NEVER else None
+        columns = (is_open, duty.fence, duty.due, path, json.dumps(records.duty_fields(duty)))
+        self._writes.add("INSERT OR REPLACE INTO duties VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*key, *columns))
         self._know(("duties", *key), duty)
 
     def _put_fence(self, fence: Fence) -> None:
@@ -370,7 +407,16 @@ _NEXT_UNDOS = (
     "SELECT fields, MAX(fence) FROM duties WHERE open AND kind = 'UNDO' "
     "GROUP BY run_id ORDER BY run_id LIMIT ?"
 )
-_DUE = "SELECT fields FROM duties WHERE open AND kind = ? ORDER BY due, run_id, op_id, job LIMIT ?"
+_DUE = (
+    f"SELECT fields FROM duties WHERE open AND kind = ? AND due < {NEVER} "  # noqa: S608 - our own number
+    "ORDER BY due, run_id, op_id, job LIMIT ?"
+)
+
+_JOBS_BELOW = "SELECT fields FROM duties WHERE path >= ?1 AND path < ?2 ORDER BY path, op_id, job LIMIT ?3"
+_JOBS_OF = "SELECT fields FROM duties WHERE path = ?1 ORDER BY op_id, job LIMIT ?3"
+_LOOK_BELOW = "INSERT INTO stops VALUES (?, ?) ON CONFLICT DO UPDATE SET at = min(at, excluded.at)"
+#: Whatever was at work in another epoch is over.
+_LOOK_EVERYWHERE = "UPDATE stops SET at = 0 WHERE at > 0"
 
 
 _FORGET = (
@@ -450,6 +496,12 @@ def read_open_duties(db: sqlite3.Connection, kind: DutyKind, limit: int) -> list
     undo = kind is DutyKind.UNDO
     rows = db.execute(_NEXT_UNDOS, (limit,)) if undo else db.execute(_DUE, (kind, limit))
     return [records.duty_from(json.loads(row[0])) for row in rows]
+
+
+def read_stopped(db: sqlite3.Connection, now: int, limit: int) -> list[str]:
+    """Read below which runs it is time to look for jobs."""
+    rows = db.execute("SELECT run_id FROM stops WHERE at <= ? ORDER BY at, run_id LIMIT ?", (now, limit))
+    return [run_id for (run_id,) in rows]
 
 
 def read_fences(db: sqlite3.Connection, where: str = "") -> list[Fence]:

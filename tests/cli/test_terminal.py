@@ -140,3 +140,62 @@ def test_what_does_not_wait_is_not_asked_about(granted: Shell) -> None:
     done = asked("approve", "r-1", "o-9", typed="y\n")
     assert done.code == ExitCode.FIX_THE_CALL
     assert "countermand why r-1/o-9" in done.said
+
+
+UNDOABLE = ("--reversibility", "compensable", "--compensation", "email.unsend")
+
+WORKS = """
+import countermand
+
+
+@countermand.compensation("email.unsend")
+async def unsend(duty):
+    return f"c-{duty.op_id}"
+"""
+
+
+def _to_be_undone(shell: Shell) -> None:
+    """A cancelled run with two effects that can be undone."""
+    for op in ("o-1", "o-2"):
+        shell("perform", "email.send", "--op", op, "--grant", "g-1", *UNDOABLE)
+        shell("settle", op, "--grant", "g-1", "--succeeded")
+    shell("cancel", "r-1", "--reason", "incident")
+
+
+def _shown(said: str) -> str:
+    """The text of all pages that were shown, one after another, without what moves the cursor."""
+    return " ".join(re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", said).split())
+
+
+def test_watching_an_undo_shows_one_page_that_is_wiped_away(granted: Shell) -> None:
+    """With what is still to be undone and for how long it is watched; what it came to is left."""
+    _to_be_undone(granted)
+    done = asked("undo", "r-1", "--reason", "wrong template", "--yes", "--wait", "700ms")
+    assert done.code == ExitCode.UNDO_PENDING
+    shown = _shown(done.said)
+    assert shown.count("Watching for 1 s more.") >= 1
+    assert "0 of 2 effects of run r-1 undone, 2 still to be" in shown
+    last_wiped = done.said.rindex("\x1b[2K")
+    assert "Watching for" not in done.said[last_wiped:]
+    assert "0 of 2 effects of run r-1 undone, 2 still to be" in done.said[last_wiped:]
+    assert "undo_step" not in done.said, "documents are for pipes"
+
+
+def test_a_watched_undo_ends_when_it_is_done(granted: Shell, tmp_path: Path) -> None:
+    """The page tells each effect as it is undone, and the command does not wait on."""
+    _to_be_undone(granted)
+    (tmp_path / "undo_functions.py").write_text(WORKS)
+    worker = subprocess.Popen(
+        [PROGRAM, "compensate", "undo_functions"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        done = asked("undo", "r-1", "--reason", "wrong template", "--yes", "--wait", "60s")
+    finally:
+        worker.terminate()
+        worker.communicate(timeout=20)
+    assert done.code == ExitCode.OK
+    assert "Watching for" in _shown(done.said)
+    assert "2 of 2 effects of run r-1 undone." in done.said[done.said.rindex("\x1b[2K") :]

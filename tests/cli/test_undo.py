@@ -160,6 +160,29 @@ def test_what_is_tried_again_later_is_left_by_once(
     assert "a secret" not in stopped("journal", "r-1", "--output", "jsonl").out
 
 
+LOST = """
+import countermand
+
+registry = countermand.Registry()
+
+
+@registry.compensation("email.unsend")
+async def unsend(duty):
+    async with countermand.connect() as cm:
+        await cm.operator.withdraw_undo("r-1", ["o-1"], note="legal hold")
+    raise countermand.NotDone("the server is down")
+"""
+
+
+def test_what_was_lost_meanwhile_is_no_success(stopped: Shell, functions: Path) -> None:
+    """Whether it was done by then, nobody can say who lost it."""
+    functions.write_text(LOST)
+    stopped("undo", "r-1", "--reason", "wrong template", "--yes", "--action", "o-1")
+    done = stopped("compensate", "undo_functions:registry", "--once")
+    assert [line["what"] for line in done.lines] == ["BEGUN", "LOST"]
+    assert done.code == ExitCode.UNDO_PENDING
+
+
 def test_an_undo_is_watched_until_it_is_over(
     stopped: Shell, functions: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

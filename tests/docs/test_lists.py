@@ -101,7 +101,7 @@ def test_every_tier_of_durability_is_listed() -> None:
 
 def test_every_redis_key_is_listed_with_its_life() -> None:
     """docs/design.md names every key; what is said to live for ever does."""
-    rows = page("docs/design.md").table("Key (after `cm4:{p0}:`)")
+    rows = page("docs/design.md").table("Key (after `cm5:{p0}:`)")
     listed = {code(row[0]).partition(":")[0]: row[2] for row in rows}
     assert listed.keys() == LIVES.keys()
     for name, life in LIVES.items():

@@ -215,7 +215,7 @@ async def cancel_round(load: Load, number: int) -> Told:
         stop = pb.ClaimDutyRequest(worker="w", cancellers=[run])
         undo = control_pb.UndoRunRequest(run_id=run)
         cancel, asked, called, _ = await asyncio.gather(
-            _after(start, load.operator.CancelRun, say.cancel(above or run), LATER),
+            _after(start, load.operator.CancelRun, say.cancel(above or run), 2 * LATER),
             _after(start, load.operator.UndoRun, undo),
             _after(start, load.compensator.ClaimDuty, stop),
             _after(start, load.tool.PerformAction, say.perform(token, "o-2")),

@@ -19,6 +19,11 @@ from tests.support.standby import live_again_and_again
 
 def outcome_not_asked_when_claiming() -> None:
     """Undo whatever was asked for, whether it happened or not."""
+
+    async def all_of_them(_: object, duties: list[Any], __: object) -> list[Any]:
+        return duties
+
+    undo.UndoServicer._to_be_undone = all_of_them  # type: ignore[method-assign]
     _plant("if action.state ~= 'SUCCEEDED' then", "if false then", "claim")
 
 
@@ -29,7 +34,7 @@ def lease_looked_at_before() -> None:
 
 def lease_not_asked_when_completing() -> None:
     """Take it from anybody who ever had it, and as often as they say so."""
-    _plant("if action and duty.lease ~= LEASE then", "if false then", "complete")
+    _plant("if duty.lease ~= LEASE then", "if false then", "complete")
 
 
 def withdrawal_looked_at_before() -> None:
@@ -51,8 +56,12 @@ def end_not_asked_when_undoing() -> None:
 
 def stop_not_asked_when_calling_off() -> None:
     """Call off what runs began that nobody has stopped."""
-    undo.was_cut_off = lambda *_: True
-    _plant("if not stopped then", "if false then", "claim")
+    known = scripts()
+    late = "look_below(CUTS, path, after_cut == '1' and AT_ONCE or deadline)"
+    settle = _changed(known["settle"], late, "look_below(CUTS, path, text(NOW))", 1)
+    call_off = _changed(known["call_off"], "stopped, below = was_cut_off(there)", "stopped, below = true", 1)
+    claim = _changed(known["claim"], "if not was_cut_off(there) then", "if false then", 1)
+    _put(known | {"settle": settle, "call_off": call_off, "claim": claim})
 
 
 def outcome_looked_at_before_resolving() -> None:

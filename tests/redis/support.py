@@ -193,7 +193,8 @@ async def story(store: Store) -> list[Any]:
     parent = Desk(store)
     desk = replace(parent, run="r-2", parents=("r-1",), grant="g-2")
     other = replace(desk, grant="g-3")
-    told: list[Any] = [await desk.open(), await parent.open(), await parent.open(), await desk.open()]
+    told: list[Any] = [await store.open_duties(DutyKind.CALL_OFF, 10)]
+    told += [await desk.open(), await parent.open(), await parent.open(), await desk.open()]
     told += [await desk.open(), await desk.open(ttl_ms=1), await desk.issue(), await desk.issue()]
     told += [await other.issue(Scope("email.send", max_uses=1)), await desk.issue(Scope("sms.*"))]
     told += [await desk.commit(), await desk.prepare(), await desk.prepare(), await desk.prepare("o-2")]
@@ -335,6 +336,8 @@ async def calling_off(store: Store) -> list[Any]:
     told += [await desk.claim("o-3", kind), await desk.fail("o-3", kind), await store.open_duties(kind, 10)]
     await asyncio.sleep(0.002)
     told += [await desk.claim("o-3", kind, "l-2"), await desk.fail("o-3", kind, "l-2", final=True)]
+    at_work = await Desk(store, run="r-62", grant="g-62").ready()
+    told += [await at_work.perform(), await at_work.settle(handle="job-1")]
     return [*told, await store.open_duties(kind, 10)]
 
 

@@ -34,12 +34,12 @@ def named(duties: list[Duty]) -> list[tuple[str, str]]:
 
 
 async def with_duties(store: RedisStore, run: str, *ops: str) -> Desk:
-    """A finished run whose effects are to be undone, and can be called off."""
+    """A cancelled run whose effects are to be undone, and called off."""
     desk = await Desk(store, run=run, grant=f"g-{run}").ready()
     for op in ops:
         await desk.perform(op, wanted=undoable(op))
         await desk.settle(op, handle="job-1")
-    await desk.finish()
+    await desk.cancel()
     for op in ops:
         await desk.undo(op)
     return desk
@@ -68,19 +68,12 @@ async def test_what_is_gone_is_taken_off_when_read(store: RedisStore, server: Re
     with server.client() as client:
         of_run = [key for run in ("r-1", "r-2", "r-4") for key in client.scan_iter(f"{KEYS.stem}*:{run}*")]
         client.delete(*of_run)
-        assert (client.zcard(KEYS.undoing), client.zcard(KEYS.calling_off), client.zcard(KEYS.asking)) == (
-            3,
-            6,
-            1,
-        )
+        assert [client.zcard(key) for key in (KEYS.undoing, KEYS.jobs, KEYS.asking)] == [3, 6, 1]
         assert named(await store.open_duties(UNDO, 1)) == [("r-3", "o-2")]
         assert named(await store.open_duties(CALL_OFF, 1)) == [("r-3", "o-1")]
         assert named(await store.open_duties(ASK, 1)) == []
-        assert (client.zcard(KEYS.undoing), client.zcard(KEYS.calling_off), client.zcard(KEYS.asking)) == (
-            1,
-            2,
-            0,
-        )
+        assert [client.zcard(key) for key in (KEYS.undoing, KEYS.calling_off, KEYS.asking)] == [1, 2, 0]
+        assert client.zcard(KEYS.jobs) == 0
         client.delete(KEYS.duty("r-3", "o-2", UNDO))
         assert named(await store.open_duties(UNDO, 1)) == [("r-3", "o-1")], "the last one is lost: go on"
     assert isinstance(await desk.claim("o-1"), verbs.Claimed)
@@ -136,15 +129,51 @@ async def test_a_duty_made_again_while_its_list_is_pruned_stays_on_it(
         await again.perform(wanted=undoable("o-1"))
         if kind is not ASK:
             await again.settle(outcome=ActionState.SUCCEEDED, handle="job-1")
-        await again.finish()
+        await again.cancel()
         await again.undo()
 
     await make()
+    await store.open_duties(kind, 10)
     with server.client() as client:
         client.delete(*client.scan_iter(f"{KEYS.stem}*1*"))
     dial = Dial(server.url, scripts().values(), Durability.SYNCED, 2.0)
     lister = RedisStore(dial.link(), control=Meanwhile(dial.link(), make))
     found = named(await lister.open_duties(kind, 10))
     assert named(await store.open_duties(kind, 10)) == [("r-1", "o-1")]
-    assert found == ([] if kind is UNDO else [("r-1", "o-1")]), "it looks again at what it has pruned"
+    assert found == ([("r-1", "o-1")] if kind is ASK else []), "it looks again at what it has pruned"
     await lister.close()
+
+
+async def test_jobs_that_nobody_will_call_off_do_not_stay(store: RedisStore, server: RedisServer) -> None:
+    """Looks take a sample of what waits, and take off what is over or no longer kept."""
+    desk = await Desk(store).ready()
+    for op in ("o-1", "o-2", "o-3"):
+        await desk.perform(op, wanted=undoable(op), use_ms=1)
+        await desk.settle(op, outcome=ActionState.UNKNOWN, handle="job-1")
+    await desk.resolve("o-1", outcome=ActionState.FAILED)
+    with server.client() as client:
+        client.delete(KEYS.duty(desk.run, "o-2", CALL_OFF))
+        assert await store.open_duties(CALL_OFF, 10) == []
+        assert client.zrange(KEYS.jobs, 0, -1) == [f"{desk.run},/o-3"]
+
+
+async def test_a_run_that_is_looked_through_is_not_looked_at_again(
+    store: RedisStore, server: RedisServer
+) -> None:
+    """One that was stopped. The others are when their time is over: one at work may be cut off then."""
+    runs = [await with_job(store, f"r-{n}") for n in (1, 2, 3)]
+    await runs[0].cancel()
+    await runs[1].finish()
+    with server.client() as client:
+        assert named(await store.open_duties(CALL_OFF, 10)) == [("r-1", "o-1")]
+        assert client.zrange(KEYS.jobs, 0, -1) == ["r-2,/o-1", "r-3,/o-1"]
+        deadlines = {run: float(client.hget(KEYS.run(run), "deadline")) for run in ("r-2", "r-3")}
+        assert dict(client.zrange(KEYS.cuts, 0, -1, withscores=True)) == deadlines
+
+
+async def with_job(store: RedisStore, run: str) -> Desk:
+    """A run with a job that can be called off."""
+    desk = await Desk(store, run=run, grant=f"g-{run}").ready()
+    await desk.perform(wanted=undoable("o-1"))
+    await desk.settle(handle="job-1")
+    return desk

@@ -30,6 +30,8 @@ ALL = (
     Keys().undoing,
     Keys().calling_off,
     Keys().asking,
+    Keys().jobs,
+    Keys().cuts,
     Keys().fences,
     Keys().standing,
     Keys().anchors,
@@ -42,7 +44,7 @@ ALL = (
     Keys().duty("r-1", "o-1", DutyKind.UNDO),
 )
 #: Those of one run.
-OF_RUN = ALL[10:]
+OF_RUN = ALL[12:]
 
 
 def test_all_keys_of_a_partition_share_a_slot() -> None:
@@ -58,7 +60,7 @@ def test_every_kind_of_key_has_a_declared_life() -> None:
     assert set(lives.values()) == set(Life)
     assert len(LIVES) == len(ALL)
     assert Keys().life(Keys().journal(FENCES)) is Life.PERMANENT, "no run ends it"
-    for foreign in ("cm4:{p1}:meta", "cm4:{p0}:other", "cm4:{p0}:other:r-1", "meta"):
+    for foreign in ("cm5:{p1}:meta", "cm5:{p0}:other", "cm5:{p0}:other:r-1", "meta"):
         with pytest.raises(KeyError):
             Keys().life(foreign)
 

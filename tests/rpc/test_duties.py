@@ -10,7 +10,6 @@ import pytest
 from countermand.v1 import journal_service_pb2 as journal_pb
 from countermand.v1 import undo_service_pb2 as pb
 from grant_service.core.errors import ErrorReason, StoreFailed
-from grant_service.rpc import undo as undo_module
 from grant_service.rpc.roles import Role
 from tests.rpc.stores import ObstructedStore
 from tests.rpc.support import ManualClock, Served, intent, served
@@ -276,37 +275,54 @@ async def test_what_became_of_calling_off_is_in_the_report(
     assert await state(sidecar, "o-1") == "SUCCEEDED"
 
 
-async def test_more_jobs_than_there_is_time_for_do_not_hide_an_undo(
-    logs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Looking for what can be called off ends in time for what is to be undone, and the log says so."""
-    monkeypatch.setattr(undo_module, "_FIRST_LOOK", 4)
+async def test_jobs_of_runs_that_go_on_are_not_looked_at() -> None:
+    """However many there are: one claim finds the one whose run was stopped, and an undo behind it."""
     store = ObstructedStore(ManualClock())
     async with served(store) as running:
-        token = await running.grant("r-goes-on")
-        for number in range(20):
-            await began(running, token, f"o-{number}")
-        await undone_run(running, "o-1")
-        looks = iter([0.5])
-        store.before["open_duties"] = lambda: asyncio.sleep(next(looks, 0))
-        assert (await claim(running)).kind == UNDO
-    (warned,) = [one for one in logs if one["event"] == "not all looked through"]
-    assert (warned["duty"], warned["looked"], warned["log_level"]) == ("CALL_OFF", 4, "warning")
+        for run_id in ("r-goes-on", "r-finished", "r-1"):
+            token = await running.grant(run_id)
+            for number in range(20):
+                await began(running, token, f"o-{number}")
+        await running.issuer("FinishRun", run_id="r-finished")
+        assert await claim(running) is None
+        assert "claim" not in store.entered
+        await running.cancel("r-1")
+        assert (await claim(running)).run_id == "r-1"
+        assert store.entered.count("claim") == 1
 
 
-async def test_jobs_of_runs_that_go_on_do_not_hide_one_that_was_stopped(
-    sidecar: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """However many there are: most of what can be called off need not be."""
-    monkeypatch.setattr(undo_module, "_FIRST_LOOK", 4)
-    token = await sidecar.grant("r-goes-on")
-    for number in range(40):
+@pytest.mark.parametrize("waiting", [UNDO, ASK])
+async def test_a_stream_of_one_kind_does_not_hide_the_others(sidecar: Served, waiting: int) -> None:
+    """Whatever there is more of than one compensator can do, every fourth duty may be of each other kind."""
+    token = await sidecar.grant("r-stream")
+    for number in range(20):
         await began(sidecar, token, f"o-{number}")
-    await began(sidecar, await sidecar.grant("r-1"), "o-late")
-    assert await claim(sidecar) is None
-    await sidecar.cancel("r-1")
-    assert (await claim(sidecar)).op_id == "o-late"
-    assert await claim(sidecar) is None
+    await sidecar.cancel("r-stream")
+    if waiting == UNDO:
+        await undone_run(sidecar, "o-1")
+    else:
+        await went_silent(sidecar, await sidecar.grant(), "o-1")
+        sidecar.clock.advance(6)
+    kinds = [(await claim(sidecar, "w-1")).kind for _ in range(5)]
+    assert kinds.count(waiting) == 1
+    assert kinds[:2] == [CALL_OFF, CALL_OFF], "what can still be stopped comes first"
+
+
+async def test_neither_undos_nor_questions_wait_for_each_other_for_ever(sidecar: Served) -> None:
+    """More undos than can be done, and as many jobs: a question comes in its turn; each has its own turns."""
+    for number in range(8):
+        await undone_run(sidecar, "o-1", run_id=f"r-{number}")
+    token = await sidecar.grant("r-jobs")
+    for number in range(8):
+        await began(sidecar, token, f"o-{number}")
+    await sidecar.cancel("r-jobs")
+    silent = await sidecar.grant("r-silent")
+    for number in range(2):
+        await went_silent(sidecar, silent, f"o-{number}")
+    sidecar.clock.advance(6)
+    for worker in ("w-1", "w-2"):
+        kinds = [(await claim(sidecar, worker)).kind for _ in range(4)]
+        assert kinds == [CALL_OFF, CALL_OFF, UNDO, ASK]
 
 
 @pytest.mark.parametrize(("outcome", "told"), [(1, "SUCCEEDED"), (2, "FAILED")])

@@ -26,7 +26,7 @@ COMMANDS = {
 }
 
 #: Redis may have to be asked twice for these: the first time it answers with the path it has to be given.
-ASKED_TWICE = frozenset({"open", "issue", "approve", "undo", "claim", "release"})
+ASKED_TWICE = frozenset({"open", "issue", "approve", "resolve", "undo", "claim", "release", "open_duties"})
 
 
 class Difference(AssertionError):

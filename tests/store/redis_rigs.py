@@ -10,7 +10,7 @@ from typing import Any
 from fakeredis import FakeServer
 from fakeredis.aioredis import FakeAsyncRedisConnection
 
-from grant_service.core.duty import Duty, DutyKind, DutyState
+from grant_service.core.duty import NEVER, Duty, DutyKind, DutyState
 from grant_service.core.journal import Kind
 from grant_service.core.store import Durability
 from grant_service.store.answers import entry, fields
@@ -138,6 +138,7 @@ class RedisRig(Rig):
         meta = fields(flat)
         dump = Dump(epoch, int(meta.pop("now", 0)), int(meta.pop("seq", 0)))
         standing = int(meta.pop("standing", 0))
+        meta.pop("looked_in", None)
         assert not meta, "the meta hash holds nothing else"
         names = sorted(set(names) - OURS - self._lists())
         for name, value in zip(names, await self._together(*map(_reading, names)), strict=True):
@@ -153,7 +154,7 @@ class RedisRig(Rig):
     def _lists(self) -> set[str]:
         keys = self.keys
         lists = {keys.runs, keys.active, keys.awaiting, keys.undoing, keys.calling_off, keys.asking}
-        return {keys.meta, *lists, keys.fences, keys.standing, keys.anchors}
+        return {keys.meta, *lists, keys.jobs, keys.cuts, keys.fences, keys.standing, keys.anchors}
 
     async def _together(self, *commands: Sequence[str | int]) -> list[Any]:
         """Send commands in one write."""
@@ -225,6 +226,8 @@ class RedisRig(Rig):
                 which = "/".join([kind, *job])
                 if not _is_released(dump, run) or (run, op, which) in dump.duties:  # else it is off
                     found.append((which, run, op, number))
+        jobs = await self.link.call("ZRANGE", keys.jobs, 0, -1)
+        found += [one for job in jobs if (one := self._job(job, dump))]
         duties = {key: duty for key, duty in dump.duties.items() if duty["state"] == DutyState.OPEN}
         wanted = {
             (which, run, op, int(duty["fence" if which == DutyKind.UNDO else "due"]))
@@ -236,6 +239,18 @@ class RedisRig(Rig):
         assert {run for kind, run, *_ in found if kind == DutyKind.UNDO} <= undoing.keys() <= runs
         asked = {run: _numbers(dump, run, Kind.UNDO_ASKED) for run in undoing}
         assert undoing == {run: max(numbers) for run, numbers in asked.items()}, "another number"
+
+    def _job(self, name: str, dump: Dump) -> tuple[str, str, str, int] | None:
+        """Read a job's name: its run's path, and its action. What is not due later is met there no more."""
+        path, _, rest = name.partition(",/")
+        op, *job = rest.split("/")
+        run, which = path.rpartition(",")[2], "/".join([DutyKind.CALL_OFF, *job])
+        if _is_released(dump, run):
+            return None
+        assert path.split(",")[:-1] == [one for one in dump.runs[run]["ancestors"].split(",") if one]
+        duty = dump.duties[run, op, which]
+        waits = duty["state"] == DutyState.OPEN and duty["due"] == str(NEVER)
+        return (which, run, op, NEVER) if waits else None
 
     async def _listed(self, key: str) -> dict[str, int]:
         flat = fields(await self.link.call("ZRANGE", key, 0, -1, "WITHSCORES"))

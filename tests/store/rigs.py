@@ -155,7 +155,7 @@ class Rig(ABC):
 
 def copied(state: MemoryState) -> MemoryState:
     """The same state, to try something on: records are never changed, only put anew."""
-    names = ("runs", "grants", "actions", "spendings", "duties", "fences")
+    names = ("runs", "grants", "actions", "spendings", "duties", "fences", "stops")
     copies = {name: dict(getattr(state, name)) for name in names}
     entries = {run: list(lines) for run, lines in state.entries.items()}
     return dataclasses.replace(state, **copies, entries=entries, unlisted=set(state.unlisted))
@@ -295,7 +295,14 @@ class SqliteRig(Rig):
 
     async def leave_open(self, duty: Duty) -> None:
         """Write its row again."""
-        await self._run(lambda: self.store._state.put(dataclasses.replace(duty, state=DutyState.OPEN)))
+
+        def write() -> None:
+            state = self.store._state
+            state.put(dataclasses.replace(duty, state=DutyState.OPEN))
+            state._writes.keep()
+            state._writes.out()
+
+        await self._run(write)
 
     async def dump(self) -> Dump:
         """Read every table."""

@@ -19,7 +19,7 @@ from grant_service.core.clock import CLOCK_TOLERANCE_MS
 from grant_service.core.duty import MAX_JOBS, DutyKind
 from grant_service.core.fence import FENCES, selector_of
 from grant_service.core.grant import MAX_CHAIN
-from grant_service.core.run import MAX_DEPTH, StopReason
+from grant_service.core.run import MAX_DEPTH, RECENT_MS, StopReason
 from grant_service.core.scope import Reversibility, Scope
 from tests.store.player import DAY, HOUR, SECOND, digest
 
@@ -755,6 +755,29 @@ def learn(draw: st.DrawFn, run: str, op: st.SearchStrategy[str], kind: DutyKind)
 
 
 @st.composite
+def lost(draw: st.DrawFn) -> list[Step]:
+    """An epoch ends while an action waits for its commit: perhaps it had one, and somebody knows."""
+    name = draw(st.integers(1, 30))
+    run, grant = f"l{name}", f"lg{name}"
+    scope = draw(st.sampled_from([Scope("*"), Scope("*"), Scope("*", approval_from=Reversibility.READ_ONLY)]))
+    wanted = Intent("e1", "email.send", "", digest(), Reversibility.REVERSIBLE, "email.recall")
+    ends = [Tell("cancel", (verbs.Cancel(one, StopReason.USER_STOP),)) for one in (run, "a")]
+    end = draw(st.sampled_from([[], [], *([one] for one in ends), [Tell("finish", (verbs.Finish(run),))]]))
+    over = draw(st.sampled_from([[NewEpoch(), *end], [*end, NewEpoch()], end]))
+    of = st.just((run, "e1"))
+    found = [draw(tell("resolve", resolving(of))), draw(tell("undo", undoing(of)))]
+    opened = verbs.Open(run, DAY, DAY, draw(st.sampled_from(["", "a"])))
+    return [
+        Tell("open", (opened,)),
+        Tell("issue", (verbs.Issue(grant, run, "tool", (scope,), HOUR),)),
+        _prepare(wanted, grant, HOUR),
+        *over,
+        Move(draw(st.sampled_from([SECOND, RECENT_MS, RECENT_MS - 1, HOUR]))),
+        *draw(st.sampled_from([found, [*found, *found], found[::-1] + found])),
+    ]
+
+
+@st.composite
 def attempt(
     draw: st.DrawFn, run: str, op: st.SearchStrategy[str], kind: DutyKind, job: int = 0
 ) -> list[Step]:
@@ -770,8 +793,9 @@ def attempt(
         [end],
         [keep, end],
         [bad],
-        [bad],
+        [bad, bad],
         [bad, wait],
+        [bad, wait, rival, bad],
         [wait, end],
         [wait, keep],
         [wait],
@@ -858,6 +882,7 @@ STORIES = {
     "thaw": thaw(),
     "cut": cut(),
     "duty": duty(),
+    "lost": lost(),
     "archived": archived(),
     "jobs": jobs(),
 }
@@ -871,6 +896,7 @@ kind = st.sampled_from(
     + ["thaw"] * 2
     + ["cut"] * 3
     + ["duty"] * 9
+    + ["lost"]
     + ["archived"] * 2
     + ["jobs"] * 2
     + [name for name, (weight, _) in KINDS.items() for _ in range(weight)]

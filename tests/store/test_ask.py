@@ -2,12 +2,13 @@
 
 import pytest
 
+from grant_service.core import verbs
 from grant_service.core.action import ActionState
-from grant_service.core.duty import Duty, DutyKind, DutyState
+from grant_service.core.duty import ASK_MS, Duty, DutyKind, DutyState
 from grant_service.core.errors import ErrorReason
 from grant_service.core.grant import GrantRef
 from grant_service.core.scope import Reversibility, Scope
-from tests.store.player import ASK, CALL_OFF, HOUR, SECOND, UNDO, Player, done, intent, refused, undoable
+from tests.store.player import ASK, CALL_OFF, DAY, HOUR, SECOND, UNDO, Player, done, intent, refused, undoable
 from tests.store.rigs import EPOCH, START
 
 SUCCEEDED, FAILED, UNKNOWN = ActionState.SUCCEEDED, ActionState.FAILED, ActionState.UNKNOWN
@@ -45,6 +46,40 @@ async def test_a_permit_comes_with_the_right_to_ask(play: Player, verb: str) -> 
     assert refused(await play.claim(kind=ASK), ErrorReason.DUTY_NOT_DUE) == told
     await play.rig.advance(1)
     done(await play.claim(kind=ASK))
+
+
+@pytest.mark.parametrize("verb", ["commit", "perform"])
+@pytest.mark.parametrize("undo_ms", [0, 1, 5 * SECOND, 6 * SECOND])
+async def test_there_is_time_to_ask_after_the_permit(play: Player, verb: str, undo_ms: int) -> None:
+    """However short a time there is to undo the effect: while the permit could be used nobody was asked."""
+    grant = await play.ready()
+    wanted = intent(probe="email.ask")
+    if verb == "commit":
+        done(await play.prepare(grant, wanted, undo_ms=undo_ms))
+        permit = done(await play.commit(grant))
+    else:
+        permit = done(await play.perform(grant, wanted, undo_ms=undo_ms))
+    duty = await play.read_duty(kind=ASK)
+    assert duty
+    assert duty.until == permit.use_by + ASK_MS
+    for at in (START, permit.use_by - 1):
+        await play.rig.set_time(at)
+        refused(await play.claim(kind=ASK), ErrorReason.DUTY_NOT_DUE)
+    await play.rig.set_time(permit.use_by)
+    done(await play.claim(kind=ASK))
+    await play.rig.set_time(duty.until)
+    assert refused(await play.claim(kind=ASK, lease="new"), ErrorReason.DUTY_OVER)["state"] == "FAILED"
+
+
+async def test_nobody_is_asked_beyond_the_records(play: Player) -> None:
+    """The time to ask ends with what the run left."""
+    done(await play.store.open(verbs.Open("run", HOUR, keep_ms=SECOND)))
+    grant = await play.issue(ttl_ms=DAY)
+    await play.rig.advance(HOUR - 5 * SECOND)
+    done(await play.perform(grant, intent(probe="email.ask"), undo_ms=SECOND))
+    duty = await play.read_duty(kind=ASK)
+    assert duty
+    assert (duty.due, duty.until) == (START + HOUR, START + HOUR + SECOND)
 
 
 async def test_without_a_probe_nobody_is_asked(play: Player) -> None:

@@ -1,9 +1,13 @@
 """Call-off: what the outside world has only accepted is stopped there, once its run was stopped here."""
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from grant_service.core.action import ActionState
-from grant_service.core.duty import Duty, DutyState
+from grant_service.core.budget import Budget, Exhaustion
+from grant_service.core.duty import JOBS_AT_ONCE, NEVER, Duty, DutyState
 from grant_service.core.errors import ErrorReason
 from grant_service.core.grant import GrantRef
 from tests.store.player import CALL_OFF, DAY, HOUR, SECOND, UNDO, Player, done, refused, undoable
@@ -39,11 +43,15 @@ async def test_a_handle_is_on_record_with_who_can_call_it_off(play: Player) -> N
     assert (action.handles, action.result_args) == ((handle,), args)
     minted = Duty(
         *("run", "op", CALL_OFF, "job.stop", DutyState.OPEN, settled.seq, permit.fence, EPOCH),
-        due=START + SECOND,
+        due=NEVER,
         until=START + HOUR,
         handle=handle,
     )
-    assert await play.open_duties(CALL_OFF) == [minted]
+    assert await play.read_duty(kind=CALL_OFF) == minted
+    assert await play.open_duties(CALL_OFF) == [], "nobody has stopped its run"
+    await play.cancel()
+    await play.rig.advance(SECOND)
+    assert await play.open_duties(CALL_OFF) == [replace(minted, due=START + 2 * SECOND)]
 
 
 async def test_what_has_no_handle_cannot_be_called_off(play: Player) -> None:
@@ -211,6 +219,7 @@ async def test_an_outcome_without_a_handle_keeps_what_was_known(play: Player) ->
     done(await play.settle(grant))
     action = await play.read_action()
     assert (action.handles, action.result_args) == (("h-1",), '{"id":1}')
+    await play.cancel()
     assert len(await play.open_duties(CALL_OFF)) == 1
 
 
@@ -232,3 +241,109 @@ async def test_taking_back_the_undo_leaves_the_call_off(play: Player) -> None:
     done(await play.withdraw())
     await play.cancel()
     done(await play.claim(kind=CALL_OFF))
+
+
+async def with_job(play: Player, run: str, parent: str = "", **more: Any) -> None:
+    """A run in which the outside world has accepted a job."""
+    await play.open(run, parent=parent, **more)
+    grant = await play.issue(run, grant=f"g-{run}")
+    done(await play.perform(grant, undoable()))
+    done(await play.settle(grant, handle="h", canceller="job.stop"))
+
+
+async def found(play: Player, limit: int = 99) -> list[str]:
+    """The runs whose jobs a compensator finds."""
+    return sorted(one.run_id for one in await play.open_duties(CALL_OFF, limit))
+
+
+async def test_only_jobs_of_stopped_runs_are_found(play: Player) -> None:
+    """Those at work, and those that finished, are not even looked at; a cancel reaches all that is below."""
+    await with_job(play, "top")
+    for run, parent in (("a", "top"), ("b", "a"), ("a-b", "top"), ("a.b", "top"), ("x", "")):
+        await with_job(play, run, parent)
+    assert await found(play) == []
+    await play.cancel("a")
+    assert await found(play) == ["a", "b"]
+    done(await play.finish("a.b"))
+    done(await play.finish("x"))
+    assert await found(play) == ["a", "b"]
+    await play.cancel("top")
+    assert await found(play) == ["a", "a-b", "a.b", "b", "top"]
+
+
+async def test_a_deadline_makes_jobs_due_unless_their_run_has_finished(play: Player) -> None:
+    """Also where that comes to light late."""
+    await with_job(play, "short", ttl_ms=SECOND)
+    await with_job(play, "done", ttl_ms=SECOND)
+    await with_job(play, "late", ttl_ms=SECOND)
+    await with_job(play, "long")
+    done(await play.finish("done"))
+    await play.rig.advance(SECOND - 1)
+    assert await found(play) == []
+    await play.rig.advance(1)
+    assert await found(play) == ["late", "short"]
+    done(await play.finish("late"))
+    assert refused(await play.claim(kind=CALL_OFF, run="late"), ErrorReason.DUTY_NOT_DUE)
+    assert await found(play) == ["short"]
+    await play.rig.advance(HOUR)
+    assert await found(play) == ["short"]
+
+
+async def test_a_cancel_above_finds_what_a_finished_run_had_let_go(play: Player) -> None:
+    """What was due by a deadline, and then finished after all, is due again by a cancel."""
+    await play.open("above")
+    await with_job(play, "late", "above", ttl_ms=SECOND)
+    await play.rig.advance(SECOND)
+    assert await found(play) == ["late"]
+    done(await play.finish("late"))
+    refused(await play.claim(kind=CALL_OFF, run="late"), ErrorReason.DUTY_NOT_DUE)
+    assert await found(play) == []
+    await play.cancel("above")
+    assert await found(play) == ["late"]
+
+
+async def test_a_new_epoch_makes_due_what_was_at_work(play: Player) -> None:
+    """And nothing that finished, or that began since."""
+    await with_job(play, "old")
+    await with_job(play, "done")
+    done(await play.finish("done"))
+    assert await found(play) == []
+    await play.rig.renew_epoch("epoch-2")
+    await with_job(play, "new")
+    assert await found(play) == ["old"]
+    await play.cancel("new")
+    assert await found(play) == ["new", "old"]
+
+
+async def test_a_budget_that_ends_a_run_makes_its_jobs_due(play: Player) -> None:
+    """A spending, too, stops what is below."""
+    await play.open("above", budgets=(Budget("usd", 5, Exhaustion.CANCEL),))
+    await with_job(play, "below", "above")
+    grant = await play.issue("below", grant="g-2")
+    refused(await play.spend(grant, 6), ErrorReason.BUDGET_EXHAUSTED)
+    assert await found(play) == ["below"]
+
+
+async def test_more_jobs_than_are_looked_at_at_once_are_found_in_turn(play: Player) -> None:
+    """However many a run began: what is left is met by the next look."""
+    grant = await play.ready()
+    ops = [f"o-{n:03}" for n in range(JOBS_AT_ONCE + 5)]
+    for op in ops:
+        done(await play.perform(grant, undoable(op)))
+        done(await play.settle(grant, op, handle="h", canceller="job.stop"))
+    await play.cancel()
+    assert len(await play.open_duties(CALL_OFF, 9999)) == JOBS_AT_ONCE
+    assert [one.op_id for one in await play.open_duties(CALL_OFF, 9999)] == ops
+
+
+async def test_a_job_made_due_and_named_anew_waits_for_its_own_stop(play: Player) -> None:
+    """Another job after a deadline is due at once; of a run that finished since it is not."""
+    await with_job(play, "run", ttl_ms=SECOND)
+    await play.rig.advance(SECOND)
+    assert await found(play) == ["run"]
+    assert await found(play) == ["run"]
+    done(await play.claim(kind=CALL_OFF))
+    done(await play.fail(kind=CALL_OFF, retry_ms=1))
+    done(await play.finish())
+    refused(await play.claim(kind=CALL_OFF, lease="new"), ErrorReason.DUTY_NOT_DUE)
+    assert await found(play) == []

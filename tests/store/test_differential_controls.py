@@ -172,9 +172,9 @@ def _issue_below(run: str) -> Tell:
     return Tell("issue", (verbs.Issue("h", run, "tool", (Scope("*"),), HOUR),))
 
 
-def _intended() -> Use:
-    wanted = Intent("o1", "email.send", "a/b", digest(), Reversibility.COMPENSABLE, "email.recall")
-    return _use("prepare", intent=wanted, ttl_ms=SECOND, max_actions=9, wait_ms=HOUR, undo_ms=HOUR)
+def _intended(grant: str = "g", op: str = "o1") -> Use:
+    wanted = Intent(op, "email.send", "a/b", digest(), Reversibility.COMPENSABLE, "email.recall")
+    return _use("prepare", grant, intent=wanted, ttl_ms=SECOND, max_actions=9, wait_ms=HOUR, undo_ms=2 * HOUR)
 
 
 def _mean(op: str = "o1", resource: str = "a/b", **costs: int) -> Use:
@@ -192,6 +192,18 @@ def _commit(
 
 
 _BELOW = [_open("c", "r"), _issue_below("c")]
+
+_LOOK = Tell("open_duties", (_CALL_OFF, 99))
+
+
+def _issued_for(run: str) -> list[Step]:
+    return [Tell("issue", (verbs.Issue(f"g-{run}", run, "tool", (Scope("*"),), HOUR),))]
+
+
+def _jobs(run: str, grant: str = "g") -> list[Step]:
+    """A run, with a grant, has a job that can be called off."""
+    return [_effect(grant), _settle(handle=f"h-{run}", grant=grant)]
+
 
 _ASK = (Scope("*", approval_from=Reversibility.READ_ONLY),)
 _AGREED = Tell("approve", (verbs.Approve("r", "o1", digest("x"), HOUR),))
@@ -266,7 +278,57 @@ POINTED: dict[str, list[list[Step]]] = {
             *[Tell("finish", (verbs.Finish("r"),)), _claim(_CALL_OFF, "d")],
         ],
     ],
-    "resolved early": [[*_begun(), one, _RESOLVED] for one in (_effect(), _intended())],
+    "lost": [
+        [*_begun(), *before, _intended(), *since, _UNDO_IT, _RESOLVED, Move(HOUR), _RESOLVED, _UNDO_IT]
+        for before, since in (
+            ([], [NewEpoch()]),
+            ([], [NewEpoch(), _CANCEL]),
+            ([], [_CANCEL, NewEpoch()]),
+            ([], [_CANCEL]),
+        )
+    ]
+    + [
+        [
+            *[*_begun(), *_BELOW, _intended("h"), *since, Move(HOUR)],
+            Tell("resolve", (verbs.Resolve("c", "o1", ActionState.SUCCEEDED),)),
+        ]
+        for since in ([_CANCEL, NewEpoch()], [NewEpoch(), _CANCEL])
+    ]
+    + [[*_begun(*_ASK), _intended(), NewEpoch(), Move(HOUR), _RESOLVED]],
+    "found": [
+        *[
+            [*_begun(run_ms=run_ms), *_jobs("r"), *since, _LOOK, *after, _LOOK]
+            for run_ms, since, after in (
+                (DAY, [], [_CANCEL]),
+                (DAY, [_LOOK, _CANCEL], []),
+                (SECOND, [Move(SECOND)], [Tell("finish", (verbs.Finish("r"),)), _claim(_CALL_OFF)]),
+                (DAY, [NewEpoch()], []),
+                (DAY, [_LOOK, NewEpoch()], []),
+                (DAY, [Tell("finish", (verbs.Finish("r"),))], []),
+            )
+        ],
+        [*_begun(run_ms=SECOND), _LOOK, *_jobs("r"), Move(SECOND), _LOOK],
+        [*_begun(), _LOOK, _effect(), _CANCEL, _settle(handle="h-1"), _LOOK],
+        [
+            *[*_begun(), _open("r-x", ""), *_issued_for("r-x"), *_BELOW, *_jobs("c", "h")],
+            *[_effect("g-r-x"), _settle(handle="h-1", grant="g-r-x"), _LOOK, _CANCEL, _LOOK],
+        ],
+        [
+            *[*_begun(run_ms=SECOND), *_BELOW, *_jobs("c", "h"), *_jobs("r"), _LOOK],
+            *[Tell("finish", (verbs.Finish("c"),)), Move(SECOND), _LOOK],
+        ],
+        [
+            _LOOK,
+            Tell("open", (verbs.Open("lim", HOUR, DAY, budgets=(Budget("usd", 1),)),)),
+            *[_open("low", "lim"), *_issued_for("low"), *_jobs("low", "g-low")],
+            *[_use("spend", "g-low", op_id="s", budget="usd", amount=5, max_spendings=9), _LOOK],
+        ],
+    ],
+    "resolved early": [
+        [*_begun(), one, *since, _RESOLVED]
+        for one in (_effect(), _intended())
+        for since in ([], [_use("abandon", op_id="o1", note="")])
+    ],
     "tried often": [
         [*_begun(), _effect(probe="p"), Move(HOUR), _claim(_ANSWER)],
         [*_begun(), _effect(probe="p"), _claim(_ANSWER), Move(SECOND - 1), _claim(_ANSWER)],
@@ -485,7 +547,11 @@ FOCUSED: dict[str, dict[str, Lua]] = {
         "a duty is taken from whoever has it": {
             "if ms_left > 0 then\n  if": "if ms_left > 0 and duty.lease == LEASE then\n  if"
         },
-        "anybody may finish a duty": {"if action and duty.lease ~= LEASE then": "if false then"},
+        "anybody may finish a duty": {
+            "if duty.lease ~= LEASE then\n    return refuse_duty('LEASE_LOST'": (
+                "if false then\n    return refuse_duty('LEASE_LOST'"
+            )
+        },
         "what goes on is called off": {"if not stopped then": "if false then"},
         "attempts are not counted": {"text(attempts + 1)": "text(attempts)"},
         "a duty is tried for ever": {
@@ -496,9 +562,13 @@ FOCUSED: dict[str, dict[str, Lua]] = {
             "text(math.min(NOW + lease_ms, tonumber(duty['until'])))": "text(NOW + lease_ms)"
         },
         "a failed attempt is tried again at once": {"text(NOW + RETRY_MS * 2 ^": "text(NOW + 0 * 2 ^"},
+        "a failure is heard twice": {"if duty.failed_lease == LEASE then": "if false then"},
+        "giving up is heard twice": {"give_up(duty, NOTE, LEASE)": "give_up(duty, NOTE)"},
+        "a permit leaves no time to ask": {"math.min(use_by + ASK_MS, tonumber(goes))": "0"},
+        "one may ask for ever": {"math.min(use_by + ASK_MS, tonumber(goes))": "use_by + ASK_MS * 1000"},
         "a final failure is not final": {"if FINAL ~= '' or attempts": "if attempts"},
         "who failed keeps the duty": {
-            "'due', due, 'worker', '', 'lease', '', 'lease_until', '0')": "'due', due)"
+            "'due', due, 'worker', '', 'lease', '', 'lease_until', '0',": "'due', due,"
         },
         "a refusal is an acknowledgement": {"OUTCOME == 'REFUSED' and 'REFUSED' or 'DONE'": "'DONE'"},
         "nothing is moot": {"for _, which in ipairs(moot) do": "for _, which in ipairs({}) do"},
@@ -513,23 +583,61 @@ FOCUSED: dict[str, dict[str, Lua]] = {
             "if state ~= OUTCOME then return refused('ALR": "if false then return refused('ALR"
         },
     },
+    "lost": {
+        "what may be lost is never resolved": {"if not may_lack_entries(there) then": "if true then"},
+        "what was never permitted is resolved": {"if not may_lack_entries(there) then": "if false then"},
+        "a lost permit in use is resolved": {"tonumber(action.prepare_time) + RECENT_MS": "0"},
+        "what is resolved still waits": {
+            "if state == 'AWAITING_APPROVAL' then redis.call('ZREM', K": "if false then redis.call('ZREM', K"
+        },
+        "what ended first may lack entries": {"of_another_epoch and not ended_first": "of_another_epoch"},
+        "runs above may not lack entries": {"for i = RUNS_AT, #KEYS do": "for i = #KEYS, #KEYS do"},
+        "an end in a later epoch came first": {"and run.end_epoch == run.epoch then": "then"},
+        "what may be lost did not happen": {
+            "if NOT_PERMITTED[action.state] and may_lack_entries(there) then": "if false then"
+        },
+        "what is found out has no place in the order": {
+            "action.fence == '0' and number or action.fence": "action.fence"
+        },
+    },
     "resolved early": {
-        "a permit in use is resolved": {"if state == 'PERMITTED' and NOW < use_by then": "if false then"},
+        "a permit in use is resolved": {"if state ~= 'UNKNOWN' and NOW < use_by then": "if false then"},
         "what was never permitted is resolved": {
             "if state ~= 'PERMITTED' and state ~= 'UNKNOWN' then": "if false then"
         },
     },
     "stopped above": {
         "a cancel above does not reach what has finished": {
-            "for i = 1, #PATH do\n    if": "for i = #PATH, #PATH do\n    if"
+            "for i = RUNS_AT, #KEYS do\n    local state": "for i = #KEYS, #KEYS do\n    local state"
         },
+    },
+    "found": {
+        "a cancel is not noted": {"if has_jobs then look_below": "if false then look_below"},
+        "a cancel finds jobs of its own run alone": {
+            "below and '(' .. path .. '-' or '(' .. path .. ',0'": "'(' .. path .. ',0'"
+        },
+        "a cancel finds jobs of runs beside it": {"'(' .. path .. '-' or": "'(' .. path .. '~' or"},
+        "a budget that ends a run is not noted": {"if owner.has_jobs then": "if false then"},
+        "a deadline is not noted": {"AT_ONCE or deadline)": "AT_ONCE or '9e15')"},
+        "what is told after the stop is not noted": {"after_cut == '1' and AT_ONCE or deadline": "'9e15'"},
+        "a new epoch is not noticed": {"redis.call('HGET', META, 'looked_in') ~= EPOCH": "false"},
+        "jobs of runs at work are due": {"elseif stopped and (own or below) then": "else"},
+        "a run at work is looked at once": {"if at_work then\n": "if false then\n"},
+        "jobs of runs below are due by a deadline above": {"and (own or below) then": "then"},
+        "what finished after all stays due": {"if duty.due ~= NEVER then -- its": "if false then --"},
+        "a job is found that nobody stopped": {"if duty.due == NEVER then": "if false then"},
     },
     "tried often": {
         "a later due time is not on the list": {"if KIND ~= 'UNDO' then redis": "if false then redis"},
         "a duty has no end": {
             "if NOW >= tonumber(duty['until']) then return over": "if false then return over"
         },
-        "a duty is claimed before it is due": {"if NOW < tonumber(duty.due) then": "if false then"},
+        "a duty is claimed before it is due": {
+            "if duty.due ~= NEVER and NOW < tonumber(duty.due) then": "if false then"
+        },
+        "a failure of an earlier claim is repeated": {
+            "duty.failed_lease ~= LEASE and duty.failed_lease or ''": "duty.failed_lease"
+        },
         "the wait doubles for ever": {
             "math.min(math.max(0, attempts - 1), MOST_DOUBLINGS)": "(attempts - 1)"
         },
@@ -569,7 +677,10 @@ FOCUSED: dict[str, dict[str, Lua]] = {
         "whoever has it is forgotten": {
             "worker = holder.worker, lease = holder.lease, lease_until = holder.lease_until,": ""
         },
-        "who gave up keeps others waiting": {"'seq', number, 'lease_until', '0')": "'seq', number)"},
+        "who gave up keeps others waiting": {"'seq', number, 'lease_until', '0',": "'seq', number,"},
+        "that it was given up is heard twice": {
+            "failed_lease = holder.failed_lease, failed_seq = holder.failed_seq,": ""
+        },
         "an undo outlives its epoch": {
             "if duty.epoch ~= EPOCH then return 'the": "if false then return 'the"
         },
@@ -808,7 +919,7 @@ RULE_DEFECTS: dict[str, tuple[Any, str, Any]] = {
     "no job is named": (actions, "named", lambda state, action, command: None),
     "any number of jobs is called off": (jobs, "MAX_JOBS", 99),
     "every word is taken": (actions, "_not_taken", lambda action, again, job: None),
-    "nothing can be asked": (actions, "put_ask", lambda state, action: None),
+    "nothing can be asked": (actions, "put_ask", lambda state, action, keep_until: None),
     "what is known can be told otherwise": (duties, "_KNOWN", frozenset()),
     "what never happened is undone": (duties, "_NOTHING_HAPPENED", frozenset()),
 }

@@ -7,7 +7,7 @@ import pytest
 
 from grant_service.core import verbs
 from grant_service.core.clock import CLOCK_TOLERANCE_MS
-from grant_service.core.duty import DutyKind, DutyState, retry_after
+from grant_service.core.duty import ASK_MS, DutyKind, DutyState, retry_after
 from grant_service.core.errors import ErrorReason, Refusal
 from tests.store.player import ASK, CALL_OFF, DAY, HOUR, SECOND, UNDO, Player, done, refused, undoable
 from tests.store.rigs import START
@@ -125,10 +125,12 @@ async def test_a_lease_can_be_renewed(play: Player, kind: DutyKind) -> None:
 async def test_a_lease_is_never_longer_than_the_duty(play: Player, kind: DutyKind) -> None:
     """Whoever has it may not go on beyond the time that was set when the action was prepared."""
     await due(play, kind, undo_ms=15 * SECOND)
+    until = BEGUN + ASK_MS if kind is ASK else START + 15 * SECOND
+    await play.rig.set_time(until - 10 * SECOND)
     assert done(await play.claim(kind=kind)).left_ms == 10 * SECOND
     await play.rig.advance(6 * SECOND)
     renewed = done(await play.renew(kind=kind))
-    assert (renewed.left_ms, renewed.duty.lease_until) == (4 * SECOND, START + 15 * SECOND)
+    assert (renewed.left_ms, renewed.duty.lease_until) == (4 * SECOND, until)
     assert done(await play.claim(kind=kind)).left_ms == 4 * SECOND
     await play.rig.advance(4 * SECOND)
     assert refused(await play.renew(kind=kind), ErrorReason.DUTY_OVER) == told(kind, state="FAILED")
@@ -180,12 +182,67 @@ def test_the_wait_doubles_up_to_a_bound(attempts: int, waits: int) -> None:
 
 @every_kind
 async def test_who_failed_has_let_go(play: Player, kind: DutyKind) -> None:
-    """Failing is said once; nothing more can be said under that lease."""
+    """Nothing else can be said under that lease."""
     await due(play, kind)
     done(await play.claim(kind=kind))
     done(await play.fail(kind=kind))
-    for answer in (await play.renew(kind=kind), await play.fail(kind=kind), await play.complete(kind=kind)):
+    for answer in (await play.renew(kind=kind), await play.complete(kind=kind)):
         assert refused(answer, ErrorReason.LEASE_LOST) == told(kind)
+
+
+@pytest.mark.parametrize("since", ["nothing", "claimed by another", "done by another", "given up by time"])
+@every_kind
+async def test_that_it_failed_may_be_said_again(play: Player, kind: DutyKind, since: str) -> None:
+    """Whoever did not hear the answer is answered the same, whatever became of the duty since."""
+    await due(play, kind)
+    done(await play.claim(kind=kind))
+    failed = done(await play.fail(kind=kind, note="gone"))
+    assert failed == verbs.Failed("op", failed.seq, DutyState.OPEN, BEGUN + 2 * SECOND, replayed=False)
+    await play.rig.set_time(failed.due)
+    if since in ("claimed by another", "done by another"):
+        done(await play.claim(kind=kind, lease="new"))
+    if since == "done by another":
+        done(await play.complete(kind=kind, lease="new"))
+    if since == "given up by time":
+        await play.rig.advance(HOUR)
+        refused(await play.claim(kind=kind, lease="new"), ErrorReason.DUTY_OVER)
+    await play.store.standing()
+    before = await play.rig.dump()
+    again = await play.fail(kind=kind, note="other", final=True, retry_ms=1)
+    assert done(again) == replace(failed, replayed=True)
+    assert (await play.rig.dump()).differences(before) == []
+
+
+@every_kind
+async def test_only_the_last_failure_can_be_said_again(play: Player, kind: DutyKind) -> None:
+    """Once somebody else has failed, too, whoever failed before has lost it; a new claim begins anew."""
+    await due(play, kind)
+    done(await play.claim(kind=kind))
+    done(await play.fail(kind=kind, retry_ms=1))
+    await play.rig.advance(1)
+    done(await play.claim(kind=kind, lease="new"))
+    second = done(await play.fail(kind=kind, lease="new", retry_ms=1))
+    assert refused(await play.fail(kind=kind), ErrorReason.LEASE_LOST) == told(kind)
+    assert done(await play.fail(kind=kind, lease="new")) == replace(second, replayed=True)
+    await play.rig.set_time(second.due)
+    done(await play.claim(kind=kind, lease="new"))
+    third = done(await play.fail(kind=kind, lease="new", max_attempts=9))
+    assert (third.replayed, third.seq) == (False, (await play.journal())[-1].seq)
+
+
+@pytest.mark.parametrize("since", ["nothing", "asked for again"])
+async def test_that_it_was_given_up_may_be_said_again(play: Player, since: str) -> None:
+    """The last failure, too; it is not taken for a failure of what somebody has asked for since."""
+    await due(play, UNDO)
+    done(await play.claim())
+    failed = done(await play.fail(final=True))
+    if since == "asked for again":
+        assert done(await play.undo()).replayed is False
+    before = await play.rig.dump()
+    assert done(await play.fail(final=True)) == replace(failed, replayed=True)
+    assert (await play.rig.dump()).differences(before) == []
+    if since == "asked for again":
+        assert done(await play.claim(lease="new")).duty.attempts == 1
 
 
 @pytest.mark.parametrize("last", ["final", "attempts"])
@@ -204,12 +261,9 @@ async def test_a_duty_that_cannot_be_done_stays_visible(play: Player, kind: Duty
     assert failed.seq == (await play.journal())[-1].seq
     assert await play.open_duties(kind) == []
     held = {"kind": kind, "lease": f"lease-{attempts}"}
-    for answer in (
-        await play.renew(**held),
-        await play.fail(**held),
-        await play.claim(kind=kind, lease="new"),
-    ):
+    for answer in (await play.renew(**held), await play.claim(kind=kind, lease="new")):
         assert refused(answer, ErrorReason.DUTY_OVER) == told(kind, state="FAILED")
+    assert done(await play.fail(**held)) == replace(failed, replayed=True)
 
 
 @every_kind

@@ -7,9 +7,12 @@ import pytest
 from grant_service.core import verbs
 from grant_service.core.action import ActionState
 from grant_service.core.clock import CLOCK_TOLERANCE_MS
+from grant_service.core.compile import compile_report
 from grant_service.core.errors import ErrorReason
-from grant_service.core.scope import Reversibility, Scope
-from tests.store.player import ASK, CALL_OFF, DAY, SECOND, UNDO, Player, done, refused, undoable
+from grant_service.core.report import Report, ReportedAction
+from grant_service.core.run import RECENT_MS
+from grant_service.core.scope import PERMIT_MAY_BE_LOST, Reversibility, Scope
+from tests.store.player import ASK, CALL_OFF, DAY, HOUR, SECOND, UNDO, Player, done, refused, undoable
 from tests.store.rigs import START
 
 SUCCEEDED, FAILED, UNKNOWN = ActionState.SUCCEEDED, ActionState.FAILED, ActionState.UNKNOWN
@@ -193,3 +196,87 @@ async def test_what_is_known_is_always_taken(play: Player, end: str) -> None:
             await play.store.standing()
             await play.rig.advance(-CLOCK_TOLERANCE_MS - 1)
     assert done(await play.resolve()).state is SUCCEEDED
+
+
+async def reported(play: Player, op: str = "op") -> ReportedAction:
+    """The action as a report tells of it."""
+    report = await compile_report(play.store, "run")
+    assert isinstance(report, Report)
+    return next(one for one in report.actions if one.op_id == op)
+
+
+#: After these the store may lack the permit of an action: an epoch ended while its run was active.
+LOST = ("epoch", "epoch epoch", "epoch cancel", "epoch finish", "epoch cancel-above", "deadline epoch")
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize(
+    "events",
+    [*LOST, "cancel epoch", "finish epoch", "cancel-above epoch", "cancel", "deadline", "cancel-above"],
+)
+async def test_whatever_a_report_calls_unknown_can_be_resolved(
+    play: Player, events: str, waits: bool
+) -> None:
+    """And nothing else: where a permit may be lost with its line, both say that nobody knows."""
+    await play.open("above")
+    await play.open(parent="above", ttl_ms=HOUR)
+    grant = await play.issue(scopes=(Scope("*", approval_from=Reversibility.READ_ONLY if waits else None),))
+    done(await play.prepare(grant, undoable()))
+    for number, event in enumerate(events.split(), 2):
+        match event:
+            case "epoch":
+                await play.rig.renew_epoch(f"epoch-{number}")
+            case "cancel":
+                await play.cancel()
+            case "cancel-above":
+                await play.cancel("above")
+            case "finish":
+                done(await play.finish())
+            case "deadline":
+                await play.rig.advance(HOUR)
+    await play.rig.set_time(START + RECENT_MS + 2 * HOUR)
+    unknown = (await reported(play)).state is UNKNOWN
+    assert unknown == (events in LOST)
+    answer = await play.resolve()
+    if unknown:
+        assert done(answer).state is SUCCEEDED
+    else:
+        refused(answer, ErrorReason.NEVER_PERMITTED)
+    assert (await reported(play)).state is not UNKNOWN
+
+
+async def test_a_permit_that_may_be_lost_may_still_be_used(play: Player) -> None:
+    """For as long as any grant of that time lasts nobody can know; the refusal says how long that is."""
+    done(await play.prepare(await play.ready(), undoable()))
+    await play.rig.renew_epoch("epoch-2")
+    await play.rig.set_time(START + RECENT_MS - 1)
+    await play.store.standing()
+    before = await play.rig.dump()
+    told = {"run": "run", "op": "op", "left_ms": "1"}
+    assert refused(await play.resolve(), ErrorReason.IN_FLIGHT) == told
+    assert (await play.rig.dump()).differences(before) == []
+    await play.rig.advance(1)
+    resolved = done(await play.resolve(outcome=FAILED))
+    assert done(await play.resolve(outcome=FAILED)) == replace(resolved, replayed=True)
+
+
+async def test_what_is_found_to_have_happened_is_undone_before_what_is_on_record(play: Player) -> None:
+    """What the store lost was the last that was written. Until it is resolved nobody can undo it."""
+    grant = await play.ready()
+    done(await play.prepare(grant, undoable("lost")))
+    await play.effect(grant, "kept")
+    await play.rig.renew_epoch("epoch-2")
+    await play.rig.advance(RECENT_MS)
+    rule = {"run": "run", "op": "lost", "rule": PERMIT_MAY_BE_LOST}
+    assert refused(await play.undo("lost"), ErrorReason.NOT_UNDOABLE) == rule
+    now = (await play.store.standing()).now
+    assert (await reported(play, "lost")).why_not_undoable(now) == PERMIT_MAY_BE_LOST
+    resolved = done(await play.resolve("lost"))
+    assert (await play.read_action("lost")).fence == resolved.seq
+    assert (await reported(play, "lost")).why_not_undoable(now) == ""
+    for op in ("kept", "lost"):
+        done(await play.undo(op))
+    refused(await play.claim("kept"), ErrorReason.DUTY_NOT_DUE)
+    done(await play.claim("lost"))
+    done(await play.complete("lost"))
+    done(await play.claim("kept"))

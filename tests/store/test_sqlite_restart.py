@@ -46,7 +46,8 @@ async def test_duties_survive_a_restart(tmp_path: Path) -> None:
         done(await play.undo(op))
     done(await play.withdraw("silent"))
     claimed = done(await play.claim("last"))
-    before, open_before = await rig.dump(), [await play.open_duties(kind) for kind in DutyKind]
+    open_before = [await play.open_duties(kind) for kind in DutyKind]
+    before = await rig.dump()
     play = await reopened(rig)
     assert (await rig.dump()).differences(before) == []
     assert [await play.open_duties(kind) for kind in DutyKind] == open_before

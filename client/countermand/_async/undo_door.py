@@ -75,10 +75,14 @@ class Compensating(Door):
     async def fail(
         self, duty: Duty, *, note: str = "", final: bool = False, timeout: float | None = None
     ) -> DutyFailed:
-        """Tell that an attempt did not work, and that no further one will if that is `final`."""
+        """Tell that an attempt did not work, and that no further one will if that is `final`.
+
+        Told again, because the answer was lost, it is answered the same.
+        """
         request = undo.FailDutyRequest(note=note, final=final, **_which(duty))
         told = (await self._call(rpcs.FAIL_DUTY, request, timeout)).message
-        return DutyFailed(wire.word(DutyState, told.state), wire.time(told, "due_time"), told.seq)
+        due_time = wire.time(told, "due_time")
+        return DutyFailed(wire.word(DutyState, told.state), due_time, told.seq, told.replayed)
 
 
 def _which(duty: Duty) -> dict[str, Any]:

@@ -132,6 +132,7 @@ class DutyFailed:
     state: DutyState
     due_time: datetime | None
     seq: int
+    replayed: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,8 @@ def compensate(
 ) -> None:
     """Carry out what is to be undone, called off or asked, with the functions of a Python module.
 
-    SIGTERM and Ctrl-C let what is under way come to its end, a second one lets go of it.
+    SIGTERM and Ctrl-C let what is under way come to its end, a second one lets go of it. With --once it exits
+    with 12 if something was given up, and with 13 if something is tried again later or was lost to others.
 
     Example: countermand compensate mailer.undo --once
     """
@@ -161,11 +162,12 @@ class _Progress:
 
     @property
     def code(self) -> ExitCode:
-        """How it ended: everything carried out, something given up, or something left to do."""
+        """How it ended: everything carried out, something given up, or something left to do or lost."""
         ends = set(self._last.values())
         if Progress.FAILED in ends:
             return ExitCode.NOT_UNDONE
-        return ExitCode.UNDO_PENDING if ends & {Progress.TRIED, Progress.UNTOLD} else ExitCode.OK
+        left = {Progress.TRIED, Progress.UNTOLD, Progress.LOST}
+        return ExitCode.UNDO_PENDING if ends & left else ExitCode.OK
 
 
 def _line(step: DutyStep) -> str:

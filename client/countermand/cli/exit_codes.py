@@ -44,7 +44,7 @@ _MEANINGS = {
     ExitCode.NOT_CONFIRMED: "it was not confirmed, so nothing was done",
     ExitCode.DOES_NOT_HOLD: "journal: it is not what was signed, or contradicts itself",
     ExitCode.NOT_UNDONE: "undo, compensate: something was given up or cannot be undone; a person has to look",
-    ExitCode.UNDO_PENDING: "undo, compensate: something is still to be undone",
+    ExitCode.UNDO_PENDING: "undo, compensate: something is still to be undone, or lost to others",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
 }
 

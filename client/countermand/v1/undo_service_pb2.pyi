@@ -420,10 +420,13 @@ class FailDutyResponse(google.protobuf.message.Message):
     STATE_FIELD_NUMBER: builtins.int
     DUE_TIME_FIELD_NUMBER: builtins.int
     SEQ_FIELD_NUMBER: builtins.int
+    REPLAYED_FIELD_NUMBER: builtins.int
     state: global___DutyState.ValueType
     """OPEN if it is tried again, FAILED if not."""
     seq: builtins.int
     """The sequence number of the journal entry."""
+    replayed: builtins.bool
+    """True if it was on record before."""
     @property
     def due_time(self) -> google.protobuf.timestamp_pb2.Timestamp:
         """When the next attempt is due, if there is one."""
@@ -434,8 +437,9 @@ class FailDutyResponse(google.protobuf.message.Message):
         state: global___DutyState.ValueType = ...,
         due_time: google.protobuf.timestamp_pb2.Timestamp | None = ...,
         seq: builtins.int = ...,
+        replayed: builtins.bool = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["due_time", b"due_time"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["due_time", b"due_time", "seq", b"seq", "state", b"state"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["due_time", b"due_time", "replayed", b"replayed", "seq", b"seq", "state", b"state"]) -> None: ...
 
 global___FailDutyResponse = FailDutyResponse

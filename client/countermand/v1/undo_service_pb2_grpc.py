@@ -65,7 +65,8 @@ class UndoServiceServicer(object):
 
     def ClaimDuty(self, request, context):
         """ClaimDuty gives the caller a duty that one of its functions can carry out, if there is one: first what can still
-        be called off, then undos, of each run the last effect first, then questions about unknown outcomes.
+        be called off, then undos, of each run the last effect first, then questions about unknown outcomes. Every
+        third and fourth duty a worker is given may be one of the later kinds, so that none waits for ever.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -86,7 +87,7 @@ class UndoServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def FailDuty(self, request, context):
-        """FailDuty says that an attempt did not work.
+        """FailDuty says that an attempt did not work. Said again for the same claim it is answered the same.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -28,7 +28,8 @@ class UndoServiceStub:
         countermand.v1.undo_service_pb2.ClaimDutyResponse,
     ]
     """ClaimDuty gives the caller a duty that one of its functions can carry out, if there is one: first what can still
-    be called off, then undos, of each run the last effect first, then questions about unknown outcomes.
+    be called off, then undos, of each run the last effect first, then questions about unknown outcomes. Every
+    third and fourth duty a worker is given may be one of the later kinds, so that none waits for ever.
     """
 
     RenewDuty: grpc.UnaryUnaryMultiCallable[
@@ -47,7 +48,7 @@ class UndoServiceStub:
         countermand.v1.undo_service_pb2.FailDutyRequest,
         countermand.v1.undo_service_pb2.FailDutyResponse,
     ]
-    """FailDuty says that an attempt did not work."""
+    """FailDuty says that an attempt did not work. Said again for the same claim it is answered the same."""
 
 class UndoServiceAsyncStub:
     """UndoService hands out duties. Only the role `compensator` may call it. A duty is its own authority, minted when its
@@ -59,7 +60,8 @@ class UndoServiceAsyncStub:
         countermand.v1.undo_service_pb2.ClaimDutyResponse,
     ]
     """ClaimDuty gives the caller a duty that one of its functions can carry out, if there is one: first what can still
-    be called off, then undos, of each run the last effect first, then questions about unknown outcomes.
+    be called off, then undos, of each run the last effect first, then questions about unknown outcomes. Every
+    third and fourth duty a worker is given may be one of the later kinds, so that none waits for ever.
     """
 
     RenewDuty: grpc.aio.UnaryUnaryMultiCallable[
@@ -78,7 +80,7 @@ class UndoServiceAsyncStub:
         countermand.v1.undo_service_pb2.FailDutyRequest,
         countermand.v1.undo_service_pb2.FailDutyResponse,
     ]
-    """FailDuty says that an attempt did not work."""
+    """FailDuty says that an attempt did not work. Said again for the same claim it is answered the same."""
 
 class UndoServiceServicer(metaclass=abc.ABCMeta):
     """UndoService hands out duties. Only the role `compensator` may call it. A duty is its own authority, minted when its
@@ -92,7 +94,8 @@ class UndoServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[countermand.v1.undo_service_pb2.ClaimDutyResponse, collections.abc.Awaitable[countermand.v1.undo_service_pb2.ClaimDutyResponse]]:
         """ClaimDuty gives the caller a duty that one of its functions can carry out, if there is one: first what can still
-        be called off, then undos, of each run the last effect first, then questions about unknown outcomes.
+        be called off, then undos, of each run the last effect first, then questions about unknown outcomes. Every
+        third and fourth duty a worker is given may be one of the later kinds, so that none waits for ever.
         """
 
     @abc.abstractmethod
@@ -117,6 +120,6 @@ class UndoServiceServicer(metaclass=abc.ABCMeta):
         request: countermand.v1.undo_service_pb2.FailDutyRequest,
         context: _ServicerContext,
     ) -> typing.Union[countermand.v1.undo_service_pb2.FailDutyResponse, collections.abc.Awaitable[countermand.v1.undo_service_pb2.FailDutyResponse]]:
-        """FailDuty says that an attempt did not work."""
+        """FailDuty says that an attempt did not work. Said again for the same claim it is answered the same."""
 
 def add_UndoServiceServicer_to_server(servicer: UndoServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -249,7 +249,7 @@ def _permit(state: State, by: Authority, action: Action, use_ms: int, *, held: b
     take(state, by, charges(action.intent.costs))
     permitted = replace(action, state=ActionState.PERMITTED, fence=fence, use_by=use_by)
     state.put(permitted)
-    put_ask(state, permitted)
+    put_ask(state, permitted, by.run.keep_until)
     return verbs.Permitted(action.intent.op_id, fence, use_by, use_by - state.now, False, left(state, by))
 
 

@@ -4,12 +4,22 @@ from dataclasses import replace
 
 from grant_service.core import verbs
 from grant_service.core.action import Action, ActionState
-from grant_service.core.duty import MAX_JOBS, Duty, DutyKind, DutyState, retry_after
+from grant_service.core.duty import (
+    ASK_MS,
+    AT_ONCE,
+    JOBS_AT_ONCE,
+    MAX_JOBS,
+    NEVER,
+    Duty,
+    DutyKind,
+    DutyState,
+    retry_after,
+)
 from grant_service.core.errors import ErrorReason, Refusal
 from grant_service.core.journal import Kind
 from grant_service.core.lifecycle.questions import clock_unsure, ended
-from grant_service.core.run import RunState
-from grant_service.core.scope import NOT_UNDOABLE
+from grant_service.core.run import RECENT_MS, RunState, may_lack_entries
+from grant_service.core.scope import NOT_UNDOABLE, PERMIT_MAY_BE_LOST
 from grant_service.core.store import State, View
 
 #: What never happened, so that there is nothing to undo.
@@ -36,16 +46,24 @@ _GIVEN_UP = {
 }
 
 
-def put_ask(state: State, action: Action) -> None:
-    """Let somebody ask what became of a permitted action, if its tool can tell and nobody says so in time."""
+def put_ask(state: State, action: Action, keep_until: int) -> None:
+    """Let somebody ask what became of a permitted action, if its tool can tell and nobody says so in time.
+
+    There is time for that after the permit, as long as the records are kept.
+    """
     if action.intent.probe:
-        state.put(_duty(state, action, DutyKind.ASK, action.intent.probe, action.fence, action.use_by))
+        duty = _duty(state, action, DutyKind.ASK, action.intent.probe, action.fence, action.use_by)
+        until = max(action.undo_until, min(action.use_by + ASK_MS, keep_until))
+        state.put(replace(duty, until=until))
 
 
 def put_call_off(state: State, action: Action, job: int, canceller: str) -> None:
     """Let what the outside world has only accepted be called off, should the run be cancelled."""
-    duty = _duty(state, action, DutyKind.CALL_OFF, canceller, action.settle_seq, state.now)
+    duty = _duty(state, action, DutyKind.CALL_OFF, canceller, action.settle_seq, NEVER)
     state.put(replace(duty, job=job, handle=action.handles[job]))
+    run = state.run(action.run_id)
+    over = run is None or _has_ended(state, action.run_id)
+    state.look_below(action.run_id, AT_ONCE if run is None or over else run.deadline)
 
 
 def _duty(state: State, action: Action, kind: DutyKind, name: str, seq: int, due: int) -> Duty:
@@ -73,7 +91,11 @@ def close_moot(state: State, action: Action) -> None:
 
 
 def resolve(state: State, command: verbs.Resolve) -> verbs.Resolved | Refusal:
-    """Record what became of an action nobody settled. While its permit can be used, nobody can know."""
+    """Record what became of an action nobody settled. While its permit can be used, nobody can know.
+
+    An action without a permit on record had none, unless the store may have lost it: then the report calls it
+    unknown, and it can be resolved once such a permit would be over.
+    """
     action = state.action(command.run_id, command.op_id)
     if action is None:
         return _unknown(command.run_id, command.op_id)
@@ -82,18 +104,29 @@ def resolve(state: State, command: verbs.Resolve) -> verbs.Resolved | Refusal:
         if action.state is not command.outcome:
             return Refusal(ErrorReason.ALREADY_SETTLED, told | {"state": action.state})
         return verbs.Resolved(command.op_id, action.settle_seq, action.state, replayed=True)
-    if action.state is ActionState.PERMITTED and state.now < action.use_by:
-        return Refusal(ErrorReason.IN_FLIGHT, told | {"left_ms": str(action.use_by - state.now)})
-    if action.state not in (ActionState.PERMITTED, ActionState.UNKNOWN):
+    use_by = action.use_by
+    if action.state in _NOT_PERMITTED and _may_lack_entries(state, action.run_id):
+        use_by = action.prepare_time + RECENT_MS  # no grant, and so no permit, of that time lasts longer
+    elif action.state not in (ActionState.PERMITTED, ActionState.UNKNOWN):
         return Refusal(ErrorReason.NEVER_PERMITTED, told | {"state": action.state})
+    if action.state is not ActionState.UNKNOWN and state.now < use_by:
+        return Refusal(ErrorReason.IN_FLIGHT, told | {"left_ms": str(use_by - state.now)})
     seq = _write_resolved(state, action, command.outcome, command.actor, command.evidence)
     return verbs.Resolved(command.op_id, seq, command.outcome, replayed=False)
+
+
+def _may_lack_entries(state: State, run_id: str) -> bool:
+    """Say whether entries of a run, and with them a permit, may be lost."""
+    run = state.run(run_id)
+    return run is None or may_lack_entries([state.run(link) for link in run.path], state.epoch)
 
 
 def _write_resolved(state: State, action: Action, outcome: ActionState, actor: str, evidence: str) -> int:
     data = {"op": action.intent.op_id, "outcome": outcome, "actor": actor, "evidence": evidence}
     seq = state.append(action.run_id, Kind.RESOLVED, data)
-    resolved = replace(action, state=outcome, settle_seq=seq, resolved=True)
+    # Where the permit's line is lost this one stands in for it: what is lost was the last that was written.
+    fence = action.fence or seq
+    resolved = replace(action, state=outcome, settle_seq=seq, fence=fence, resolved=True)
     state.put(resolved)
     close_moot(state, resolved)
     return seq
@@ -121,6 +154,7 @@ def undo(state: State, command: verbs.Undo) -> verbs.UndoAsked | Refusal:
     new = _duty(state, action, DutyKind.UNDO, action.intent.compensation, seq, state.now)
     if duty:  # whoever holds it still does
         new = replace(new, worker=duty.worker, lease=duty.lease, lease_until=duty.lease_until)
+        new = replace(new, failed_lease=duty.failed_lease, failed_seq=duty.failed_seq)
     state.put(new)
     return verbs.UndoAsked(command.op_id, seq, DutyState.OPEN, replayed=False)
 
@@ -130,6 +164,8 @@ def _why_not_undoable(state: State, action: Action, duty: Duty | None) -> str:
         return why
     if not action.intent.compensation:
         return "no compensation is registered"
+    if action.state in _NOT_PERMITTED and _may_lack_entries(state, action.run_id):
+        return PERMIT_MAY_BE_LOST
     if action.state in _NOTHING_HAPPENED or action.state in _NOT_PERMITTED:
         return "it did not happen"
     if duty and duty.state is DutyState.WITHDRAWN:
@@ -179,6 +215,8 @@ def claim(state: State, command: verbs.Claim) -> verbs.Claimed | Refusal:
             return Refusal(ErrorReason.DUTY_TAKEN, _told(command) | {"worker": duty.worker, "left_ms": left})
         return verbs.Claimed(duty, duty.lease_until - state.now, replayed=True)
     if duty.kind is DutyKind.CALL_OFF and not was_cut_off(state, duty.run_id):
+        if duty.due != NEVER:  # its time was over when this was made due, and then it finished after all
+            state.put(replace(duty, due=NEVER))
         return Refusal(ErrorReason.DUTY_NOT_DUE, _told(command) | {"rule": "its run was not stopped"})
     if duty.attempts >= command.max_attempts:
         return _over(state, command, duty, "the last attempt was never heard of again")
@@ -195,13 +233,14 @@ def claim(state: State, command: verbs.Claim) -> verbs.Claimed | Refusal:
         worker=command.worker,
         lease=command.lease,
         lease_until=min(state.now + command.lease_ms, duty.until),
+        failed_lease="" if duty.failed_lease == command.lease else duty.failed_lease,
     )
     state.put(claimed)
     return verbs.Claimed(claimed, claimed.lease_until - state.now, replayed=False)
 
 
 def _why_not_due(state: State, action: Action, duty: Duty) -> str:
-    if state.now < duty.due:
+    if state.now < duty.due and duty.due != NEVER:
         return "it is not due yet"
     if duty.kind is DutyKind.UNDO:
         if duty.epoch != state.epoch:
@@ -223,6 +262,26 @@ def was_cut_off(state: View, run_id: str) -> bool:
         return RunState.CANCELLED in states
     refusal = ended(state, run.path, run_id)
     return refusal is not None and refusal.reason in _CUT_OFF
+
+
+def call_off_stopped(state: State, most: int) -> int:
+    """Make the jobs of runs that were stopped due, so that compensators find them; answer how many were."""
+    return sum(_call_off_below(state, run_id) for run_id in state.stops_due(most))
+
+
+def _call_off_below(state: State, run_id: str) -> int:
+    """Look at one run; of one that was cancelled at those below, too. The others are noted by themselves."""
+    run = state.run(run_id)
+    if not was_cut_off(state, run_id):
+        at_work = run is not None and not _has_ended(state, run_id)
+        state.looked_below(run_id, run.deadline if run and at_work else NEVER)
+        return 0
+    jobs = state.jobs(run_id, run is not None and run.state is RunState.CANCELLED, JOBS_AT_ONCE)
+    for duty in jobs:
+        state.put(replace(duty, due=state.now))
+    if len(jobs) < JOBS_AT_ONCE:
+        state.looked_below(run_id, NEVER)
+    return len(jobs)
 
 
 def renew(state: State, command: verbs.Renew) -> verbs.Claimed | Refusal:
@@ -268,30 +327,40 @@ def complete(state: State, command: verbs.Complete) -> verbs.Completed | Refusal
 
 
 def fail(state: State, command: verbs.Fail) -> verbs.Failed | Refusal:
-    """Record that an attempt did not work; after the last one the duty stays visible as failed."""
-    found = _held(state, command)
+    """Record that an attempt did not work; after the last one the duty stays visible as failed.
+
+    Whoever says it again, because the answer was lost, is answered the same.
+    """
+    found = _found(state, command)
     if isinstance(found, Refusal):
         return found
     _, duty = found
-    if refusal := _not_open(command, duty):
+    if duty.failed_lease == command.lease:
+        gave_up = duty.lease == command.lease
+        told = (DutyState.FAILED, 0) if gave_up else (DutyState.OPEN, duty.due)
+        return verbs.Failed(duty.op_id, duty.failed_seq, *told, replayed=True)
+    if refusal := _lost(command, duty) or _not_open(command, duty):
         return refusal
     if command.final or duty.attempts >= command.max_attempts:
-        seq = _give_up(state, duty, command.note)
-        return verbs.Failed(duty.op_id, seq, DutyState.FAILED, 0)
+        seq = _give_up(state, duty, command.note, failed_lease=duty.lease)
+        return verbs.Failed(duty.op_id, seq, DutyState.FAILED, 0, replayed=False)
     due = state.now + retry_after(duty.attempts, command.retry_ms)
     data = {"op": duty.op_id, "duty": duty.kind, "worker": duty.worker, "note": command.note}
     seq = state.append(duty.run_id, Kind.TRIED, data | {"due": str(due), "handle": duty.handle})
-    state.put(replace(duty, due=due, worker="", lease="", lease_until=0))
-    return verbs.Failed(duty.op_id, seq, DutyState.OPEN, due)
+    free = replace(duty, due=due, worker="", lease="", lease_until=0)
+    state.put(replace(free, failed_lease=duty.lease, failed_seq=seq))
+    return verbs.Failed(duty.op_id, seq, DutyState.OPEN, due, replayed=False)
 
 
-def _give_up(state: State, duty: Duty, note: str) -> int:
+def _give_up(state: State, duty: Duty, note: str, failed_lease: str = "") -> int:
     """Write that a duty is not tried again. Whoever had it last may yet say that it is done."""
     kind, outcome = _GIVEN_UP[duty.kind]
     data = {"op": duty.op_id, "worker": duty.worker, "note": note, "outcome": outcome}
     data |= {"handle": duty.handle}
     seq = state.append(duty.run_id, kind, data)
-    state.put(replace(duty, state=DutyState.FAILED, seq=seq, lease_until=0))
+    failed = (failed_lease, seq) if failed_lease else (duty.failed_lease, duty.failed_seq)
+    given_up = replace(duty, state=DutyState.FAILED, seq=seq, lease_until=0)
+    state.put(replace(given_up, failed_lease=failed[0], failed_seq=failed[1]))
     return seq
 
 
@@ -315,13 +384,20 @@ def _found(state: State, command: _Command) -> tuple[Action, Duty] | Refusal:
     return action, duty
 
 
-def _held(state: State, command: verbs.Renew | verbs.Complete | verbs.Fail) -> tuple[Action, Duty] | Refusal:
+def _held(state: State, command: verbs.Renew | verbs.Complete) -> tuple[Action, Duty] | Refusal:
     """Find a duty that nobody else has claimed since."""
     found = _found(state, command)
-    if not isinstance(found, Refusal) and found[1].lease != command.lease:
-        worker = found[1].worker
-        return Refusal(ErrorReason.LEASE_LOST, _told(command) | ({"worker": worker} if worker else {}))
-    return found
+    if isinstance(found, Refusal):
+        return found
+    return _lost(command, found[1]) or found
+
+
+def _lost(command: verbs.Renew | verbs.Complete | verbs.Fail, duty: Duty) -> Refusal | None:
+    """Refuse whoever has let go of a duty, or lost it to somebody else."""
+    if duty.lease == command.lease:
+        return None
+    worker = {"worker": duty.worker} if duty.worker else {}
+    return Refusal(ErrorReason.LEASE_LOST, _told(command) | worker)
 
 
 def _not_open(command: _Command, duty: Duty) -> Refusal | None:

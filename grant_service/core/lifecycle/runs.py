@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from grant_service.core import verbs
 from grant_service.core.budget import budgets_text
+from grant_service.core.duty import AT_ONCE
 from grant_service.core.errors import ErrorReason, Refusal
 from grant_service.core.fence import marks_of
 from grant_service.core.journal import Kind
@@ -118,6 +119,8 @@ def end_run(state: State, run: Run, reason: StopReason, actor: str, note: str, t
             end_epoch=state.epoch,
         )
     )
+    if state.jobs(run.run_id, below=True, limit=1):
+        state.look_below(run.run_id, AT_ONCE)
     return seq
 
 

@@ -22,13 +22,15 @@ local function listed_as(which)
 end
 
 -- Take a duty off the list of the open ones, or put it there: an undo of its run by the number of its permit, the others
--- by when they are due.
+-- by when they are due, if they are. What is called off if its run is stopped waits elsewhere (_stops.lua).
 local function unlist(which)
   redis.call('ZREM', LISTS[kind_of(which)], listed_as(which))
 end
 
 local function list(which, duty, goes)
-  if which ~= 'UNDO' then
+  if duty.due == NEVER then
+    unlist(which)
+  elseif which ~= 'UNDO' then
     redis.call('ZADD', LISTS[kind_of(which)], duty.due, listed_as(which))
   else
     redis.call('ZADD', LISTS.UNDO, duty.fence, OP)
@@ -46,8 +48,8 @@ end
 -- duty that is not there, and reading takes it off.
 local function put_duty(which, given, goes)
   local duty = {
-    run = RUN_ID, op = OP, kind = kind_of(which), job = job_of(which), handle = '', state = 'OPEN', epoch = EPOCH, attempts = '0', worker = '', lease = '',
-    lease_until = '0',
+    run = RUN_ID, op = OP, kind = kind_of(which), job = job_of(which), handle = '', state = 'OPEN', epoch = EPOCH,
+    attempts = '0', worker = '', lease = '', lease_until = '0', failed_lease = '', failed_seq = '0',
   }
   for name, value in pairs(given) do duty[name] = value end
   if duty.state == 'OPEN' then list(which, duty, goes) else unlist(which) end

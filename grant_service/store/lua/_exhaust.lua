@@ -1,5 +1,14 @@
 -- What prepare, perform and spend share: what happens when a budget has less left than is asked of it.
--- KEYS  from REST on: the journals of the runs above (root first); then the verb's own
+-- KEYS  from REST on: jobs, cuts, the journals of the runs above (root first); then the verb's own
+
+-- The path of a run of the path.
+local function path_to(run_id)
+  local above = {}
+  for _, link in ipairs(PATH) do
+    above[#above + 1] = link
+    if link == run_id then return table.concat(above, ',') end
+  end
+end
 
 -- The budgets that have less left than is asked of them, the nearest first: grants before runs, from below up. `ends`
 -- says that giving back what is held could not help, and that what set the budget ends then.
@@ -11,6 +20,10 @@ local function short_of(wanted)
       local asked = wanted[budget.name] or 0
       if asked > left(budget) then
         local ends = budget.policy == 'CANCEL' and budget.taken + asked > budget.limit
+        if ends and owner.kind == 'run' then
+          owner.path = path_to(owner.run)
+          owner.has_jobs = find_jobs(KEYS[REST], owner.path, true, 1)[1]
+        end
         short[#short + 1] = { owner = owner, budget = budget, asked = asked, ends = ends }
       end
     end
@@ -20,7 +33,7 @@ end
 
 local function journal_of(run_id)
   for i, link in ipairs(PATH) do
-    if link == run_id then return i == #PATH and JOURNAL or KEYS[REST + i - 1] end
+    if link == run_id then return i == #PATH and JOURNAL or KEYS[REST + i + 1] end
   end
 end
 
@@ -33,6 +46,7 @@ local function end_owner(owner, budget)
     local note = 'budget ' .. budget.name .. ' of ' .. text(budget.limit) .. ' ran out'
     put_cancelled(owner.key, number, 'BUDGET', 'budget', note, budget.name)
     write_entry(journal, number, 'CANCELLED', 'reason', 'BUDGET', 'actor', 'budget', 'note', note, 'tag', budget.name)
+    if owner.has_jobs then look_below(KEYS[REST + 1], owner.path, AT_ONCE) end
   else
     redis.call('HSET', owner.key, 'end_time', text(NOW), 'end_seq', number, 'end_budget', budget.name)
     write_entry(journal, number, 'EXHAUSTED', 'grant', owner.id, 'budget', budget.name)

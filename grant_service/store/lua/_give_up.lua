@@ -3,12 +3,13 @@
 local GIVEN_UP = { UNDO = { 'UNDO_FAILED', '' }, CALL_OFF = { 'CALLED_OFF', 'UNREACHABLE' }, ASK = { 'UNANSWERED', '' } }
 
 -- Write that a duty is not tried again, and answer the number of its line. Whoever had it last may yet say that it is
--- done.
-local function give_up(duty, note)
+-- done; `failed_lease` names the claim if it was said to have failed.
+local function give_up(duty, note, failed_lease)
   local word, outcome = unpack(GIVEN_UP[KIND])
   local number = append(JOURNAL, word, 'op', OP, 'worker', duty.worker, 'note', note, 'outcome', outcome,
     'handle', duty.handle)
-  end_duty(WHICH, 'state', 'FAILED', 'seq', number, 'lease_until', '0')
+  end_duty(WHICH, 'state', 'FAILED', 'seq', number, 'lease_until', '0', 'failed_lease', failed_lease or duty.failed_lease,
+    'failed_seq', failed_lease and number or duty.failed_seq)
   return number
 end
 

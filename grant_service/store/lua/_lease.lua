@@ -24,12 +24,18 @@ local function find_duty()
   return action, duty
 end
 
--- The same of a duty that nobody else has claimed since.
+-- Refuse whoever has let go of a duty, or lost it to somebody else.
+local function lost(duty)
+  if duty.lease ~= LEASE then
+    return refuse_duty('LEASE_LOST', { worker = duty.worker ~= '' and duty.worker or nil })
+  end
+end
+
+-- The action and a duty that nobody else has claimed since, or nil and the refusal.
 local function held_duty()
   local action, duty = find_duty()
-  if action and duty.lease ~= LEASE then
-    return nil, refuse_duty('LEASE_LOST', { worker = duty.worker ~= '' and duty.worker or nil })
-  end
+  local refusal = action and lost(duty)
+  if refusal then return nil, refusal end
   return action, duty
 end
 

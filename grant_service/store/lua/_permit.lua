@@ -31,9 +31,10 @@ local function permit(grant, action, use_ms, held)
     take(charges(costs))
     write_budgets()
   end
-  if goes then -- somebody may ask what became of it, if nobody says so in time
+  if goes then -- somebody may ask what became of it, if nobody says so in time; the permit leaves time for that
+    local last = math.max(tonumber(action.undo_until), math.min(use_by + ASK_MS, tonumber(goes)))
     put_duty('ASK', {
-      name = action.probe, seq = fence, fence = fence, due = text(use_by), ['until'] = action.undo_until,
+      name = action.probe, seq = fence, fence = fence, due = text(use_by), ['until'] = text(last),
     }, goes)
   end
   redis.call('HSET', ACTION, 'state', 'PERMITTED', 'fence', fence, 'use_by', text(use_by))

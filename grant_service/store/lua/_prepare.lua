@@ -4,7 +4,7 @@
 --       (`name=amount`, comma-separated), summary, max actions of the run, wait_ms (how long it may wait for a person),
 --       undo_ms (how long it may be undone, if the run is kept so long); then the verb's own
 
-local AWAITING = KEYS[REST + #PATH - 1]
+local AWAITING = KEYS[REST + #PATH + 1]
 local INTENT = {
   op = OP, digest = ARGV[9], action = ARGV[10], resource = ARGV[11], reversibility = ARGV[12], compensation = ARGV[13],
   compensation_args = ARGV[14], probe = ARGV[15], costs = ARGV[16], summary = ARGV[17],

@@ -1,5 +1,5 @@
 -- What all verbs share. core/lifecycle/ is the model: the same questions in the same order, the same words.
--- KEYS[1] is the hash {seq, now, standing} and ARGV[1] the call's nonce, in every script. Times and lengths are
+-- KEYS[1] is the hash {seq, now, standing, looked_in} and ARGV[1] the call's nonce, in every script. Times and lengths are
 -- milliseconds.
 -- A script reads all it needs before it writes, because what it has written stays when it fails.
 

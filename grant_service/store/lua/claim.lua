@@ -1,33 +1,14 @@
 -- claim.lua: give a duty to one compensator for the length of a lease. Each claim is an attempt.
--- KEYS  as in _about.lua, then the path as in _path.lua
+-- KEYS  as in _about.lua, then jobs, and the path as in _path.lua
 -- ARGV  as in _lease.lua, then worker, lease_ms, max attempts; the path as in _path.lua
 -- ANSWERS  CLAIMED replayed left_ms duty... | PATH path (ask again with this one) | REFUSED reason details... | UNFIT
 
 local WORKER, LEASE_MS, MAX_ATTEMPTS = ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
-local CUT_OFF = { REVOKED = true, RUN_DEADLINE = true, STORE_EPOCH = true }
-
-local function state_of(i)
-  return redis.call('HGET', KEYS[RUNS_AT + i - 1], 'state')
-end
-
--- Say whether somebody cancelled the run or one above it, or its time was over while it was at work; or nil, and the path
--- to ask again with.
-local function was_cut_off()
-  local there, other_path = find_run()
-  if other_path then return nil, other_path end
-  if not there then return true end
-  local finished = false
-  for i = 1, #PATH do
-    if state_of(i) == 'CANCELLED' then return true end
-    if state_of(i) == 'FINISHED' then finished = true end
-  end
-  if finished then return false end
-  return CUT_OFF[ended(PATH, RUNS_AT, RUN_ID) or ''] or false
-end
+local JOBS = KEYS[RUNS_AT - 1]
 
 -- Why a duty cannot be claimed yet.
 local function why_not_due(action, duty)
-  if NOW < tonumber(duty.due) then return 'it is not due yet' end
+  if duty.due ~= NEVER and NOW < tonumber(duty.due) then return 'it is not due yet' end
   if KIND == 'UNDO' then
     if duty.epoch ~= EPOCH then return 'the store may have lost facts since: ask for the undo again' end
     if action.state ~= 'SUCCEEDED' then return 'its outcome is not known yet' end
@@ -48,9 +29,16 @@ if ms_left > 0 then
   return answer('CLAIMED', '1', text(ms_left), unpack(flatten(duty)))
 end
 if KIND == 'CALL_OFF' then
-  local stopped, other_path = was_cut_off()
+  local there, other_path = find_run()
   if other_path then return other_path end
-  if not stopped then return refuse_duty('DUTY_NOT_DUE', { rule = 'its run was not stopped' }) end
+  if not was_cut_off(there) then
+    if duty.due ~= NEVER then -- its time was over when this was made due, and then it finished after all
+      redis.call('ZADD', JOBS, '0', waits_as(table.concat(PATH, ','), WHICH))
+      unlist(WHICH)
+      redis.call('HSET', DUTIES[WHICH], 'due', NEVER)
+    end
+    return refuse_duty('DUTY_NOT_DUE', { rule = 'its run was not stopped' })
+  end
 end
 local attempts = tonumber(duty.attempts)
 if attempts >= MAX_ATTEMPTS then return over(duty, 'the last attempt was never heard of again') end
@@ -61,6 +49,7 @@ if rule then return refuse_duty('DUTY_NOT_DUE', { rule = rule }) end
 
 local claim = {
   attempts = text(attempts + 1), worker = WORKER, lease = LEASE, lease_until = lease_end(duty, LEASE_MS),
+  failed_lease = duty.failed_lease ~= LEASE and duty.failed_lease or '',
 }
 append(JOURNAL, 'CLAIMED', 'op', OP, 'duty', KIND, 'worker', WORKER, 'attempt', claim.attempts, 'handle',
   duty.handle)

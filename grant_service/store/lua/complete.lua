@@ -14,7 +14,7 @@ if duty.state == 'MOOT' or (KIND == 'ASK' and known) then return refuse_duty('DU
 
 local state, number = OUTCOME == 'REFUSED' and 'REFUSED' or 'DONE', nil
 if KIND == 'ASK' then
-  number = put_resolved(OUTCOME, duty.worker, NOTE, moot_by(OUTCOME, action))
+  number = put_resolved(action, OUTCOME, duty.worker, NOTE, moot_by(OUTCOME, action))
 else
   local said = KIND == 'CALL_OFF' and (OUTCOME == 'REFUSED' and 'REFUSED' or 'ACKNOWLEDGED') or ''
   number = append(JOURNAL, KIND == 'UNDO' and 'UNDONE' or 'CALLED_OFF', 'op', OP, 'worker', duty.worker,

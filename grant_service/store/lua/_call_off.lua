@@ -1,0 +1,3 @@
+-- What _path.lua needs to know.
+
+local RUN_ID = ARGV[2]
