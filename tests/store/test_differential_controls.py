@@ -242,6 +242,7 @@ POINTED: dict[str, list[list[Step]]] = {
         [*_begun(), LetGo("r"), _perform("o1")],
         [*_begun(), _ENDS[0], LetGo("r", late=True), LetGo("r"), LetGo("r"), *_ENDS, _LISTED],
         *[[*_begun(run_ms=SECOND), Move(SECOND), LetGo("r"), end, LetGo("r"), _LISTED] for end in _ENDS],
+        *[[*_begun(run_ms=SECOND), Move(SECOND), LetGo("r"), end] for end in _ENDS],
     ],
     "expired": [[*_begun(ttl_ms=SECOND), Move(SECOND), _perform("o1")]],
     "full": [[*_begun(), _perform("o1"), _perform("o2", most=1), _spend("o1"), _spend("o2", most=1)]],
