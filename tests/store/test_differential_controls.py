@@ -133,10 +133,8 @@ _FREEZES = [
 ]
 
 
-def _effect(grant: str = "g", probe: str = "") -> Use:
-    wanted = Intent(
-        "o1", "email.send", "a/b", digest(), Reversibility.COMPENSABLE, "email.recall", probe=probe
-    )
+def _effect(grant: str = "g", probe: str = "", op: str = "o1") -> Use:
+    wanted = Intent(op, "email.send", "a/b", digest(), Reversibility.COMPENSABLE, "email.recall", probe=probe)
     return _use("perform", grant, intent=wanted, use_ms=SECOND, max_actions=9, wait_ms=HOUR, undo_ms=HOUR)
 
 
@@ -365,6 +363,17 @@ POINTED: dict[str, list[list[Step]]] = {
         for some in ([_fail(_UNDO, final=True)], [NewEpoch()])
     ]
     + [[*_begun(), _effect(), _settle(), _CANCEL, _UNDO_IT, NewEpoch(), _claim(_UNDO)]],
+    "in turn": [
+        [
+            *[*_begun(), _effect(), _settle(), _effect(op="o2"), _settle_op("o2", ActionState.SUCCEEDED)],
+            *[_CANCEL, _UNDO_IT, Tell("undo", (verbs.Undo("r", "o2"),)), _claim(_UNDO)],
+        ],
+        [*_begun(), _effect(), _settle(_UNKNOWN), _CANCEL, _UNDO_IT, _claim(_UNDO)],
+        [
+            *[*_begun(), _effect(), _settle(_UNKNOWN), _CANCEL, _UNDO_IT],
+            Tell("resolve", (verbs.Resolve("r", "o1", _FAILED),)),
+        ],
+    ],
     "not to be undone": [
         [*_begun(), _effect(), _settle(_FAILED), _CANCEL, _UNDO_IT],
         [*_begun(), _effect(), _settle(), _CANCEL, Move(HOUR), _UNDO_IT],
@@ -538,10 +547,6 @@ FOCUSED: dict[str, dict[str, Lua]] = {
         },
     },
     "duty": {
-        "what may not have happened is undone": {
-            "if action.state ~= 'SUCCEEDED' then return 'its": "if false then return 'its"
-        },
-        "effects are undone in any order": {"if last[1] ~= OP then": "if false then"},
         "effects are undone in their order": {
             "'ZREVRANGEBYSCORE', LISTS.UNDO, '+inf', '-inf'": "'ZRANGEBYSCORE', LISTS.UNDO, '-inf', '+inf'"
         },
@@ -572,7 +577,6 @@ FOCUSED: dict[str, dict[str, Lua]] = {
             "'due', due, 'worker', '', 'lease', '', 'lease_until', '0',": "'due', due,"
         },
         "a refusal is an acknowledgement": {"OUTCOME == 'REFUSED' and 'REFUSED' or 'DONE'": "'DONE'"},
-        "nothing is moot": {"for _, which in ipairs(moot) do": "for _, which in ipairs({}) do"},
         "an end leaves a duty on its list": {
             "redis.call('ZREM', LISTS[kind_of(which)], listed_as(which))": ""
         },
@@ -685,6 +689,13 @@ FOCUSED: dict[str, dict[str, Lua]] = {
         "an undo outlives its epoch": {
             "if duty.epoch ~= EPOCH then return 'the": "if false then return 'the"
         },
+    },
+    "in turn": {
+        "what may not have happened is undone": {
+            "if action.state ~= 'SUCCEEDED' then return 'its": "if false then return 'its"
+        },
+        "effects are undone in any order": {"if last[1] ~= OP then": "if false then"},
+        "nothing is moot": {"for _, which in ipairs(moot) do": "for _, which in ipairs({}) do"},
     },
     "not to be undone": {
         "what did not happen is undone": {"if IT_DID_NOT[action.state] then": "if false then"},
