@@ -33,6 +33,7 @@ from grant_service.rpc.server import build_server
 from grant_service.rpc.session import Sessions
 from grant_service.rpc.undo import UndoServicer
 from grant_service.rpc.watching import Watching
+from grant_service.rpc.works import Works
 from grant_service.settings import Settings
 from grant_service.store.lockfile import LockFile, Taken
 from grant_service.store.memory import MemoryStore
@@ -84,7 +85,7 @@ class Sidecar:
         self._listening = listening
         self._health = Health(store)
         self._archive: ArchiveFiles | None = None
-        self._watching = Watching(store)
+        self._watching, self._works = Watching(store), Works()
         self._at_work: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -149,12 +150,12 @@ class Sidecar:
         signer = HeadSigner(keyring)
         told_from = reading(store, self._archive) if self._archive else store
         actions = ActionServicer(store, decode)
-        sessions = Sessions(store, decode, actions, self._watching)
+        sessions = Sessions(store, decode, actions, self._watching, self._works)
         servicers: dict[str, object] = {
             "GrantService": GrantServicer(store, decode, partial(_mint, keyring)),
             "ActionService": actions,
             "ControlService": ControlServicer(told_from, decode, counts, signer, longest),
-            "JournalService": JournalServicer(told_from, reports, counts, followers, signer),
+            "JournalService": JournalServicer(told_from, reports, counts, followers, signer, self._works),
             "UndoService": UndoServicer(store, decode, settings.decision_timeout),
             "SessionService": sessions,
         }

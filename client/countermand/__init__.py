@@ -112,6 +112,7 @@ from countermand._models.reports import (
     Undo,
 )
 from countermand._models.runs import ChildRun, Delegated, End, Finished, Grant, Issued, Opened, Run, RunPage
+from countermand._models.work import ShownWork
 from countermand._registry import Registry, canceller, compensation, probe
 from countermand._scope import Scope
 from countermand._secret import SecretToken
@@ -207,6 +208,7 @@ __all__ = [
     "Entry",
     "EntryPage",
     "EvidenceKey",
+    "ShownWork",
     "SignedHead",
     "LateAttempt",
     "Report",

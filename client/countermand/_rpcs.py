@@ -100,6 +100,7 @@ LIST_ENTRIES = Rpc("JournalService", "ListEntries", journal.ListEntriesRequest, 
 WATCH_ENTRIES = Rpc(
     "JournalService", "WatchEntries", journal.WatchEntriesRequest, journal.WatchEntriesResponse, streams=True
 )
+GET_WORK = Rpc("JournalService", "GetWork", journal.GetWorkRequest, journal.GetWorkResponse)
 GET_HEAD = Rpc("JournalService", "GetHead", journal.GetHeadRequest, journal.GetHeadResponse)
 EXPLAIN = Rpc(
     "JournalService", "ExplainRefusal", journal.ExplainRefusalRequest, journal.ExplainRefusalResponse

@@ -215,6 +215,14 @@ class _Either:
             if desk and desk.watched.get(watched.number) is watched:
                 self._forget(desk, watched)
 
+    def show(self, request: Sealed[Any]) -> None:
+        """Show what is at work, if there is a session; nobody waits for the answer."""
+        with self._lock:
+            if self._desk:
+                future = self._future()
+                future.add_done_callback(_looked_at)
+                self._desk.ask("show", request, _READY_WITHIN, future)
+
     def _forget(self, desk: _Desk, watched: Watched) -> None:
         """Have the sidecar forget a watch; nobody waits for the answer."""
         del desk.watched[watched.number]

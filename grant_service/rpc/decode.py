@@ -259,14 +259,14 @@ class Decoder:
             undo_ms=round(settings.undo_ttl * 1000),
         )
 
-    def watched(self, request: session_pb.WatchRunRequest) -> GrantRef:
+    def watched(self, request: session_pb.WatchRunRequest | session_pb.ShowWorkRequest) -> GrantRef:
         """Decode whom a tool watches: the run of a grant that is for it."""
         ref = self.verify(request.grant_token)
         if self.role is Role.TOOL and ref.audience != self.role:
             raise Refused(ErrorReason.WRONG_AUDIENCE, audience=ref.audience, peer=self.role.value)
         return ref
 
-    def watched_run(self, request: session_pb.WatchRunRequest) -> str:
+    def watched_run(self, request: session_pb.WatchRunRequest | session_pb.ShowWorkRequest) -> str:
         """Decode whom an issuer watches."""
         return limits.identifier("run_id", request.run_id)
 

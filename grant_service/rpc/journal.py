@@ -20,6 +20,7 @@ from grant_service.rpc.following import Followers
 from grant_service.rpc.heads import HeadSigner
 from grant_service.rpc.limits import invalid
 from grant_service.rpc.line import Line
+from grant_service.rpc.works import Works
 from grant_service.tokens.claims import MAX_LIFE_MS
 
 #: The largest answer that is sent; clients take as much.
@@ -37,10 +38,16 @@ class JournalServicer:
     """Reads reports, runs, entries, fences, keys and what waits for a person."""
 
     def __init__(
-        self, store: Store, reports: Line, counts: Line, followers: Followers, signer: HeadSigner
+        self,
+        store: Store,
+        reports: Line,
+        counts: Line,
+        followers: Followers,
+        signer: HeadSigner,
+        works: Works,
     ) -> None:
         self._store, self._reports, self._counts, self._signer = store, reports, counts, signer
-        self._followers = followers
+        self._followers, self._works = followers, works
 
     async def GetReport(self, request: pb.GetReportRequest) -> pb.GetReportResponse:
         """Tell what became of every action of a run."""
@@ -100,6 +107,13 @@ class JournalServicer:
             if not head.entry_count:
                 await self._must_be_known(run_id)
             return pb.GetHeadResponse(head=self._signer.signed(head, standing.now, standing.epoch))
+
+    async def GetWork(self, request: pb.GetWorkRequest) -> pb.GetWorkResponse:
+        """Tell what is at work for a run, as far as it is shown here."""
+        run_id = limits.identifier("run_id", request.run_id)
+        await self._must_be_known(run_id)
+        now = asyncio.get_running_loop().time()
+        return pb.GetWorkResponse(works=[encode.shown_work(one, now) for one in self._works.of(run_id)])
 
     async def _must_be_known(self, run_id: str) -> None:
         """Refuse the journal of a run that nobody knows."""

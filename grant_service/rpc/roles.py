@@ -48,6 +48,7 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "JournalService.ListEntries": _READERS,
     "JournalService.WatchEntries": _READERS,
     "JournalService.GetHead": _READERS,
+    "JournalService.GetWork": _READERS | _ISSUER,
     "JournalService.ExplainRefusal": _READERS,
     "JournalService.ListFences": _READERS,
     "JournalService.GetFence": _READERS,

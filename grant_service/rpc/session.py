@@ -19,12 +19,14 @@ from countermand.v1 import errors_pb2
 from countermand.v1 import session_service_pb2 as pb
 from grant_service.core.errors import ErrorReason, Refusal, Refused, explain
 from grant_service.core.store import Store
+from grant_service.rpc import limits
 from grant_service.rpc.action import ActionServicer
 from grant_service.rpc.decode import Decoder
 from grant_service.rpc.guard import Guard, refusal_of
 from grant_service.rpc.limits import invalid
 from grant_service.rpc.roles import Role
 from grant_service.rpc.watching import Watch, Watching
+from grant_service.rpc.works import Works, checked
 
 #: The calls of a session, by the name that request and answer have in common, and what each is when alone.
 _RPCS = {
@@ -36,6 +38,7 @@ _RPCS = {
     "spend": "ActionService.SpendBudget",
     "watch": "SessionService.OpenSession",
     "unwatch": "SessionService.OpenSession",
+    "show": "SessionService.OpenSession",
 }
 
 #: How many sessions a listener keeps, and how many watches each of them: both cost memory while they last.
@@ -51,8 +54,11 @@ _FAREWELL = 1.0
 class Sessions:
     """The sessions of one listener."""
 
-    def __init__(self, store: Store, decode: Decoder, actions: ActionServicer, watching: Watching) -> None:
-        self.store, self.decode, self.actions, self.watching = store, decode, actions, watching
+    def __init__(
+        self, store: Store, decode: Decoder, actions: ActionServicer, watching: Watching, works: Works
+    ) -> None:
+        self.store, self.decode, self.actions = store, decode, actions
+        self.watching, self.works = watching, works
         self._kept: set[_Session] = set()
         self._closing = False
 
@@ -98,7 +104,7 @@ class _Session:
             for name, rpc in _RPCS.items()
             if rpc.startswith("ActionService.")
         }
-        self._methods |= {"unwatch": self._unwatch}
+        self._methods |= {"unwatch": self._unwatch, "show": self._show}
         self._open: dict[int, _Call] = {}
         self._outbox: list[bytes] = []
         self._something, self._room, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -152,6 +158,7 @@ class _Session:
         for watch in self._watches.values():
             self._all.watching.remove(watch)
         self._watches.clear()
+        self._all.works.forget(self)
 
     async def _read(self) -> None:
         while True:
@@ -258,7 +265,15 @@ class _Session:
         if self._watches.get(number) is watch:
             self._all.watching.add(watch)
 
-    async def _watched(self, request: pb.WatchRunRequest) -> tuple[tuple[str, ...], str]:
+    async def _show(self, request: pb.ShowWorkRequest) -> pb.ShowWorkResponse:
+        """Keep what a process has at work, for people who look."""
+        path, _ = await self._watched(request)
+        if not self._over.is_set():
+            process = limits.text("process", request.process)
+            self._all.works.show(self, path, process, checked(request.nodes))
+        return pb.ShowWorkResponse()
+
+    async def _watched(self, request: pb.WatchRunRequest | pb.ShowWorkRequest) -> tuple[tuple[str, ...], str]:
         decode = self._all.decode
         if decode.role is Role.TOOL or request.grant_token:
             ref = decode.watched(request)

@@ -31,7 +31,7 @@ SHARED = [
     *("AwaitingApproval", "Budget", "BudgetExhausted", "BudgetStanding", "Cancelled", "ChildRun"),
     *("Conflict", "CountermandError", "Delegated", "Denied", "DigestMismatch", "Durability", "End"),
     *("Entry", "EntryPage", "ErrorReason", "Exhausted", "Exhaustion", "Expired", "Explanation"),
-    *("EvidenceKey", "SignedHead"),
+    *("EvidenceKey", "SignedHead", "ShownWork"),
     *("Fence", "FenceKind", "FenceLifted", "FenceSet", "FenceStanding", "FenceState", "Fenced"),
     *("Finished", "FixTheCall", "Grant", "GrantEnded", "GrantUnknown", "Hit", "HitRow", "HitRun"),
     *("Intent", "InvalidRequest", "Issued", "LateAttempt", "NoGrant", "NotAllowed", "NotFound"),
@@ -122,7 +122,7 @@ def test_every_call_is_in_the_contract() -> None:
     services = {name: service for file in files for name, service in file.DESCRIPTOR.services_by_name.items()}
     calls = [value for value in vars(_rpcs).values() if isinstance(value, Rpc)]
 
-    assert len(calls) == 34
+    assert len(calls) == 36
     for call in calls:
         method = services[call.service].methods_by_name[call.name]
         assert call.path == f"/{services[call.service].full_name}/{method.name}"

@@ -24,6 +24,7 @@ from grant_service.rpc.journal import JournalServicer
 from grant_service.rpc.line import Line, caller_waits
 from grant_service.rpc.roles import Role
 from grant_service.rpc.undo import UndoServicer
+from grant_service.rpc.works import Works
 from grant_service.settings import Settings
 from grant_service.tokens.keys import Keyring
 from grant_service.tokens.verify import Verifier
@@ -50,7 +51,7 @@ class Inside:
                 "GrantService": GrantServicer(store, decode, partial(_mint, self._keyring)),
                 "ActionService": ActionServicer(store, decode),
                 "ControlService": ControlServicer(store, decode, counts, signer, _LONG),
-                "JournalService": JournalServicer(store, line, counts, Followers(8, _LONG), signer),
+                "JournalService": JournalServicer(store, line, counts, Followers(8, _LONG), signer, Works()),
                 "UndoService": UndoServicer(store, decode, _LONG),
             }
         )

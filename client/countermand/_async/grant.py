@@ -17,6 +17,7 @@ from countermand._session import Heard
 from countermand._span import Span, seconds
 from countermand.v1 import session_service_pb2 as sessions
 from countermand.work.stop import Stop
+from countermand.work.tree import WorkNode
 
 if TYPE_CHECKING:
     from countermand._async.client import Client
@@ -85,6 +86,10 @@ class CurrentGrant:
             raise FixTheCall("the grant is not issued yet: 'await grant.token()' first")
         request = sessions.WatchRunRequest()
         return self.client.connection.stop_source(Role.TOOL, request, token, self.run_id, callback)
+
+    def show(self, process: str, node: WorkNode | None) -> None:
+        """Show what this process has at work for its run to whoever looks."""
+        self.client.connection.show(Role.TOOL, "", self.authority.token, process, node)
 
     async def _issue(self) -> None:
         authority, asked = self.authority, self.authority.asked

@@ -9,6 +9,7 @@ from typing import Any, Generic, Literal
 
 import grpc
 
+from countermand import _wire as wire
 from countermand._address import Address, Role
 from countermand._clock import Clock
 from countermand._errors import CountermandError, FixTheCall, NotRunning, Unavailable
@@ -19,7 +20,9 @@ from countermand._session import MOST_BYTES, Heard, Session
 from countermand._status import failure_of
 from countermand._words import ErrorReason, StopReason
 from countermand._world import Channel, World
+from countermand.v1 import session_service_pb2 as sessions
 from countermand.work.stop import Stop, StopCause
+from countermand.work.tree import WorkNode
 
 #: What happens to bound work while no session tells of stops: it goes on, each commit being decided as ever,
 #: or it is stopped.
@@ -148,6 +151,15 @@ class Connection:
             gone = Stop(StopReason.POLICY, _GONE, run_id=run_id, cause=StopCause.RUN_ENDED)
             ends.append(self.session(role).on_change(lambda there: None if there else callback(gone)))
         return partial(_all, ends)
+
+    def show(
+        self, role: Role, run_id: str, token: SecretToken | None, process: str, node: WorkNode | None
+    ) -> None:
+        """Show what a process has at work for a run to people who look; None for nothing any more."""
+        nodes = wire.work_nodes(node) if node else []
+        request = sessions.ShowWorkRequest(run_id=run_id, process=process, nodes=nodes)
+        if not self._closed:
+            self.session(role).show(Sealed(request, token))
 
     def _refuse_if_closed(self) -> None:
         if self._closed:

@@ -18,6 +18,7 @@ from countermand._span import Span, seconds
 from countermand._sync.tool_door import Tool
 from countermand.v1 import session_service_pb2 as sessions
 from countermand.work.stop import Stop
+from countermand.work.tree import WorkNode
 
 if TYPE_CHECKING:
     from countermand._sync.client import Client
@@ -86,6 +87,10 @@ class CurrentGrant:
             raise FixTheCall("the grant is not issued yet: 'grant.token()' first")
         request = sessions.WatchRunRequest()
         return self.client.connection.stop_source(Role.TOOL, request, token, self.run_id, callback)
+
+    def show(self, process: str, node: WorkNode | None) -> None:
+        """Show what this process has at work for its run to whoever looks."""
+        self.client.connection.show(Role.TOOL, "", self.authority.token, process, node)
 
     def _issue(self) -> None:
         authority, asked = self.authority, self.authority.asked

@@ -21,6 +21,7 @@ from countermand._words import StopReason
 from countermand._world import log
 from countermand.v1 import session_service_pb2 as sessions
 from countermand.work.stop import Stop
+from countermand.work.tree import WorkNode
 
 if TYPE_CHECKING:
     from countermand._sync.client import Client
@@ -153,6 +154,10 @@ class ActiveRun:
         """Call back once it is stopped; what `scope(source=run)` does, so as to be stopped with it."""
         request = sessions.WatchRunRequest(run_id=self.run_id)
         return self._client.connection.stop_source(Role.ISSUER, request, None, self.run_id, callback)
+
+    def show(self, process: str, node: WorkNode | None) -> None:
+        """Show what this process has at work for it to whoever looks, as a scope that is bound to it does."""
+        self._client.connection.show(Role.ISSUER, self.run_id, None, process, node)
 
     def finish(self, *, note: str = "", timeout: float | None = None) -> Run:
         """End it because its work is done; its grants end too. Raises `Revoked` if it was cancelled first."""

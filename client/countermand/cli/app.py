@@ -24,6 +24,7 @@ from countermand.cli import (
     stop,
     undoing,
     version,
+    watching,
     why,
 )
 from countermand.cli.call import Place
@@ -37,7 +38,7 @@ _NAME = "countermand"
 # The order of the help: the first verb of a group puts the group there.
 _MODULES = (
     *(serve, demo, doctor, stop, fencing, fence_list, approvals, undoing, compensate),
-    *(runs, grants, actions, spending, why, run_list, journal, version),
+    *(runs, grants, actions, spending, why, watching, run_list, journal, version),
 )
 verbs = typer.Typer()
 for module in _MODULES:

@@ -9,6 +9,7 @@ import countermand.v1.action_service_pb2
 import countermand.v1.errors_pb2
 import countermand.v1.grant_service_pb2
 import google.protobuf.descriptor
+import google.protobuf.duration_pb2
 import google.protobuf.internal.containers
 import google.protobuf.internal.enum_type_wrapper
 import google.protobuf.message
@@ -1563,3 +1564,113 @@ class ListEvidenceKeysResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["keys", b"keys"]) -> None: ...
 
 global___ListEvidenceKeysResponse = ListEvidenceKeysResponse
+
+@typing.final
+class GetWorkRequest(google.protobuf.message.Message):
+    """GetWorkRequest names a run."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: builtins.int
+    run_id: builtins.str
+    """The run."""
+    def __init__(
+        self,
+        *,
+        run_id: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["run_id", b"run_id"]) -> None: ...
+
+global___GetWorkRequest = GetWorkRequest
+
+@typing.final
+class GetWorkResponse(google.protobuf.message.Message):
+    """GetWorkResponse is what is at work for it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    WORKS_FIELD_NUMBER: builtins.int
+    @property
+    def works(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ShownWork]:
+        """The processes that show something, each with the run it is for. None is forgotten work, or work that is not shown."""
+
+    def __init__(
+        self,
+        *,
+        works: collections.abc.Iterable[global___ShownWork] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["works", b"works"]) -> None: ...
+
+global___GetWorkResponse = GetWorkResponse
+
+@typing.final
+class ShownWork(google.protobuf.message.Message):
+    """ShownWork is what one process has at work for a run. It is what the process says, and decides nothing."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: builtins.int
+    PROCESS_FIELD_NUMBER: builtins.int
+    AGE_FIELD_NUMBER: builtins.int
+    NODES_FIELD_NUMBER: builtins.int
+    run_id: builtins.str
+    """The run."""
+    process: builtins.str
+    """The process, as it calls itself."""
+    @property
+    def age(self) -> google.protobuf.duration_pb2.Duration:
+        """How long ago it was shown."""
+
+    @property
+    def nodes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___WorkNode]:
+        """The work: what belongs to something comes behind it, one level deeper."""
+
+    def __init__(
+        self,
+        *,
+        run_id: builtins.str = ...,
+        process: builtins.str = ...,
+        age: google.protobuf.duration_pb2.Duration | None = ...,
+        nodes: collections.abc.Iterable[global___WorkNode] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["age", b"age"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["age", b"age", "nodes", b"nodes", "process", b"process", "run_id", b"run_id"]) -> None: ...
+
+global___ShownWork = ShownWork
+
+@typing.final
+class WorkNode(google.protobuf.message.Message):
+    """WorkNode is a piece of work, or the owner of some, as it was when it was shown."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DEPTH_FIELD_NUMBER: builtins.int
+    NAME_FIELD_NUMBER: builtins.int
+    KIND_FIELD_NUMBER: builtins.int
+    STATE_FIELD_NUMBER: builtins.int
+    AGE_FIELD_NUMBER: builtins.int
+    depth: builtins.int
+    """How deep it is in the tree; 0 is its root."""
+    name: builtins.str
+    """Its name."""
+    kind: builtins.str
+    """What it is, such as llm, tool, io, cpu or scope."""
+    state: builtins.str
+    """Where it is in its life, such as RUNNING or STOPPING."""
+    @property
+    def age(self) -> google.protobuf.duration_pb2.Duration:
+        """How long ago it was begun."""
+
+    def __init__(
+        self,
+        *,
+        depth: builtins.int = ...,
+        name: builtins.str = ...,
+        kind: builtins.str = ...,
+        state: builtins.str = ...,
+        age: google.protobuf.duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["age", b"age"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["age", b"age", "depth", b"depth", "kind", b"kind", "name", b"name", "state", b"state"]) -> None: ...
+
+global___WorkNode = WorkNode

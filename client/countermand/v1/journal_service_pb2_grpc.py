@@ -66,6 +66,11 @@ class JournalServiceStub(object):
                 request_serializer=countermand_dot_v1_dot_journal__service__pb2.GetHeadRequest.SerializeToString,
                 response_deserializer=countermand_dot_v1_dot_journal__service__pb2.GetHeadResponse.FromString,
                 _registered_method=True)
+        self.GetWork = channel.unary_unary(
+                '/countermand.v1.JournalService/GetWork',
+                request_serializer=countermand_dot_v1_dot_journal__service__pb2.GetWorkRequest.SerializeToString,
+                response_deserializer=countermand_dot_v1_dot_journal__service__pb2.GetWorkResponse.FromString,
+                _registered_method=True)
         self.ExplainRefusal = channel.unary_unary(
                 '/countermand.v1.JournalService/ExplainRefusal',
                 request_serializer=countermand_dot_v1_dot_journal__service__pb2.ExplainRefusalRequest.SerializeToString,
@@ -141,6 +146,13 @@ class JournalServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetWork(self, request, context):
+        """GetWork tells what is at work for a run and the runs below it in the processes that show it to this sidecar.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ExplainRefusal(self, request, context):
         """ExplainRefusal says which rule refuses a run, grant or action, and since when.
         """
@@ -209,6 +221,11 @@ def add_JournalServiceServicer_to_server(servicer, server):
                     servicer.GetHead,
                     request_deserializer=countermand_dot_v1_dot_journal__service__pb2.GetHeadRequest.FromString,
                     response_serializer=countermand_dot_v1_dot_journal__service__pb2.GetHeadResponse.SerializeToString,
+            ),
+            'GetWork': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetWork,
+                    request_deserializer=countermand_dot_v1_dot_journal__service__pb2.GetWorkRequest.FromString,
+                    response_serializer=countermand_dot_v1_dot_journal__service__pb2.GetWorkResponse.SerializeToString,
             ),
             'ExplainRefusal': grpc.unary_unary_rpc_method_handler(
                     servicer.ExplainRefusal,
@@ -400,6 +417,33 @@ class JournalService(object):
             '/countermand.v1.JournalService/GetHead',
             countermand_dot_v1_dot_journal__service__pb2.GetHeadRequest.SerializeToString,
             countermand_dot_v1_dot_journal__service__pb2.GetHeadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetWork(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countermand.v1.JournalService/GetWork',
+            countermand_dot_v1_dot_journal__service__pb2.GetWorkRequest.SerializeToString,
+            countermand_dot_v1_dot_journal__service__pb2.GetWorkResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -61,6 +61,12 @@ class JournalServiceStub:
     ]
     """GetHead signs what the journal of a run holds now. It needs no report, so it is there for every run."""
 
+    GetWork: grpc.UnaryUnaryMultiCallable[
+        countermand.v1.journal_service_pb2.GetWorkRequest,
+        countermand.v1.journal_service_pb2.GetWorkResponse,
+    ]
+    """GetWork tells what is at work for a run and the runs below it in the processes that show it to this sidecar."""
+
     ExplainRefusal: grpc.UnaryUnaryMultiCallable[
         countermand.v1.journal_service_pb2.ExplainRefusalRequest,
         countermand.v1.journal_service_pb2.ExplainRefusalResponse,
@@ -135,6 +141,12 @@ class JournalServiceAsyncStub:
         countermand.v1.journal_service_pb2.GetHeadResponse,
     ]
     """GetHead signs what the journal of a run holds now. It needs no report, so it is there for every run."""
+
+    GetWork: grpc.aio.UnaryUnaryMultiCallable[
+        countermand.v1.journal_service_pb2.GetWorkRequest,
+        countermand.v1.journal_service_pb2.GetWorkResponse,
+    ]
+    """GetWork tells what is at work for a run and the runs below it in the processes that show it to this sidecar."""
 
     ExplainRefusal: grpc.aio.UnaryUnaryMultiCallable[
         countermand.v1.journal_service_pb2.ExplainRefusalRequest,
@@ -222,6 +234,14 @@ class JournalServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[countermand.v1.journal_service_pb2.GetHeadResponse, collections.abc.Awaitable[countermand.v1.journal_service_pb2.GetHeadResponse]]:
         """GetHead signs what the journal of a run holds now. It needs no report, so it is there for every run."""
+
+    @abc.abstractmethod
+    def GetWork(
+        self,
+        request: countermand.v1.journal_service_pb2.GetWorkRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[countermand.v1.journal_service_pb2.GetWorkResponse, collections.abc.Awaitable[countermand.v1.journal_service_pb2.GetWorkResponse]]:
+        """GetWork tells what is at work for a run and the runs below it in the processes that show it to this sidecar."""
 
     @abc.abstractmethod
     def ExplainRefusal(

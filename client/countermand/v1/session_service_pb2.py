@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from countermand.v1 import action_service_pb2 as countermand_dot_v1_dot_action__service__pb2
 from countermand.v1 import errors_pb2 as countermand_dot_v1_dot_errors__pb2
+from countermand.v1 import journal_service_pb2 as countermand_dot_v1_dot_journal__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$countermand/v1/session_service.proto\x12\x0e\x63ountermand.v1\x1a#countermand/v1/action_service.proto\x1a\x1b\x63ountermand/v1/errors.proto\"@\n\x12OpenSessionRequest\x12*\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x1b.countermand.v1.SessionCall\"\xf3\x03\n\x0bSessionCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x04\x12\x12\n\ntimeout_ms\x18\x02 \x01(\r\x12\x37\n\x07prepare\x18\x03 \x01(\x0b\x32$.countermand.v1.PrepareActionRequestH\x00\x12\x35\n\x06\x63ommit\x18\x04 \x01(\x0b\x32#.countermand.v1.CommitActionRequestH\x00\x12\x37\n\x07perform\x18\x05 \x01(\x0b\x32$.countermand.v1.PerformActionRequestH\x00\x12\x35\n\x06settle\x18\x06 \x01(\x0b\x32#.countermand.v1.SettleActionRequestH\x00\x12\x37\n\x07\x61\x62\x61ndon\x18\x07 \x01(\x0b\x32$.countermand.v1.AbandonActionRequestH\x00\x12\x33\n\x05spend\x18\x08 \x01(\x0b\x32\".countermand.v1.SpendBudgetRequestH\x00\x12\x30\n\x05watch\x18\t \x01(\x0b\x32\x1f.countermand.v1.WatchRunRequestH\x00\x12\x34\n\x07unwatch\x18\n \x01(\x0b\x32!.countermand.v1.UnwatchRunRequestH\x00\x42\t\n\x07request\"j\n\x13OpenSessionResponse\x12.\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x1d.countermand.v1.SessionAnswer\x12#\n\x05stops\x18\x02 \x03(\x0b\x32\x14.countermand.v1.Stop\"\x98\x04\n\rSessionAnswer\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x04\x12\x38\n\x07prepare\x18\x02 \x01(\x0b\x32%.countermand.v1.PrepareActionResponseH\x00\x12\x36\n\x06\x63ommit\x18\x03 \x01(\x0b\x32$.countermand.v1.CommitActionResponseH\x00\x12\x38\n\x07perform\x18\x04 \x01(\x0b\x32%.countermand.v1.PerformActionResponseH\x00\x12\x36\n\x06settle\x18\x05 \x01(\x0b\x32$.countermand.v1.SettleActionResponseH\x00\x12\x38\n\x07\x61\x62\x61ndon\x18\x06 \x01(\x0b\x32%.countermand.v1.AbandonActionResponseH\x00\x12\x34\n\x05spend\x18\x07 \x01(\x0b\x32#.countermand.v1.SpendBudgetResponseH\x00\x12\x31\n\x05watch\x18\x08 \x01(\x0b\x32 .countermand.v1.WatchRunResponseH\x00\x12\x35\n\x07unwatch\x18\t \x01(\x0b\x32\".countermand.v1.UnwatchRunResponseH\x00\x12.\n\x07refusal\x18\n \x01(\x0b\x32\x1b.countermand.v1.RefusedCallH\x00\x42\x08\n\x06\x61nswer\"\xb9\x01\n\x0bRefusedCall\x12+\n\x06reason\x18\x01 \x01(\x0e\x32\x1b.countermand.v1.ErrorReason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12;\n\x08metadata\x18\x03 \x03(\x0b\x32).countermand.v1.RefusedCall.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\";\n\x0fWatchRunRequest\x12\x18\n\x0bgrant_token\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"4\n\x10WatchRunResponse\x12\x10\n\x08watch_id\x18\x01 \x01(\x04\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"%\n\x11UnwatchRunRequest\x12\x10\n\x08watch_id\x18\x01 \x01(\x04\"\x14\n\x12UnwatchRunResponse\"V\n\x04Stop\x12\x10\n\x08watch_id\x18\x01 \x01(\x04\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12,\n\x07refusal\x18\x03 \x01(\x0b\x32\x1b.countermand.v1.RefusedCall2l\n\x0eSessionService\x12Z\n\x0bOpenSession\x12\".countermand.v1.OpenSessionRequest\x1a#.countermand.v1.OpenSessionResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$countermand/v1/session_service.proto\x12\x0e\x63ountermand.v1\x1a#countermand/v1/action_service.proto\x1a\x1b\x63ountermand/v1/errors.proto\x1a$countermand/v1/journal_service.proto\"@\n\x12OpenSessionRequest\x12*\n\x05\x63\x61lls\x18\x01 \x03(\x0b\x32\x1b.countermand.v1.SessionCall\"\xa4\x04\n\x0bSessionCall\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x04\x12\x12\n\ntimeout_ms\x18\x02 \x01(\r\x12\x37\n\x07prepare\x18\x03 \x01(\x0b\x32$.countermand.v1.PrepareActionRequestH\x00\x12\x35\n\x06\x63ommit\x18\x04 \x01(\x0b\x32#.countermand.v1.CommitActionRequestH\x00\x12\x37\n\x07perform\x18\x05 \x01(\x0b\x32$.countermand.v1.PerformActionRequestH\x00\x12\x35\n\x06settle\x18\x06 \x01(\x0b\x32#.countermand.v1.SettleActionRequestH\x00\x12\x37\n\x07\x61\x62\x61ndon\x18\x07 \x01(\x0b\x32$.countermand.v1.AbandonActionRequestH\x00\x12\x33\n\x05spend\x18\x08 \x01(\x0b\x32\".countermand.v1.SpendBudgetRequestH\x00\x12\x30\n\x05watch\x18\t \x01(\x0b\x32\x1f.countermand.v1.WatchRunRequestH\x00\x12\x34\n\x07unwatch\x18\n \x01(\x0b\x32!.countermand.v1.UnwatchRunRequestH\x00\x12/\n\x04show\x18\x0b \x01(\x0b\x32\x1f.countermand.v1.ShowWorkRequestH\x00\x42\t\n\x07request\"j\n\x13OpenSessionResponse\x12.\n\x07\x61nswers\x18\x01 \x03(\x0b\x32\x1d.countermand.v1.SessionAnswer\x12#\n\x05stops\x18\x02 \x03(\x0b\x32\x14.countermand.v1.Stop\"\xca\x04\n\rSessionAnswer\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\x04\x12\x38\n\x07prepare\x18\x02 \x01(\x0b\x32%.countermand.v1.PrepareActionResponseH\x00\x12\x36\n\x06\x63ommit\x18\x03 \x01(\x0b\x32$.countermand.v1.CommitActionResponseH\x00\x12\x38\n\x07perform\x18\x04 \x01(\x0b\x32%.countermand.v1.PerformActionResponseH\x00\x12\x36\n\x06settle\x18\x05 \x01(\x0b\x32$.countermand.v1.SettleActionResponseH\x00\x12\x38\n\x07\x61\x62\x61ndon\x18\x06 \x01(\x0b\x32%.countermand.v1.AbandonActionResponseH\x00\x12\x34\n\x05spend\x18\x07 \x01(\x0b\x32#.countermand.v1.SpendBudgetResponseH\x00\x12\x31\n\x05watch\x18\x08 \x01(\x0b\x32 .countermand.v1.WatchRunResponseH\x00\x12\x35\n\x07unwatch\x18\t \x01(\x0b\x32\".countermand.v1.UnwatchRunResponseH\x00\x12.\n\x07refusal\x18\n \x01(\x0b\x32\x1b.countermand.v1.RefusedCallH\x00\x12\x30\n\x04show\x18\x0b \x01(\x0b\x32 .countermand.v1.ShowWorkResponseH\x00\x42\x08\n\x06\x61nswer\"\xb9\x01\n\x0bRefusedCall\x12+\n\x06reason\x18\x01 \x01(\x0e\x32\x1b.countermand.v1.ErrorReason\x12\x0f\n\x07message\x18\x02 \x01(\t\x12;\n\x08metadata\x18\x03 \x03(\x0b\x32).countermand.v1.RefusedCall.MetadataEntry\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\";\n\x0fWatchRunRequest\x12\x18\n\x0bgrant_token\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"4\n\x10WatchRunResponse\x12\x10\n\x08watch_id\x18\x01 \x01(\x04\x12\x0e\n\x06run_id\x18\x02 \x01(\t\"%\n\x11UnwatchRunRequest\x12\x10\n\x08watch_id\x18\x01 \x01(\x04\"\x14\n\x12UnwatchRunResponse\"u\n\x0fShowWorkRequest\x12\x18\n\x0bgrant_token\x18\x01 \x01(\tB\x03\x80\x01\x01\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x0f\n\x07process\x18\x03 \x01(\t\x12\'\n\x05nodes\x18\x04 \x03(\x0b\x32\x18.countermand.v1.WorkNode\"\x12\n\x10ShowWorkResponse\"V\n\x04Stop\x12\x10\n\x08watch_id\x18\x01 \x01(\x04\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12,\n\x07refusal\x18\x03 \x01(\x0b\x32\x1b.countermand.v1.RefusedCall2l\n\x0eSessionService\x12Z\n\x0bOpenSession\x12\".countermand.v1.OpenSessionRequest\x1a#.countermand.v1.OpenSessionResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,28 +38,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REFUSEDCALL_METADATAENTRY']._serialized_options = b'8\001'
   _globals['_WATCHRUNREQUEST'].fields_by_name['grant_token']._loaded_options = None
   _globals['_WATCHRUNREQUEST'].fields_by_name['grant_token']._serialized_options = b'\200\001\001'
-  _globals['_OPENSESSIONREQUEST']._serialized_start=122
-  _globals['_OPENSESSIONREQUEST']._serialized_end=186
-  _globals['_SESSIONCALL']._serialized_start=189
-  _globals['_SESSIONCALL']._serialized_end=688
-  _globals['_OPENSESSIONRESPONSE']._serialized_start=690
-  _globals['_OPENSESSIONRESPONSE']._serialized_end=796
-  _globals['_SESSIONANSWER']._serialized_start=799
-  _globals['_SESSIONANSWER']._serialized_end=1335
-  _globals['_REFUSEDCALL']._serialized_start=1338
-  _globals['_REFUSEDCALL']._serialized_end=1523
-  _globals['_REFUSEDCALL_METADATAENTRY']._serialized_start=1476
-  _globals['_REFUSEDCALL_METADATAENTRY']._serialized_end=1523
-  _globals['_WATCHRUNREQUEST']._serialized_start=1525
-  _globals['_WATCHRUNREQUEST']._serialized_end=1584
-  _globals['_WATCHRUNRESPONSE']._serialized_start=1586
-  _globals['_WATCHRUNRESPONSE']._serialized_end=1638
-  _globals['_UNWATCHRUNREQUEST']._serialized_start=1640
-  _globals['_UNWATCHRUNREQUEST']._serialized_end=1677
-  _globals['_UNWATCHRUNRESPONSE']._serialized_start=1679
-  _globals['_UNWATCHRUNRESPONSE']._serialized_end=1699
-  _globals['_STOP']._serialized_start=1701
-  _globals['_STOP']._serialized_end=1787
-  _globals['_SESSIONSERVICE']._serialized_start=1789
-  _globals['_SESSIONSERVICE']._serialized_end=1897
+  _globals['_SHOWWORKREQUEST'].fields_by_name['grant_token']._loaded_options = None
+  _globals['_SHOWWORKREQUEST'].fields_by_name['grant_token']._serialized_options = b'\200\001\001'
+  _globals['_OPENSESSIONREQUEST']._serialized_start=160
+  _globals['_OPENSESSIONREQUEST']._serialized_end=224
+  _globals['_SESSIONCALL']._serialized_start=227
+  _globals['_SESSIONCALL']._serialized_end=775
+  _globals['_OPENSESSIONRESPONSE']._serialized_start=777
+  _globals['_OPENSESSIONRESPONSE']._serialized_end=883
+  _globals['_SESSIONANSWER']._serialized_start=886
+  _globals['_SESSIONANSWER']._serialized_end=1472
+  _globals['_REFUSEDCALL']._serialized_start=1475
+  _globals['_REFUSEDCALL']._serialized_end=1660
+  _globals['_REFUSEDCALL_METADATAENTRY']._serialized_start=1613
+  _globals['_REFUSEDCALL_METADATAENTRY']._serialized_end=1660
+  _globals['_WATCHRUNREQUEST']._serialized_start=1662
+  _globals['_WATCHRUNREQUEST']._serialized_end=1721
+  _globals['_WATCHRUNRESPONSE']._serialized_start=1723
+  _globals['_WATCHRUNRESPONSE']._serialized_end=1775
+  _globals['_UNWATCHRUNREQUEST']._serialized_start=1777
+  _globals['_UNWATCHRUNREQUEST']._serialized_end=1814
+  _globals['_UNWATCHRUNRESPONSE']._serialized_start=1816
+  _globals['_UNWATCHRUNRESPONSE']._serialized_end=1836
+  _globals['_SHOWWORKREQUEST']._serialized_start=1838
+  _globals['_SHOWWORKREQUEST']._serialized_end=1955
+  _globals['_SHOWWORKRESPONSE']._serialized_start=1957
+  _globals['_SHOWWORKRESPONSE']._serialized_end=1975
+  _globals['_STOP']._serialized_start=1977
+  _globals['_STOP']._serialized_end=2063
+  _globals['_SESSIONSERVICE']._serialized_start=2065
+  _globals['_SESSIONSERVICE']._serialized_end=2173
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ import builtins
 import collections.abc
 import countermand.v1.action_service_pb2
 import countermand.v1.errors_pb2
+import countermand.v1.journal_service_pb2
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
 import google.protobuf.message
@@ -50,6 +51,7 @@ class SessionCall(google.protobuf.message.Message):
     SPEND_FIELD_NUMBER: builtins.int
     WATCH_FIELD_NUMBER: builtins.int
     UNWATCH_FIELD_NUMBER: builtins.int
+    SHOW_FIELD_NUMBER: builtins.int
     call_id: builtins.int
     """Names the call; the answer has the same one. It must not be that of a call without an answer."""
     timeout_ms: builtins.int
@@ -86,6 +88,10 @@ class SessionCall(google.protobuf.message.Message):
     def unwatch(self) -> global___UnwatchRunRequest:
         """To be told no more."""
 
+    @property
+    def show(self) -> global___ShowWorkRequest:
+        """To show what is at work for a run."""
+
     def __init__(
         self,
         *,
@@ -99,10 +105,11 @@ class SessionCall(google.protobuf.message.Message):
         spend: countermand.v1.action_service_pb2.SpendBudgetRequest | None = ...,
         watch: global___WatchRunRequest | None = ...,
         unwatch: global___UnwatchRunRequest | None = ...,
+        show: global___ShowWorkRequest | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["abandon", b"abandon", "commit", b"commit", "perform", b"perform", "prepare", b"prepare", "request", b"request", "settle", b"settle", "spend", b"spend", "unwatch", b"unwatch", "watch", b"watch"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["abandon", b"abandon", "call_id", b"call_id", "commit", b"commit", "perform", b"perform", "prepare", b"prepare", "request", b"request", "settle", b"settle", "spend", b"spend", "timeout_ms", b"timeout_ms", "unwatch", b"unwatch", "watch", b"watch"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["request", b"request"]) -> typing.Literal["prepare", "commit", "perform", "settle", "abandon", "spend", "watch", "unwatch"] | None: ...
+    def HasField(self, field_name: typing.Literal["abandon", b"abandon", "commit", b"commit", "perform", b"perform", "prepare", b"prepare", "request", b"request", "settle", b"settle", "show", b"show", "spend", b"spend", "unwatch", b"unwatch", "watch", b"watch"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["abandon", b"abandon", "call_id", b"call_id", "commit", b"commit", "perform", b"perform", "prepare", b"prepare", "request", b"request", "settle", b"settle", "show", b"show", "spend", b"spend", "timeout_ms", b"timeout_ms", "unwatch", b"unwatch", "watch", b"watch"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["request", b"request"]) -> typing.Literal["prepare", "commit", "perform", "settle", "abandon", "spend", "watch", "unwatch", "show"] | None: ...
 
 global___SessionCall = SessionCall
 
@@ -148,6 +155,7 @@ class SessionAnswer(google.protobuf.message.Message):
     WATCH_FIELD_NUMBER: builtins.int
     UNWATCH_FIELD_NUMBER: builtins.int
     REFUSAL_FIELD_NUMBER: builtins.int
+    SHOW_FIELD_NUMBER: builtins.int
     call_id: builtins.int
     """The call."""
     @property
@@ -186,6 +194,10 @@ class SessionAnswer(google.protobuf.message.Message):
     def refusal(self) -> global___RefusedCall:
         """No."""
 
+    @property
+    def show(self) -> global___ShowWorkResponse:
+        """To show."""
+
     def __init__(
         self,
         *,
@@ -199,10 +211,11 @@ class SessionAnswer(google.protobuf.message.Message):
         watch: global___WatchRunResponse | None = ...,
         unwatch: global___UnwatchRunResponse | None = ...,
         refusal: global___RefusedCall | None = ...,
+        show: global___ShowWorkResponse | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["abandon", b"abandon", "answer", b"answer", "commit", b"commit", "perform", b"perform", "prepare", b"prepare", "refusal", b"refusal", "settle", b"settle", "spend", b"spend", "unwatch", b"unwatch", "watch", b"watch"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["abandon", b"abandon", "answer", b"answer", "call_id", b"call_id", "commit", b"commit", "perform", b"perform", "prepare", b"prepare", "refusal", b"refusal", "settle", b"settle", "spend", b"spend", "unwatch", b"unwatch", "watch", b"watch"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["answer", b"answer"]) -> typing.Literal["prepare", "commit", "perform", "settle", "abandon", "spend", "watch", "unwatch", "refusal"] | None: ...
+    def HasField(self, field_name: typing.Literal["abandon", b"abandon", "answer", b"answer", "commit", b"commit", "perform", b"perform", "prepare", b"prepare", "refusal", b"refusal", "settle", b"settle", "show", b"show", "spend", b"spend", "unwatch", b"unwatch", "watch", b"watch"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["abandon", b"abandon", "answer", b"answer", "call_id", b"call_id", "commit", b"commit", "perform", b"perform", "prepare", b"prepare", "refusal", b"refusal", "settle", b"settle", "show", b"show", "spend", b"spend", "unwatch", b"unwatch", "watch", b"watch"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["answer", b"answer"]) -> typing.Literal["prepare", "commit", "perform", "settle", "abandon", "spend", "watch", "unwatch", "refusal", "show"] | None: ...
 
 global___SessionAnswer = SessionAnswer
 
@@ -325,6 +338,52 @@ class UnwatchRunResponse(google.protobuf.message.Message):
     ) -> None: ...
 
 global___UnwatchRunResponse = UnwatchRunResponse
+
+@typing.final
+class ShowWorkRequest(google.protobuf.message.Message):
+    """ShowWorkRequest shows what a process has at work for a run, in the place of what it showed before. It is for
+    people, is kept in memory while the session lasts, and decides nothing.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GRANT_TOKEN_FIELD_NUMBER: builtins.int
+    RUN_ID_FIELD_NUMBER: builtins.int
+    PROCESS_FIELD_NUMBER: builtins.int
+    NODES_FIELD_NUMBER: builtins.int
+    grant_token: builtins.str
+    """A tool's: the token of the grant it acts by."""
+    run_id: builtins.str
+    """An issuer's: the run."""
+    process: builtins.str
+    """The process, as it calls itself."""
+    @property
+    def nodes(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[countermand.v1.journal_service_pb2.WorkNode]:
+        """The work, as in ShownWork; at most 200. None takes back what was shown."""
+
+    def __init__(
+        self,
+        *,
+        grant_token: builtins.str = ...,
+        run_id: builtins.str = ...,
+        process: builtins.str = ...,
+        nodes: collections.abc.Iterable[countermand.v1.journal_service_pb2.WorkNode] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["grant_token", b"grant_token", "nodes", b"nodes", "process", b"process", "run_id", b"run_id"]) -> None: ...
+
+global___ShowWorkRequest = ShowWorkRequest
+
+@typing.final
+class ShowWorkResponse(google.protobuf.message.Message):
+    """ShowWorkResponse says that it is shown."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___ShowWorkResponse = ShowWorkResponse
 
 @typing.final
 class Stop(google.protobuf.message.Message):

@@ -16,6 +16,7 @@ from countermand.work.host import Host
 from countermand.work.piece import Work
 from countermand.work.place import Body, Place, here
 from countermand.work.receipt import WorkFailure
+from countermand.work.showing import Showing
 from countermand.work.stop import Stop, StopCause
 from countermand.work.stopping import Stopping
 from countermand.work.token import CancellationToken
@@ -71,6 +72,7 @@ class Owner:
         self.is_closed = False
         self._grace, self._source = grace, source
         self._unwatch: Callable[[], object] | None = None
+        self._showing: Showing | None = None
         self._finished: deque[WorkNode] = deque(maxlen=_KEPT)
         self._finished_count = 0
         self._deadline: float | None = None
@@ -99,6 +101,8 @@ class Owner:
         here.set(self.body)
         if self._source is not None:
             self._unwatch = self._source.watch(self._source_stopped)
+            show = getattr(self._source, "show", None)
+            self._showing = Showing(self, show) if show else None
 
     def close(self) -> None:
         """Let go of everything; there is no more work."""
@@ -107,6 +111,8 @@ class Owner:
             self._timer.cancel()
         if self._unwatch is not None:
             self._unwatch()
+        if self._showing is not None:
+            self._showing.close()
         if self.place is not None:
             self.place.owner.nested_closed(self)
         if self.stopping is not None:
