@@ -196,7 +196,10 @@ def explain(refusal: Refusal) -> str:
     """Say in one line what is refused, by which rule, and what to do about it."""
     values = _Gaps({"resource": ""} | dict(refusal.details))  # empty values are left out of details
     values["cause"] = refusal.details.get("cause", "") or _cause(refusal.details)
-    return _EXPLANATIONS[refusal.reason].format_map(values)
+    text = _EXPLANATIONS[refusal.reason].format_map(values)
+    if refusal.reason is ErrorReason.ALREADY_SETTLED and refusal.details.get("rule"):
+        text += f" ({refusal.details['rule']})"  # of most there is none: they are too late, and that is all
+    return text
 
 
 class _Gaps(dict[str, str]):

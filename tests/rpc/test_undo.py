@@ -433,6 +433,22 @@ async def test_each_job_of_an_action_is_called_off_and_told(sidecar: Served) -> 
     assert about == ["job-1", "job-2", "job-3"] * 2 + ["job-2", "job-3", "job-1"]
 
 
+async def test_one_job_too_many_is_refused_with_the_rule(sidecar: Served) -> None:
+    """Where its outcome is known already; the line says what was wrong, and the refusal is on record."""
+    token = await sidecar.grant()
+    await sidecar.tool("PerformAction", grant_token=token, intent=intent("o-1"))
+    for number in range(4):
+        await settled(sidecar, token, "o-1", 3, handle=f"job-{number}", canceller="job.stop")
+    told = {"grant_token": token, "op_id": "o-1", "outcome": 3, "handle": "job-4", "canceller": "job.stop"}
+    refused = await sidecar.tool.refused("SettleAction", **told)
+    assert refused.reason == "ALREADY_SETTLED"
+    assert (
+        "settled as UNKNOWN; do not act again (of one action at most 4 jobs can be called off)"
+        in refused.message
+    )
+    assert (await sidecar.journal())[-1].data["rule"] == "of one action at most 4 jobs can be called off"
+
+
 async def test_a_job_that_nobody_can_call_off_is_told_with_the_reason(
     sidecar: Served, logs: list[dict[str, Any]]
 ) -> None:
