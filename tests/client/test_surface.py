@@ -122,7 +122,7 @@ def test_every_call_is_in_the_contract() -> None:
     services = {name: service for file in files for name, service in file.DESCRIPTOR.services_by_name.items()}
     calls = [value for value in vars(_rpcs).values() if isinstance(value, Rpc)]
 
-    assert len(calls) == 36
+    assert len(calls) == 35
     for call in calls:
         method = services[call.service].methods_by_name[call.name]
         assert call.path == f"/{services[call.service].full_name}/{method.name}"

@@ -246,3 +246,50 @@ async def test_what_is_answered_at_one_moment_comes_in_one_message(sidecar: Serv
     async with session(sidecar.tool) as opened:
         await opened.ask(*(perform(token, f"o-{index}") for index in range(64)))
         assert opened.frames <= 4, "the first says that it is ready"
+
+
+async def test_what_is_at_work_is_shown_while_the_session_lasts(sidecar: Served) -> None:
+    """By whoever holds a grant; for the run and those above it; the last word counts, and none is none."""
+    await sidecar.issuer("OpenRun", run_id="r-0")
+    await sidecar.issuer("OpenRun", run_id="r-1", parent_run_id="r-0")
+    token = await sidecar.grant_for("r-1")
+    nodes = [{"name": "agent", "kind": "scope", "state": "RUNNING"}, {"depth": 1, "name": "think"}]
+
+    def showing(*told: dict[str, Any]) -> dict[str, Any]:
+        return {"show": pb.ShowWorkRequest(grant_token=token, process="p", nodes=told)}
+
+    async def seen(run_id: str) -> list[list[str]]:
+        works = (await sidecar.auditor("GetWork", run_id=run_id)).works
+        return [[node.name for node in one.nodes] for one in works]
+
+    async with session(sidecar.tool) as opened:
+        await opened.ask(showing(*nodes))
+        assert await seen("r-1") == await seen("r-0") == [["agent", "think"]]
+        await opened.ask(showing(nodes[0]))
+        assert await seen("r-1") == [["agent"]]
+        await opened.ask(showing())
+        assert await seen("r-1") == []
+        await opened.ask(showing(*nodes))
+    await until(lambda: _none(seen("r-1")))
+
+
+async def _none(seen: Any) -> bool:
+    return await seen == []
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [{"name": "a"}] * 201,
+        [{"name": "a\nb"}],
+        [{"name": "a"}, {"name": "b", "depth": 2}],
+        [{"name": "a", "state": "x" * 200}],
+    ],
+    ids=["too many", "two lines", "no tree", "too long"],
+)
+async def test_what_is_shown_is_checked(sidecar: Served, nodes: list[dict[str, Any]]) -> None:
+    """People read it on a terminal."""
+    token = await sidecar.grant()
+    async with session(sidecar.tool) as opened:
+        refused = await opened.refused(show=pb.ShowWorkRequest(grant_token=token, nodes=nodes))
+    assert reason(refused) == "INVALID_REQUEST"

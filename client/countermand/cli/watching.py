@@ -1,4 +1,4 @@
-"""Watch what is at work for a run: on a terminal a page kept up to date, elsewhere a document at each change."""
+"""Watch what is at work for a run: on a terminal a page kept up to date, elsewhere a document a change."""
 
 import sys
 import time
