@@ -1,10 +1,10 @@
 # One door to everything. `make` alone lists the targets; every target sets itself up.
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test demo check bench fuzz race rounds gen lock clean
+.PHONY: help setup serve test test-integrations demo check bench fuzz race rounds gen lock clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## make .venv from the hash-locked requirements (PYTHON=... picks the interpreter)
 	@scripts/bootstrap
@@ -17,6 +17,9 @@ demo: setup ## see an agent stopped mid-run, with and without Countermand (10 s,
 
 test: setup ## run all tests, real Redis included (ARGS="-k name" narrows)
 	@scripts/test $(ARGS)
+
+test-integrations: setup ## run the tests against real SDKs and servers, in .venv-integrations (a minute to set up)
+	@scripts/test_integrations $(ARGS)
 
 check: setup ## format, lint, types, contract, generated code, import rules, secrets
 	@scripts/check
@@ -49,4 +52,4 @@ lock: ## refresh the hash-locked requirements (needs the network)
 	@scripts/lock
 
 clean: ## remove environments and caches
-	@rm -rf .venv .venv-proto .venv-uv .venv*.lock .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	@rm -rf .venv .venv-proto .venv-uv .venv-integrations .venv*.lock .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

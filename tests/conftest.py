@@ -1,5 +1,6 @@
 """Fixtures of every test."""
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -22,9 +23,14 @@ def _logging_of_the_test(_logging_of_the_file: None) -> Iterator[None]:
 
 
 #: Files that take longest. One that begins last would leave the other processor with nothing to do.
-_FIRST = ("tests/store/test_differential.py", "tests/docs/test_pages_run.py")
+FIRST = ("tests/store/test_differential.py", "tests/docs/test_pages_run.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest; otherwise files stay in their order."""
-    items.sort(key=lambda item: not item.nodeid.startswith(_FIRST))
+    items.sort(key=lambda item: not item.nodeid.startswith(FIRST))
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests stay to the end: no collection of garbage need look at them again."""
+    gc.freeze()

@@ -54,7 +54,7 @@ _NEVER = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.PERMISSION_DENIED)
 #: Hears once why something stopped.
 Heard = Callable[[CountermandError], None]
 #: Hears whether the session is there.
-Noticed = Callable[[bool], None]
+Noticed = Callable[[bool], object]
 
 
 @dataclass(eq=False, slots=True)
@@ -191,9 +191,10 @@ class _Either:
             self._start()
         return self._desk is not None
 
-    def on_change(self, noticed: Noticed) -> None:
-        """Hear when it comes and goes."""
+    def on_change(self, noticed: Noticed) -> Callable[[], None]:
+        """Hear when it comes and goes. Answers how to hear no more."""
         self._noticed.append(noticed)
+        return partial(_without, self._noticed, noticed)
 
     def watch(self, request: Sealed[Any], heard: Heard) -> Watched:
         """Hear of a stop, once; also of one from before, or from while there was no session."""
@@ -288,7 +289,7 @@ class _Either:
         return was_ready
 
     def _say(self, is_there: bool) -> None:
-        for noticed in self._noticed:
+        for noticed in tuple(self._noticed):
             self._deliver(partial(_heard, noticed, is_there))
 
     def _is_silent(self, desk: _Desk) -> bool:
@@ -535,12 +536,17 @@ def _daemon(work: Callable[[], None], name: str) -> threading.Thread:
     return thread
 
 
-def _heard(hears: Callable[[Any], None], told: Any) -> None:
+def _heard(hears: Callable[[Any], object], told: Any) -> None:
     """Let somebody hear; what goes wrong there is theirs, and is not to end the session."""
     try:
         hears(told)
     except Exception:
         log.exception("a function that was to hear of %s failed", type(told).__name__)
+
+
+def _without(some: list[Any], one: Any) -> None:
+    if one in some:
+        some.remove(one)
 
 
 def _looked_at(done: Any) -> None:

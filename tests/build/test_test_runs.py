@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.build.support import ROOT, program, run
+from tests.conftest import FIRST
 
 SHARED = "-m pytest -n 2 --dist loadfile --no-loadscope-reorder -m not alone"
-ALONE = "-m pytest -m alone"
+ALONE = "-m pytest -m alone tests/races/test_some.py"
 CHOSEN = "-m pytest -k two words tests/cli"
 
 
@@ -15,6 +16,9 @@ def started(tree: Path, failing: str, *arguments: str) -> tuple[int, list[str]]:
     """Run the script where Python only says what it was told, and fails if it was told `failing`."""
     script = program(tree / "scripts", "test", (ROOT / "scripts/test").read_text())
     program(tree / "scripts", "ensure_redis", "echo /a/redis-server")
+    for path, mark in {"races/test_some.py": "alone", "cli/test_other.py": "parametrize"}.items():
+        (tree / "tests" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tree / "tests" / path).write_text(f"pytestmark = pytest.mark.{mark}\n")
     program(tree / ".venv/bin", "python", f'echo "$REDIS_SERVER $*"; test "$*" != "{failing}"')
     done = run(script, *arguments)
     told = [line.removeprefix("/a/redis-server ") for line in done.stdout.splitlines()]
@@ -44,3 +48,8 @@ def test_without_a_redis_nothing_runs(tmp_path: Path) -> None:
     program(tmp_path / "scripts", "ensure_redis", "exit 1")
     assert run(script).returncode == 1
     assert run(script).stdout == ""
+
+
+def test_what_is_to_begin_first_is_there() -> None:
+    """A file that was renamed would go to the end."""
+    assert all((ROOT / name).is_file() for name in FIRST)

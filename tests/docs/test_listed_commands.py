@@ -63,7 +63,7 @@ def _variables_said_in(one: Page) -> set[str]:
 def test_every_target_of_make_is_listed() -> None:
     """docs/development.md lists the targets of the Makefile."""
     listed = {code(row[0]).removeprefix("make ") for row in page("docs/development.md").table("Command")}
-    targets = re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
     assert listed == set(targets)
 
 
@@ -83,7 +83,7 @@ def test_every_exit_code_is_listed() -> None:
 
 def test_every_target_that_is_shown_exists() -> None:
     """No page shows a target that the Makefile lacks."""
-    targets = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     assert [(one.name, wrong) for one in pages() if (wrong := _shown(one, "make") - targets)] == []
 
 
@@ -91,7 +91,7 @@ def _shown(one: Page, program: str) -> set[str]:
     """The first words behind a program's name, in the blocks that are commands and in code style."""
     commands = [line for block in one.blocks if block.language == "sh" for line in block.text.splitlines()]
     lines = [*commands, *one.code_words]
-    return {word for line in lines for word in re.findall(rf"(?<![\w/.-]){program} +([a-z]\w*)", line)}
+    return {word for line in lines for word in re.findall(rf"(?<![\w/.-]){program} +([a-z][\w-]*)", line)}
 
 
 def test_every_folder_of_tests_is_listed() -> None:

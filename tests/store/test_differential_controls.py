@@ -133,10 +133,8 @@ _FREEZES = [
 ]
 
 
-def _effect(grant: str = "g", probe: str = "", undo_ms: int = HOUR) -> Use:
-    wanted = Intent(
-        "o1", "email.send", "a/b", digest(), Reversibility.COMPENSABLE, "email.recall", probe=probe
-    )
+def _effect(grant: str = "g", probe: str = "", op: str = "o1", undo_ms: int = HOUR) -> Use:
+    wanted = Intent(op, "email.send", "a/b", digest(), Reversibility.COMPENSABLE, "email.recall", probe=probe)
     return _use("perform", grant, intent=wanted, use_ms=SECOND, max_actions=9, wait_ms=HOUR, undo_ms=undo_ms)
 
 
@@ -242,6 +240,7 @@ POINTED: dict[str, list[list[Step]]] = {
         [*_begun(), LetGo("r"), _perform("o1")],
         [*_begun(), _ENDS[0], LetGo("r", late=True), LetGo("r"), LetGo("r"), *_ENDS, _LISTED],
         *[[*_begun(run_ms=SECOND), Move(SECOND), LetGo("r"), end, LetGo("r"), _LISTED] for end in _ENDS],
+        *[[*_begun(run_ms=SECOND), Move(SECOND), LetGo("r"), end] for end in _ENDS],
     ],
     "expired": [[*_begun(ttl_ms=SECOND), Move(SECOND), _perform("o1")]],
     "full": [[*_begun(), _perform("o1"), _perform("o2", most=1), _spend("o1"), _spend("o2", most=1)]],
@@ -365,6 +364,17 @@ POINTED: dict[str, list[list[Step]]] = {
         for some in ([_fail(_UNDO, final=True)], [NewEpoch()])
     ]
     + [[*_begun(), _effect(), _settle(), _CANCEL, _UNDO_IT, NewEpoch(), _claim(_UNDO)]],
+    "in turn": [
+        [
+            *[*_begun(), _effect(), _settle(), _effect(op="o2"), _settle_op("o2", ActionState.SUCCEEDED)],
+            *[_CANCEL, _UNDO_IT, Tell("undo", (verbs.Undo("r", "o2"),)), _claim(_UNDO)],
+        ],
+        [*_begun(), _effect(), _settle(_UNKNOWN), _CANCEL, _UNDO_IT, _claim(_UNDO)],
+        [
+            *[*_begun(), _effect(), _settle(_UNKNOWN), _CANCEL, _UNDO_IT],
+            Tell("resolve", (verbs.Resolve("r", "o1", _FAILED),)),
+        ],
+    ],
     "not to be undone": [
         [*_begun(), _effect(), _settle(_FAILED), _CANCEL, _UNDO_IT],
         [*_begun(), _effect(), _settle(), _CANCEL, Move(HOUR), _UNDO_IT],
@@ -538,10 +548,6 @@ FOCUSED: dict[str, dict[str, Lua]] = {
         },
     },
     "duty": {
-        "what may not have happened is undone": {
-            "if action.state ~= 'SUCCEEDED' then return 'its": "if false then return 'its"
-        },
-        "effects are undone in any order": {"if last[1] ~= OP then": "if false then"},
         "effects are undone in their order": {
             "'ZREVRANGEBYSCORE', LISTS.UNDO, '+inf', '-inf'": "'ZRANGEBYSCORE', LISTS.UNDO, '-inf', '+inf'"
         },
@@ -570,7 +576,6 @@ FOCUSED: dict[str, dict[str, Lua]] = {
             "'due', due, 'worker', '', 'lease', '', 'lease_until', '0',": "'due', due,"
         },
         "a refusal is an acknowledgement": {"OUTCOME == 'REFUSED' and 'REFUSED' or 'DONE'": "'DONE'"},
-        "nothing is moot": {"for _, which in ipairs(moot) do": "for _, which in ipairs({}) do"},
         "an end leaves a duty on its list": {
             "redis.call('ZREM', LISTS[kind_of(which)], listed_as(which))": ""
         },
@@ -685,6 +690,13 @@ FOCUSED: dict[str, dict[str, Lua]] = {
         "an undo outlives its epoch": {
             "if duty.epoch ~= EPOCH then return 'the": "if false then return 'the"
         },
+    },
+    "in turn": {
+        "what may not have happened is undone": {
+            "if action.state ~= 'SUCCEEDED' then return 'its": "if false then return 'its"
+        },
+        "effects are undone in any order": {"if last[1] ~= OP then": "if false then"},
+        "nothing is moot": {"for _, which in ipairs(moot) do": "for _, which in ipairs({}) do"},
     },
     "not to be undone": {
         "what did not happen is undone": {"if IT_DID_NOT[action.state] then": "if false then"},

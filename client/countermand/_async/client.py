@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from countermand._address import Address, Role, locate
-from countermand._async.connection import Connection
+from countermand._async.connection import Connection, OnDisconnect
 from countermand._async.doors import Auditor, Issuer, Operator
 from countermand._async.grant import CurrentGrant
 from countermand._async.run import ActiveRun
@@ -30,15 +30,23 @@ def connect(
     target: str | None = None,
     timeout: float = 2.0,
     control_timeout: float = 10.0,
+    on_disconnect: OnDisconnect = "keep",
     clock: Clock = elapsing,
 ) -> "Client":
     """Answer a client of the sidecar with this home, or of the user's own; it connects when it is used.
 
     `target` is the first port of a development sidecar on loopback, such as `127.0.0.1:7420`. `timeout` is
-    the deadline of a decision in seconds, `control_timeout` that of a cancel or a report. `clock` counts a
-    permit's time; tests give their own.
+    the deadline of a decision in seconds, `control_timeout` that of a cancel or a report. `on_disconnect`
+    says what scopes bound to a run do while no session tells of its stop: `keep` on, each commit being
+    decided as ever, or `stop`. `clock` counts a permit's time; tests give their own.
     """
-    return Client(locate(home, target), timeout=timeout, control_timeout=control_timeout, clock=clock)
+    return Client(
+        locate(home, target),
+        timeout=timeout,
+        control_timeout=control_timeout,
+        on_disconnect=on_disconnect,
+        clock=clock,
+    )
 
 
 class Client:
@@ -53,6 +61,7 @@ class Client:
         *,
         timeout: float = 2.0,
         control_timeout: float = 10.0,
+        on_disconnect: OnDisconnect = "keep",
         clock: Clock = elapsing,
         pacing: Pacing = AsyncWorld.pacing,
     ) -> None:
@@ -61,8 +70,14 @@ class Client:
         self.control_timeout = control_timeout
         self.pacing = pacing
         self.background = AsyncBackground()
-        self.connection = Connection(address, clock, pacing)
-        self._twin = Twin(address=address, timeout=timeout, control_timeout=control_timeout, clock=clock)
+        self.connection = Connection(address, clock, pacing, on_disconnect)
+        self._twin = Twin(
+            address=address,
+            timeout=timeout,
+            control_timeout=control_timeout,
+            on_disconnect=on_disconnect,
+            clock=clock,
+        )
         self.issuer = Issuer(self.connection, Role.ISSUER, timeout, clock)
         self.tool = Tool(self.connection, Role.TOOL, timeout, clock)
         self.operator = Operator(self.connection, Role.OPERATOR, control_timeout, clock)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from countermand._address import Role
 from countermand._async.tool_door import Tool
+from countermand._errors import FixTheCall
 from countermand._grant import Asked, Authority, held_grant, hold, let_go
 from countermand._ids import new_id
 from countermand._models.budgets import Budgets, budgets_of
@@ -15,6 +16,7 @@ from countermand._secret import SecretToken
 from countermand._session import Heard
 from countermand._span import Span, seconds
 from countermand.v1 import session_service_pb2 as sessions
+from countermand.work.stop import Stop
 
 if TYPE_CHECKING:
     from countermand._async.client import Client
@@ -75,6 +77,14 @@ class CurrentGrant:
         """
         token = await self.token()
         return self.client.connection.watch(Role.TOOL, sessions.WatchRunRequest(), token, heard)
+
+    def watch(self, callback: Callable[[Stop], object], /) -> Callable[[], None]:
+        """Call back once it, or its run, is stopped; what `scope(source=grant)` does. It has to be issued."""
+        token = self.authority.token
+        if token is None:
+            raise FixTheCall("the grant is not issued yet: 'await grant.token()' first")
+        request = sessions.WatchRunRequest()
+        return self.client.connection.stop_source(Role.TOOL, request, token, self.run_id, callback)
 
     async def _issue(self) -> None:
         authority, asked = self.authority, self.authority.asked

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Generic
+from typing import Any, Generic, Literal
 
 import grpc
 
@@ -17,8 +17,15 @@ from countermand._rpcs import Q, R, Rpc, Sealed
 from countermand._secret import SecretToken
 from countermand._session import MOST_BYTES, Heard, Session
 from countermand._status import failure_of
-from countermand._words import ErrorReason
+from countermand._words import ErrorReason, StopReason
 from countermand._world import Channel, World
+from countermand.work.stop import Stop, StopCause
+
+#: What happens to bound work while no session tells of stops: it goes on, each commit being decided as ever,
+#: or it is stopped.
+OnDisconnect = Literal["keep", "stop"]
+
+_GONE = "the session with the sidecar ended, and on_disconnect is 'stop'"
 
 #: A stream that lasted so long was answered, also if nothing came, in seconds.
 _WAS_ANSWERED = 1.0
@@ -36,9 +43,12 @@ class Answer(Generic[R]):
 class Connection:
     """Opens the channel of a role when it is first called, and closes them all."""
 
-    def __init__(self, address: Address, clock: Clock, pacing: Pacing) -> None:
+    def __init__(
+        self, address: Address, clock: Clock, pacing: Pacing, on_disconnect: OnDisconnect = "keep"
+    ) -> None:
         self._address = address
         self._clock = clock
+        self._on_disconnect = on_disconnect
         self._pacing = pacing
         self._channels: dict[Role, Channel] = {}
         self._methods: dict[tuple[Role, str], Callable[..., Any]] = {}
@@ -124,6 +134,21 @@ class Connection:
         session = self.session(role)
         return partial(session.unwatch, session.watch(Sealed(request, token), heard))
 
+    def stop_source(
+        self,
+        role: Role,
+        request: Any,
+        token: SecretToken | None,
+        run_id: str,
+        callback: Callable[[Stop], Any],
+    ) -> Callable[[], None]:
+        """Call back once something stops, or, if the client is to stop then, once the session is gone."""
+        ends = [self.watch(role, request, token, lambda error: callback(Stop.of_error(error, run_id)))]
+        if self._on_disconnect == "stop":
+            gone = Stop(StopReason.POLICY, _GONE, run_id=run_id, cause=StopCause.RUN_ENDED)
+            ends.append(self.session(role).on_change(lambda there: None if there else callback(gone)))
+        return partial(_all, ends)
+
     def _refuse_if_closed(self) -> None:
         if self._closed:
             raise FixTheCall("the client is closed; call connect() again")
@@ -166,3 +191,8 @@ class Connection:
         while self._channels:
             _, channel = self._channels.popitem()
             channel.close()
+
+
+def _all(ends: list[Callable[[], None]]) -> None:
+    for end in ends:
+        end()

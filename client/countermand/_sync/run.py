@@ -20,6 +20,7 @@ from countermand._sync.grant import CurrentGrant
 from countermand._words import StopReason
 from countermand._world import log
 from countermand.v1 import session_service_pb2 as sessions
+from countermand.work.stop import Stop
 
 if TYPE_CHECKING:
     from countermand._sync.client import Client
@@ -147,6 +148,11 @@ class ActiveRun:
         """
         request = sessions.WatchRunRequest(run_id=self.run_id)
         return self._client.connection.watch(Role.ISSUER, request, None, heard)
+
+    def watch(self, callback: Callable[[Stop], object], /) -> Callable[[], None]:
+        """Call back once it is stopped; what `scope(source=run)` does, so as to be stopped with it."""
+        request = sessions.WatchRunRequest(run_id=self.run_id)
+        return self._client.connection.stop_source(Role.ISSUER, request, None, self.run_id, callback)
 
     def finish(self, *, note: str = "", timeout: float | None = None) -> Run:
         """End it because its work is done; its grants end too. Raises `Revoked` if it was cancelled first."""

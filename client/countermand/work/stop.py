@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 from countermand._words import StopReason
 
 if TYPE_CHECKING:
+    from countermand._errors.base import CountermandError
     from countermand._errors.stop import AuthorityEnded
     from countermand._models.runs import End
 
@@ -61,6 +62,16 @@ class Stop:
             seq=end.seq,
             time=end.time,
         )
+
+    @classmethod
+    def of_error(cls, error: "CountermandError", run_id: str) -> Self:
+        """Answer the stop that a run's watcher was told of by what a commit is refused with."""
+        from countermand._errors import AuthorityEnded  # the errors are built on this module
+
+        if isinstance(error, AuthorityEnded):
+            return cls.of_refusal(error)
+        # The store knows nothing of it any more: facts were lost, or it was never there.
+        return cls(StopReason.STORE_EPOCH, note=str(error), run_id=run_id, cause=StopCause.RUN_ENDED)
 
     @classmethod
     def of_refusal(cls, refusal: "AuthorityEnded") -> Self:
