@@ -63,6 +63,12 @@ class _Connection(sqlite3.Connection):
             _steps.meet("-".join(words[: words.index("VALUES")] if "VALUES" in words else words[:2]).lower())
         return super().execute(sql, *parameters)
 
+    def executemany(self, sql: str, rows: Any) -> sqlite3.Cursor:
+        """One row after the other, so that it can die between two of them."""
+        for row in rows:
+            self.execute(sql, row)
+        return self.cursor()
+
 
 def _wrap(owner: type, name: str, before: Callable[..., None], after: Callable[[], None]) -> None:
     inner = getattr(owner, name)

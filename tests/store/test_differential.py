@@ -46,9 +46,9 @@ VERBS = (
     *("finish", "cancel", "revoke", "freeze", "lift", "approve", "deny"),
     *("resolve", "undo", "withdraw", "claim", "renew", "complete", "fail", "release"),
 )
-#: A cancel is never refused; what is kept for longer twice, or fails twice, does so twice;
-#: what is let go of a second time is not there any more.
-NEVER = {("cancel", "refused"), ("renew", "replayed"), ("fail", "replayed"), ("release", "replayed")}
+#: A cancel is never refused; what is kept for longer twice is so twice; what is let go of a second time is
+#: not there any more.
+NEVER = {("cancel", "refused"), ("renew", "replayed"), ("release", "replayed")}
 
 DUTIES = {
     *product(["UNDO", "CALL_OFF", "ASK"], ["OPEN", "DONE", "FAILED", "MOOT"]),

@@ -133,9 +133,9 @@ _FREEZES = [
 ]
 
 
-def _effect(grant: str = "g", probe: str = "", op: str = "o1") -> Use:
+def _effect(grant: str = "g", probe: str = "", op: str = "o1", undo_ms: int = HOUR) -> Use:
     wanted = Intent(op, "email.send", "a/b", digest(), Reversibility.COMPENSABLE, "email.recall", probe=probe)
-    return _use("perform", grant, intent=wanted, use_ms=SECOND, max_actions=9, wait_ms=HOUR, undo_ms=HOUR)
+    return _use("perform", grant, intent=wanted, use_ms=SECOND, max_actions=9, wait_ms=HOUR, undo_ms=undo_ms)
 
 
 def _settle(outcome: ActionState = ActionState.SUCCEEDED, handle: str = "", grant: str = "g") -> Use:
@@ -329,6 +329,7 @@ POINTED: dict[str, list[list[Step]]] = {
         for since in ([], [_use("abandon", op_id="o1", note="")])
     ],
     "tried often": [
+        [*_begun(), _effect(probe="p", undo_ms=1)],
         [*_begun(), _effect(probe="p"), Move(HOUR), _claim(_ANSWER)],
         [*_begun(), _effect(probe="p"), _claim(_ANSWER), Move(SECOND - 1), _claim(_ANSWER)],
         [*_begun(), _effect(probe="p"), Move(SECOND)]
@@ -570,8 +571,6 @@ FOCUSED: dict[str, dict[str, Lua]] = {
         "a failed attempt is tried again at once": {"text(NOW + RETRY_MS * 2 ^": "text(NOW + 0 * 2 ^"},
         "a failure is heard twice": {"if duty.failed_lease == LEASE then": "if false then"},
         "giving up is heard twice": {"give_up(duty, NOTE, LEASE)": "give_up(duty, NOTE)"},
-        "a permit leaves no time to ask": {"math.min(use_by + ASK_MS, tonumber(goes))": "0"},
-        "one may ask for ever": {"math.min(use_by + ASK_MS, tonumber(goes))": "use_by + ASK_MS * 1000"},
         "a final failure is not final": {"if FINAL ~= '' or attempts": "if attempts"},
         "who failed keeps the duty": {
             "'due', due, 'worker', '', 'lease', '', 'lease_until', '0',": "'due', due,"
@@ -640,6 +639,8 @@ FOCUSED: dict[str, dict[str, Lua]] = {
         "a duty is claimed before it is due": {
             "if duty.due ~= NEVER and NOW < tonumber(duty.due) then": "if false then"
         },
+        "a permit leaves no time to ask": {"math.min(use_by + ASK_MS, tonumber(goes))": "0"},
+        "one may ask for ever": {"math.min(use_by + ASK_MS, tonumber(goes))": "use_by + ASK_MS * 1000"},
         "a failure of an earlier claim is repeated": {
             "duty.failed_lease ~= LEASE and duty.failed_lease or ''": "duty.failed_lease"
         },
