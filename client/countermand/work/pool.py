@@ -3,7 +3,7 @@
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple
 
 from countermand._errors import FixTheCall
 from countermand.work.calls import calling
@@ -12,9 +12,11 @@ from countermand.work.offload import call_in_process, packed
 from countermand.work.owner import Owner
 from countermand.work.piece import Work
 from countermand.work.threads import in_thread
+from countermand.work.token import CancellationToken
 from countermand.work.tree import WorkKind
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 Begin = Callable[[Work[T]], Coroutine[Any, Any, T]]
 
 
@@ -28,18 +30,18 @@ class WorkPool:
         self._places = asyncio.Semaphore(size)
 
     def spawn(
-        self, fn: Callable[..., Awaitable[T]], *args: Any, name: str = "", kind: WorkKind = "io"
+        self, fn: Callable[[*Ts], Awaitable[T]], *args: *Ts, name: str = "", kind: WorkKind = "io"
     ) -> Work[T]:
         """Start an async function when it is its turn; else as `scope.spawn`."""
         return self._start(calling(fn, args), name or name_of(fn), kind)
 
     def run_in_thread(
-        self, fn: Callable[..., T], *args: Any, name: str = "", kind: WorkKind = "io"
+        self, fn: Callable[[CancellationToken, *Ts], T], *args: *Ts, name: str = "", kind: WorkKind = "io"
     ) -> Work[T]:
         """Start a function that blocks when it is its turn; else as `scope.run_in_thread`."""
         return self._start(in_thread(fn, args), name or name_of(fn), kind)
 
-    def offload(self, fn: Callable[..., T], *args: Any, name: str = "", kind: WorkKind = "cpu") -> Work[T]:
+    def offload(self, fn: Callable[[*Ts], T], *args: *Ts, name: str = "", kind: WorkKind = "cpu") -> Work[T]:
         """Start a function that computes when it is its turn; else as `scope.offload`."""
         call, known_as = packed(fn, args), name or name_of(fn)
         begin = in_thread(functools.partial(call_in_process, call=call, name=known_as), ())

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from datetime import datetime
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar, TypeVarTuple
 
 from countermand._errors import FixTheCall
 from countermand._span import Span, seconds
@@ -28,6 +28,7 @@ from countermand.work.tree import WorkKind, WorkNode, WorkState
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 CLEAN_UP_LIMIT = 10.0  # seconds for one clean-up
 
@@ -103,19 +104,19 @@ class WorkScope:
     # -- start work
 
     def spawn(
-        self, fn: Callable[..., Awaitable[T]], *args: Any, name: str = "", kind: WorkKind = "io"
+        self, fn: Callable[[*Ts], Awaitable[T]], *args: *Ts, name: str = "", kind: WorkKind = "io"
     ) -> Work[T]:
         """Start an async function. If it fails, all in the scope is stopped, and the block raises that."""
         return self._owner.start(calling(fn, args), name or name_of(fn), kind)
 
     def background(
-        self, fn: Callable[..., Awaitable[T]], *args: Any, name: str = "", kind: WorkKind = "io"
+        self, fn: Callable[[*Ts], Awaitable[T]], *args: *Ts, name: str = "", kind: WorkKind = "io"
     ) -> Work[T]:
         """Start an async function that stands alone: the scope waits for it, its failure stops nothing."""
         return self._owner.start(calling(fn, args), name or name_of(fn), kind, stands_alone=True)
 
     def run_in_thread(
-        self, fn: Callable[..., T], *args: Any, name: str = "", kind: WorkKind = "io"
+        self, fn: Callable[[CancellationToken, *Ts], T], *args: *Ts, name: str = "", kind: WorkKind = "io"
     ) -> Work[T]:
         """Start a function that blocks, in a thread of its own, as `fn(token, *args)`.
 
@@ -124,7 +125,7 @@ class WorkScope:
         """
         return self._owner.start(in_thread(fn, args), name or name_of(fn), kind)
 
-    def offload(self, fn: Callable[..., T], *args: Any, name: str = "", kind: WorkKind = "cpu") -> Work[T]:
+    def offload(self, fn: Callable[[*Ts], T], *args: *Ts, name: str = "", kind: WorkKind = "cpu") -> Work[T]:
         """Start a function that computes, in a process of its own. A stop kills it, whatever it is doing.
 
         It has to be importable, from the top of a module, and its arguments and result have to be picklable.
@@ -256,8 +257,8 @@ class WorkScope:
 
     def defer(
         self,
-        fn: Callable[..., object],
-        *args: Any,
+        fn: Callable[[*Ts], object],
+        *args: *Ts,
         limit: Span = CLEAN_UP_LIMIT,
         name: str = "",
         in_thread: bool = False,
