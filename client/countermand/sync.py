@@ -60,6 +60,7 @@ from countermand._errors import (
     TooLate,
     TryAgain,
     Unavailable,
+    WorkerDied,
 )
 from countermand._models.actions import Abandoned, Intent, Permit, Prepared, Settled, Spent
 from countermand._models.approvals import (
@@ -135,6 +136,7 @@ from countermand._words import (
 )
 from countermand.work.owner import StopSource
 from countermand.work.piece import Work
+from countermand.work.pool import WorkPool
 from countermand.work.receipt import StopReceipt, WorkFailure
 from countermand.work.scope import WorkScope, current_scope, scope
 from countermand.work.stop import Stop, StopCause
@@ -159,6 +161,7 @@ __all__ = [
     "current_scope",
     "WorkScope",
     "Work",
+    "WorkPool",
     "CancellationToken",
     "StopSource",
     "Stop",
@@ -166,6 +169,7 @@ __all__ = [
     "StopReceipt",
     "WorkFailure",
     "WorkNode",
+    "WorkerDied",
     "WorkState",
     # hand on part of a grant, and take from a budget
     "delegate",

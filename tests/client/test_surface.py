@@ -45,7 +45,16 @@ SHARED = [
     *("NotUndoable", "Progress", "Refused", "Registry", "RunActive", "UndoAsked", "UndoStep"),
     *("UndoWithdrawn", "canceller", "compensation", "probe"),
     *("CancellationToken", "Stop", "StopCause", "StopReceipt", "StopSource", "Stopped", "Work"),
-    *("WorkFailure", "WorkNode", "WorkScope", "WorkState", "current_scope", "scope"),
+    *(
+        "WorkFailure",
+        "WorkNode",
+        "WorkPool",
+        "WorkScope",
+        "WorkState",
+        "WorkerDied",
+        "current_scope",
+        "scope",
+    ),
 ]
 
 

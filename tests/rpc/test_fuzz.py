@@ -217,6 +217,7 @@ ORDER: dict[str, Callable[[], dict[str, Any]]] = {
     "ListRuns": lambda: {"page_size": 5, "state": 1, "page_token": "9"},
     "ListEntries": lambda: {"run_id": LIVE, "after_seq": 1, "page_size": 5},
     "GetHead": lambda: {"run_id": LIVE},
+    "GetWork": lambda: {"run_id": LIVE},
     "WatchEntries": lambda: {"run_id": LIVE, "after_seq": 1},
     "ResolveAction": lambda: {"run_id": "r-done", "op_id": "o-lost", "outcome": 2, "evidence": "I looked"},
     "UndoRun": lambda: {"run_id": "r-done", "op_ids": ["o-undo"], "actor": "a"},

@@ -160,12 +160,61 @@ async def what_was_done_is_undone(cm: countermand.Client) -> None:
         act.accepted(handle=17, canceller="job.cancel")
 
 
+async def fetch(url: str, tries: int = 1) -> bytes:
+    """Work on an event loop."""
+    return url.encode() * tries
+
+
+async def ask() -> str:
+    """One way to a result."""
+    return ""
+
+
+def crawl(token: countermand.CancellationToken, url: str) -> int:
+    """Work in a thread."""
+    token.check()
+    return len(url)
+
+
+def factor(number: int) -> list[int]:
+    """Work in a process."""
+    return [number]
+
+
+async def work_has_an_owner() -> None:
+    """What is started, stopped and looked at; wrong arguments are errors."""
+    async with countermand.scope("agent", timeout="5m", grace=1.0) as scope:
+        assert_type(scope, countermand.WorkScope)
+        assert_type(scope.spawn(fetch, "a", kind="tool"), countermand.Work[bytes])
+        assert_type(await scope.background(fetch, "a", 2), bytes)
+        assert_type(await scope.run_in_thread(crawl, "a"), int)
+        assert_type(await scope.offload(factor, 12), list[int])
+        assert_type(await scope.pool(4).spawn(fetch, "a"), bytes)
+        assert_type(await scope.race(ask, ask), str)
+        assert_type(await scope.hedge(ask, after="1s"), str)
+        assert_type(await scope.retry(ask, attempts=2), str)
+        scope.defer(print, "done")
+        scope.defer(fetch, "a", limit="1s")
+        scope.spawn(fetch)  # type: ignore[arg-type]
+        scope.run_in_thread(factor, 12)  # type: ignore[arg-type]
+        scope.spawn(fetch, "a", kind="network")  # type: ignore[arg-type]
+        receipt = await scope.cancel("BUDGET", note="50 cents")
+        assert_type(receipt, countermand.StopReceipt)
+        assert_type(receipt.not_stopped, tuple[countermand.WorkNode, ...])
+        assert_type(scope.tree(), countermand.WorkNode)
+    stop = countermand.Stop(countermand.StopReason.INCIDENT, actor="ops")
+    assert_type(scope.cancel_threadsafe(stop).result(1), countermand.StopReceipt)
+
+
 def a_caller_handles_errors(error: countermand.CountermandError) -> str:
     """By what to do next."""
     match error:
         case countermand.Revoked(stop_reason=reason):
             assert_type(reason, countermand.StopReason)
             return reason
+        case countermand.Stopped(stop=stop):
+            assert_type(stop, countermand.Stop)
+            return stop.reason
         case countermand.Fenced(fence_id=fence):
             assert_type(fence, str)
             return fence

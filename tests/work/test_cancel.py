@@ -204,6 +204,23 @@ async def test_one_piece_of_work_can_be_stopped_alone() -> None:
     assert stopped.value.stop is USER
 
 
+async def test_what_is_open_in_work_is_stopped_with_it_for_the_same_reason() -> None:
+    """A scope within, however the work came to be stopped."""
+    within: list[countermand.WorkScope] = []
+
+    async def sub_agent() -> None:
+        async with countermand.scope("sub") as sub:
+            within.append(sub)
+            sub.spawn(forever)
+
+    async with countermand.scope() as scope:
+        work = scope.spawn(sub_agent)
+        await a_turn()
+        await work.cancel(USER)
+    assert within[0].token.stop is USER
+    assert work.state is WorkState.STOPPED
+
+
 async def test_work_whose_task_is_cancelled_by_others_has_stopped() -> None:
     """Code that cancels its own task is told of, and stops nothing else."""
 

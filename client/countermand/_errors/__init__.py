@@ -4,7 +4,7 @@ Every error carries the sidecar's `reason` and `metadata`; programs read those, 
 ever carries a token.
 """
 
-from countermand._errors.base import CountermandError, GiveUp, NotDone, NotSent, Refused
+from countermand._errors.base import CountermandError, GiveUp, NotDone, NotSent, Refused, WorkerDied
 from countermand._errors.fix import (
     AlreadyPermitted,
     AlreadySettled,
@@ -100,4 +100,5 @@ __all__ = [
     "TooLate",
     "TryAgain",
     "Unavailable",
+    "WorkerDied",
 ]

@@ -61,3 +61,10 @@ class Refused(Exception):
 
     Its text is one line for people and goes into the report.
     """
+
+
+class WorkerDied(Exception):
+    """A worker process ended without an answer: what it was doing may be done in part.
+
+    It was killed by somebody else, such as a system that ran out of memory; or it crashed, or ended itself.
+    """

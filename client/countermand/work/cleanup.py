@@ -1,16 +1,15 @@
 """Clean-up: the last that was asked for comes first, each exactly once, each within its time."""
 
 import asyncio
-import contextvars
 import inspect
-import threading
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
 from countermand._errors import FixTheCall
-from countermand.work.place import here
+from countermand.work.place import apart
+from countermand.work.threads import start
 
 #: Waits until a future is done, whatever happens to whoever waits.
 Outlast = Callable[[asyncio.Future[Any]], Coroutine[Any, Any, None]]
@@ -31,16 +30,15 @@ class CleanUp:
     async def run(self, outlast: Outlast) -> None:
         """Do it. Raises what it raises, and TimeoutError if its time was over first."""
         if self.in_thread:
-            await self._wait(_in_thread(self.function, self.name), outlast)
+            await self._wait(start(self.function, f"clean-up {self.name}"), outlast)
             return
-        context = contextvars.copy_context()
-        context.run(here.set, None)  # what it opens is no part of a scope that has been stopped
-        start = time.monotonic()
+        context = apart()  # what it opens is no part of a scope that has been stopped
+        begun = time.monotonic()
         result = context.run(self.function)
         if inspect.isawaitable(result):
             loop = asyncio.get_running_loop()
             await self._wait(loop.create_task(_finish(result), context=context), outlast)
-        elif time.monotonic() - start > self.limit:
+        elif time.monotonic() - begun > self.limit:
             raise self._late("took longer: it blocks, so it could not be cut short; use in_thread=True")
 
     async def _wait(self, future: asyncio.Future[Any], outlast: Outlast) -> None:
@@ -94,25 +92,3 @@ async def _within(seconds: float, future: "asyncio.Future[Any]", outlast: Outlas
 
 async def _finish(awaitable: Any) -> None:
     await awaitable
-
-
-def _in_thread(function: Callable[[], Any], name: str) -> "asyncio.Future[None]":
-    """Call it in a thread of its own; at its limit the thread is left behind."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[None] = loop.create_future()
-
-    def tell(error: BaseException | None) -> None:
-        if not done.done():
-            done.set_result(None) if error is None else done.set_exception(error)
-
-    def run() -> None:
-        failure = None
-        try:
-            function()
-        except BaseException as error:
-            failure = error
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(tell, failure)
-
-    threading.Thread(target=run, name=f"countermand-clean-up {name}", daemon=True).start()
-    return done

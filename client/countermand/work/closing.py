@@ -26,12 +26,12 @@ class Closing:
         self._end: BaseException | None = None
         self._clean_up_failure: WorkFailure | None = None
 
-    async def run(self, error: BaseException | None) -> bool:
-        """Leave the block that was left by this; raises, or answers False to let that go on."""
+    async def run(self, error: BaseException | None) -> None:
+        """Leave the block that was left by this; raises something else, or lets that go on."""
         owner = self._owner
         if isinstance(error, GeneratorExit):  # its coroutine is thrown away: there is nothing to wait with
             self._throw_away(error)
-            return False
+            return
         self._leave_body(error)
         if (late := await owner.host.absorb()) is not None:
             self._cancelled(late)
@@ -40,7 +40,7 @@ class Closing:
         await self._clean_up()
         owner.host.settle()
         owner.close()
-        return self._say(error)
+        self._say(error)
 
     def look(self) -> None:
         """Wake up, if there is nothing left to wait for."""
@@ -108,7 +108,7 @@ class Closing:
             except asyncio.CancelledError as error:
                 self._cancelled(error)
 
-    def _say(self, error: BaseException | None) -> bool:
+    def _say(self, error: BaseException | None) -> None:
         """Raise what the block has to raise. The first thing that went wrong is what is told."""
         told = self._told(error)
         if self._clean_up_failure is not None:
@@ -117,7 +117,7 @@ class Closing:
             else:
                 told.add_note(f"countermand: scope {self._owner.path}: {self._clean_up_failure}")
         if told is None or told is error:
-            return False
+            return
         try:
             if isinstance(error, asyncio.CancelledError):
                 raise told from None

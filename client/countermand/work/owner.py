@@ -14,7 +14,7 @@ from countermand.work.cleanup import CleanUps
 from countermand.work.closing import Closing
 from countermand.work.host import Host
 from countermand.work.piece import Work
-from countermand.work.place import Body, Place, here
+from countermand.work.place import Body, Place, apart, here
 from countermand.work.receipt import WorkFailure
 from countermand.work.showing import Showing
 from countermand.work.stop import Stop, StopCause
@@ -71,7 +71,7 @@ class Owner:
         self.is_open = False
         self.is_closed = False
         self._grace, self._source = grace, source
-        self._unwatch: Callable[[], object] | None = None
+        self._unwatch: list[Callable[[], object]] = []
         self._showing: Showing | None = None
         self._finished: deque[WorkNode] = deque(maxlen=_KEPT)
         self._finished_count = 0
@@ -88,8 +88,8 @@ class Owner:
             raise FixTheCall(f"scope {self.name} was opened before; make a new one with countermand.scope()")
         self.loop, self.host = asyncio.get_running_loop(), Host()
         place = open_place()
-        if place is not None and place.owner.loop is self.loop:  # else its stop could not reach this loop
-            self.place = place
+        is_near = place is None or place.owner.loop is self.loop
+        self.place = place if is_near else None
         self.is_sheltered = self.host.level > 0
         if self.place is not None and not self.is_sheltered:
             self.place.owner.token.check()
@@ -100,17 +100,19 @@ class Owner:
         self.is_open, self._outer = True, here.get()
         here.set(self.body)
         if self._source is not None:
-            self._unwatch = self._source.watch(self._source_stopped)
+            self._unwatch.append(self._source.watch(self._source_stopped))
             show = getattr(self._source, "show", None)
             self._showing = Showing(self, show) if show else None
+        if place is not None and not is_near:  # it is above, on a loop in another thread
+            self._unwatch.append(place.owner.token.on_cancel(self._source_stopped))
 
     def close(self) -> None:
         """Let go of everything; there is no more work."""
         self.is_closed = True
         if self._timer is not None:
             self._timer.cancel()
-        if self._unwatch is not None:
-            self._unwatch()
+        for unwatch in self._unwatch:
+            unwatch()
         if self._showing is not None:
             self._showing.close()
         if self.place is not None:
@@ -159,11 +161,13 @@ class Owner:
         kind: WorkKind,
         *,
         stands_alone: bool = False,
+        answers: bool = False,
     ) -> Work[T]:
         """Start a piece of work; refused once the scope was stopped or closed."""
         self.must_be_here()
         self._must_take(name)
-        work: Work[T] = Work(self, name, kind, stands_alone=stands_alone)
+        work: Work[T] = Work(self, name, kind)
+        work.stands_alone, work.answers = stands_alone, answers
         work._begin(body)
         self.works[work] = None
         return work
@@ -178,6 +182,9 @@ class Owner:
         to._must_take(work.name)
         del self.works[work]
         to.works[work] = None
+        if work.token is not None:
+            self.token.release(work.token)
+            to.token.adopt(work.token)
         work.owner = to
         self.closing.look()
 
@@ -201,11 +208,12 @@ class Owner:
     def failed(self, error: BaseException | None, place: Place) -> None:
         """Something failed: the first failure of what does not stand alone stops the scope."""
         assert error is not None  # noqa: S101 - it failed
-        alone = isinstance(place, Work) and place.stands_alone and isinstance(error, Exception)
+        work = place if isinstance(place, Work) and isinstance(error, Exception) else None
+        alone = work is not None and work.stands_alone
         if not alone and self.stopping is None:
             self.first_failure = error
             self.begin_stop(because_of(error), culprit=place)
-        else:
+        elif not (work is not None and work.answers):
             self.note(WorkFailure("body" if place is self.body else "work", place.name, error))
 
     def note(self, failure: WorkFailure) -> None:
@@ -226,6 +234,10 @@ class Owner:
             self.stopping = Stopping(self, stop, culprit)
             self.stopping.begin(from_above=from_above)
         return self.stopping
+
+    def reached(self, stop: Stop, above: object) -> Stopping | None:
+        """Be stopped with the place it is in, whose task is `above`; not if it is sheltered from that."""
+        return None if self.is_sheltered else self.begin_stop(stop, from_above=self.host.task is above)
 
     def _source_stopped(self, stop: Stop) -> None:
         if self.is_here:
@@ -249,7 +261,7 @@ class Owner:
             self._deadline = deadline
             if self._timer is not None:
                 self._timer.cancel()
-            self._timer = self.loop.call_at(deadline, self._time_over)
+            self._timer = self.loop.call_at(deadline, self._time_over, context=apart())
 
     def shorten_until(self, deadline: datetime) -> None:
         """Let it last until then at most."""

@@ -9,6 +9,7 @@ from countermand._errors import Stopped
 from countermand.work.interrupts import interrupt
 from countermand.work.place import Place, here
 from countermand.work.stop import Stop, StopCause
+from countermand.work.token import CancellationToken
 from countermand.work.tree import WorkKind, WorkState
 
 if TYPE_CHECKING:
@@ -23,12 +24,16 @@ class Work(Place, Generic[T]):
     Whoever awaits it may be cancelled, the work is not: it belongs to its scope.
     """
 
-    def __init__(self, owner: "Owner", name: str, kind: WorkKind, *, stands_alone: bool) -> None:
+    def __init__(self, owner: "Owner", name: str, kind: WorkKind) -> None:
         super().__init__(owner, name, kind, WorkState.QUEUED)
         #: Its failure does not stop what is at work beside it.
-        self.stands_alone = stands_alone
+        self.stands_alone = False
+        #: Somebody awaits it and tells of its failure; the scope need not.
+        self.answers = False
         #: Why it was told to stop, if it was.
         self.stop: Stop | None = None
+        #: What tells its thread, if it runs in one.
+        self.token: CancellationToken | None = None
         self.task: asyncio.Task[T]
 
     def __repr__(self) -> str:
@@ -43,26 +48,36 @@ class Work(Place, Generic[T]):
         self.task.add_done_callback(self._done)
 
     async def _run(self, body: Callable[["Work[T]"], Coroutine[Any, Any, T]]) -> T:
-        self.has_its_turn()
+        self._has_its_turn()
         return await body(self)
 
-    def has_its_turn(self) -> None:
+    def _take_token(self) -> CancellationToken:
+        self.token = self.owner.token.follower()
+        return self.token
+
+    def _drop_token(self) -> None:
+        if self.token is not None:
+            self.owner.token.release(self.token)
+
+    def _has_its_turn(self) -> None:
         """Note that it runs now."""
         if self._state is WorkState.QUEUED:
             self._state = WorkState.RUNNING
 
-    def waits(self) -> None:
+    def _waits(self) -> None:
         """Note that it waits for its turn."""
         if self._state is WorkState.RUNNING:
             self._state = WorkState.QUEUED
 
     def _interrupt(self, stop: Stop) -> None:
-        """Tell it to stop; what has not begun never will."""
+        """Tell it to stop, and the scopes that are open in it. What has not begun never will."""
         self.stop = self.stop or stop
         if not self.task.done():
             if self._state is WorkState.RUNNING:
                 self._state = WorkState.STOPPING
             interrupt(self.task, 0)
+            for nested in list(self.nested):
+                nested.reached(stop, self.task)
 
     async def cancel(self, stop: Stop) -> None:
         """Stop this alone, and wait until it has ended. Its scope goes on."""

@@ -1,7 +1,7 @@
 """Where code runs: the body of a scope, or a piece of its work. Scopes opened there are within that place."""
 
 import time
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from typing import TYPE_CHECKING, Optional
 
 from countermand.work.interrupts import level
@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 
 #: The place of the running code. What is begun from here inherits it with its context.
 here: ContextVar[Optional["Place"]] = ContextVar("countermand_place", default=None)
+
+
+def apart() -> Context:
+    """Answer the context of the running code, but in no place: what a loop keeps must keep no scope alive."""
+    context = copy_context()
+    context.run(here.set, None)
+    return context
+
 
 _SETTLED = frozenset({WorkState.DONE, WorkState.FAILED, WorkState.STOPPED, WorkState.NEVER_RAN})
 

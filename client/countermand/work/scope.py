@@ -1,29 +1,34 @@
 """`scope`: the owner of everything that is started within its block."""
 
 import functools
-import inspect
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from datetime import datetime
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar, TypeVarTuple
 
 from countermand._errors import FixTheCall
 from countermand._span import Span, seconds
 from countermand._words import StopReason
+from countermand.work.calls import calling
 from countermand.work.cleanup import CleanUp
 from countermand.work.interrupts import Shield
 from countermand.work.names import name_of
+from countermand.work.offload import call_in_process, packed
 from countermand.work.owner import Owner, StopSource, open_place
 from countermand.work.piece import Work
+from countermand.work.pool import WorkPool
+from countermand.work.races import first_done, first_ended, hedged, owned, retried
 from countermand.work.receipt import StopReceipt, WorkFailure
 from countermand.work.stop import Stop, reason_named
 from countermand.work.stopping import Stopping
+from countermand.work.threads import in_thread
 from countermand.work.token import CancellationToken
 from countermand.work.tree import WorkKind, WorkNode, WorkState
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 CLEAN_UP_LIMIT = 10.0  # seconds for one clean-up
 
@@ -49,6 +54,18 @@ def current_scope() -> "WorkScope | None":
     """Answer the innermost open scope that the running code is in; None outside of all."""
     place = open_place()
     return place.owner.face if place else None
+
+
+def _within(
+    name: str, body: Callable[["WorkScope"], Coroutine[Any, Any, T]]
+) -> Callable[[], Coroutine[Any, Any, T]]:
+    """Answer how to do something in a scope of its own."""
+
+    async def run() -> T:
+        async with scope(name) as within:
+            return await body(within)
+
+    return run
 
 
 class WorkScope:
@@ -81,27 +98,116 @@ class WorkScope:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        return await self._owner.closing.run(error)
+    ) -> None:
+        await self._owner.closing.run(error)
 
     # -- start work
 
     def spawn(
-        self, fn: Callable[..., Awaitable[T]], *args: Any, name: str = "", kind: WorkKind = "io"
+        self, fn: Callable[[*Ts], Awaitable[T]], *args: *Ts, name: str = "", kind: WorkKind = "io"
     ) -> Work[T]:
         """Start an async function. If it fails, all in the scope is stopped, and the block raises that."""
-        return self._owner.start(_calling(fn, args), name or name_of(fn), kind)
+        return self._owner.start(calling(fn, args), name or name_of(fn), kind)
 
     def background(
-        self, fn: Callable[..., Awaitable[T]], *args: Any, name: str = "", kind: WorkKind = "io"
+        self, fn: Callable[[*Ts], Awaitable[T]], *args: *Ts, name: str = "", kind: WorkKind = "io"
     ) -> Work[T]:
         """Start an async function that stands alone: the scope waits for it, its failure stops nothing."""
-        return self._owner.start(_calling(fn, args), name or name_of(fn), kind, stands_alone=True)
+        return self._owner.start(calling(fn, args), name or name_of(fn), kind, stands_alone=True)
+
+    def run_in_thread(
+        self, fn: Callable[[CancellationToken, *Ts], T], *args: *Ts, name: str = "", kind: WorkKind = "io"
+    ) -> Work[T]:
+        """Start a function that blocks, in a thread of its own, as `fn(token, *args)`.
+
+        A thread can be told to stop, never made to: the function has to look at its token, and the scope
+        waits until it has ended. One that would not within the grace period is named.
+        """
+        return self._owner.start(in_thread(fn, args), name or name_of(fn), kind)
+
+    def offload(self, fn: Callable[[*Ts], T], *args: *Ts, name: str = "", kind: WorkKind = "cpu") -> Work[T]:
+        """Start a function that computes, in a process of its own. A stop kills it, whatever it is doing.
+
+        It has to be importable, from the top of a module, and its arguments and result have to be picklable.
+        """
+        call, known_as = packed(fn, args), name or name_of(fn)
+        begin = in_thread(functools.partial(call_in_process, call=call, name=known_as), ())
+        return self._owner.start(begin, known_as, kind)
+
+    def pool(self, size: int) -> WorkPool:
+        """Answer what starts work of which so much runs at a time; the rest waits for its turn."""
+        return WorkPool(self._owner, size)
 
     def detach(self, work: Work[T], *, to: "WorkScope") -> Work[T]:
         """Hand a piece of work over to another scope, which owns it from now on, with all that it opened."""
         self._owner.hand_over(work, to._owner)
         return work
+
+    def _answering(self, fn: Callable[[], Awaitable[T]]) -> Work[T]:
+        """Start work of which somebody else tells the failure."""
+        return self._owner.start(calling(fn, ()), name_of(fn), "io", stands_alone=True, answers=True)
+
+    # -- several ways to one result
+
+    async def race(self, *fns: Callable[[], Awaitable[T]], name: str = "race") -> T:
+        """Run async functions side by side; the first that ends decides, by its result or what it raises.
+
+        The others are stopped, with the reason SUPERSEDED, and have ended when this answers.
+        """
+        return await owned(self._owner, _within(name, lambda within: first_ended(within, fns)), name)
+
+    async def any(self, *fns: Callable[[], Awaitable[T]], name: str = "any") -> T:
+        """Run async functions side by side; the first result counts, and the others are stopped.
+
+        If all of them fail, an ExceptionGroup has what they raised.
+        """
+        return await owned(self._owner, _within(name, lambda within: first_done(within, fns)), name)
+
+    async def hedge(
+        self, fn: Callable[[], Awaitable[T]], *, after: Span, copies: int = 2, name: str = "hedge"
+    ) -> T:
+        """Run an async function, and again beside it each time that there is no result after so long.
+
+        The first result counts, and the others are stopped. Only for what may happen more than once.
+        """
+        wait = seconds(after)
+        body = _within(name, lambda within: hedged(within, fn, wait, copies))
+        return await owned(self._owner, body, name)
+
+    async def retry(
+        self,
+        fn: Callable[[], Awaitable[T]],
+        *,
+        attempts: int = 3,
+        pause: Span = "100ms",
+        longest: Span = "10s",
+        on: tuple[type[Exception], ...] = (Exception,),
+        name: str = "",
+    ) -> T:
+        """Run an async function until it succeeds, so often at most, with pauses that double.
+
+        A stop ends a pause at once. What says that the run has to stop, that the call is wrong or that an
+        operator has to look is never tried again.
+        """
+        again = functools.partial(retried, fn, attempts, seconds(pause), seconds(longest), on)
+        return await owned(self._owner, again, name or f"retry {name_of(fn)}")
+
+    async def bracket(
+        self,
+        acquire: Callable[[], Awaitable[T]],
+        release: Callable[[T], object],
+        *,
+        limit: Span = CLEAN_UP_LIMIT,
+        name: str = "",
+    ) -> T:
+        """Acquire something that is released at the end of the scope, whatever happens in between.
+
+        A stop waits until it is acquired: nothing is acquired and then forgotten.
+        """
+        async with self.shield():
+            acquired = await acquire()
+            self.defer(release, acquired, limit=limit, name=name or name_of(release))
+        return acquired
 
     # -- stop it
 
@@ -151,8 +257,8 @@ class WorkScope:
 
     def defer(
         self,
-        fn: Callable[..., object],
-        *args: Any,
+        fn: Callable[[*Ts], object],
+        *args: *Ts,
         limit: Span = CLEAN_UP_LIMIT,
         name: str = "",
         in_thread: bool = False,
@@ -206,21 +312,3 @@ class WorkScope:
     def tree(self) -> WorkNode:
         """Answer what is at work in it at this moment; its text is the tree, a line for each."""
         return self._owner.node()
-
-
-def _calling(fn: Any, args: tuple[Any, ...]) -> Callable[[Any], Coroutine[Any, Any, Any]]:
-    """Answer how to run a function as a piece of work."""
-    if not callable(fn):
-        if inspect.iscoroutine(fn):
-            fn.close()
-        raise FixTheCall(f"{fn!r} is not a function: pass the function and its arguments, not its result")
-
-    async def call(_: Any) -> Any:
-        answer = fn(*args)
-        if not inspect.isawaitable(answer):
-            raise FixTheCall(
-                f"{name_of(fn)} is no async function: use run_in_thread, or offload if it computes"
-            )
-        return await answer
-
-    return call

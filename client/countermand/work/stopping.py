@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from countermand._world import log
 from countermand.work.piece import Work
-from countermand.work.place import Place
+from countermand.work.place import Place, apart
 from countermand.work.receipt import StopReceipt, WorkFailure
 from countermand.work.stop import Stop
 from countermand.work.tree import WorkNode, WorkState
@@ -86,11 +86,10 @@ class Stopping:
         self._owner.host.interrupt()
 
     def _reach(self, nested: "Owner", above: Any) -> None:
-        if nested.is_sheltered:
-            return
-        below = nested.begin_stop(self.stop, from_above=nested.host.task is above)
-        self._nested.append(below)
-        below.tell(lambda _: self.check())
+        below = nested.reached(self.stop, above)
+        if below is not None:
+            self._nested.append(below)
+            below.tell(lambda _: self.check())
 
     def tell(self, watcher: Callable[[StopReceipt], object]) -> None:
         """Call this with the receipt once there is one."""
@@ -107,7 +106,8 @@ class Stopping:
 
     def _set_timer(self) -> None:
         if not self._owner.loop.is_closed():
-            self._timer = self._owner.loop.call_later(self._owner.grace, self._grace_over)
+            loop, context = self._owner.loop, apart()
+            self._timer = loop.call_later(self._owner.grace, self._grace_over, context=context)
 
     def _grace_over(self) -> None:
         """Name those who are still at work, and tell them once more: some swallow the first cancellation."""

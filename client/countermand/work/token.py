@@ -105,14 +105,18 @@ class CancellationToken:
     def follower(self) -> "CancellationToken":
         """Answer a token that is cancelled with this one, and can be cancelled alone."""
         token = CancellationToken()
-        token._failures = self._failures  # told of in one receipt
+        self.adopt(token)
+        return token
+
+    def adopt(self, follower: "CancellationToken") -> None:
+        """Let a token be cancelled with this one."""
+        follower._failures = self._failures  # told of in one receipt
         with self._lock:
             stop = self._stop
             if stop is None:
-                self._followers[token] = None
+                self._followers[follower] = None
         if stop is not None:
-            token.cancel(stop)
-        return token
+            follower.cancel(stop)
 
     def release(self, follower: "CancellationToken") -> None:
         """Forget a token that is no longer needed."""
