@@ -22,6 +22,7 @@ from countermand.v1 import grant_service_pb2_grpc as grant_grpc
 from countermand.v1 import journal_service_pb2 as journal_pb
 from countermand.v1 import journal_service_pb2_grpc as journal_grpc
 from countermand.v1 import undo_service_pb2_grpc as undo_grpc
+from tests.races.by_session import SessionTool
 from tests.races.checker import LOST, PERMITTED, Attempt, Cancel, Round, Telling
 from tests.support import messages as say
 
@@ -51,11 +52,14 @@ class Called(Protocol):
 class Load:
     """Callers of every role, each with a connection of its own."""
 
-    def __init__(self, *sidecars: Called, seed: int = 0) -> None:
+    def __init__(self, *sidecars: Called, seed: int = 0, by_session: bool = False) -> None:
+        """Take the sidecars; `by_session`: tools' calls travel together, and every grant is watched."""
+        self._by_session = by_session
         self._sidecars, self.dice = itertools.cycle(sidecars), random.Random(seed)
         self._numbers = itertools.count()
         self.crowd = 4 * JITTER
         self._channels = AsyncExitStack()
+        self.sessions: list[SessionTool] = []
 
     async def __aenter__(self) -> Self:
         self.grants = grant_grpc.GrantServiceStub(await self._channel("issuer"))
@@ -63,7 +67,7 @@ class Load:
         self.operator = control_grpc.ControlServiceStub(await self._channel("operator"))
         self.journal = journal_grpc.JournalServiceStub(await self._channel("auditor"))
         tools = [await self._channel("tool") for _ in range(TOOL_CONNECTIONS)]
-        stubs = [action_grpc.ActionServiceStub(channel) for channel in tools]
+        stubs: list[Any] = [await self._tool(channel) for channel in tools]
         self.tools = itertools.cycle(stubs)
         compensators = [await self._channel("compensator") for _ in range(2)]
         self._compensators = itertools.cycle(map(undo_grpc.UndoServiceStub, compensators))
@@ -72,6 +76,18 @@ class Load:
             for stub, channel in zip(stubs, tools, strict=True)
         }
         return self
+
+    async def _tool(self, channel: Any) -> Any:
+        if not self._by_session:
+            return action_grpc.ActionServiceStub(channel)
+        tool = SessionTool(channel)
+        ready = asyncio.Event()
+        tool.session.on_change(lambda is_there: is_there and ready.set())
+        if not tool.session.want():
+            await asyncio.wait_for(ready.wait(), TIMEOUT)
+        self._channels.push_async_callback(tool.session.close)
+        self.sessions.append(tool)
+        return tool
 
     async def __aexit__(self, *_: object) -> None:
         await self._channels.aclose()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.races import sabotage
+from tests.races import pushes, sabotage
 from tests.races.checker import PERMITTED, REVOKED, Round, faults, overlaps
 from tests.races.load import RACERS, Load
 from tests.support.redis_server import RedisServer
@@ -48,6 +48,35 @@ async def test_on_sqlite_a_commit_is_accepted_exactly_if_the_cancel_reports_it(t
         await _race("sqlite", RACES // 10, tell, sidecar)
 
 
+@pytest.mark.parametrize("store", ["redis", "sqlite"])
+@pytest.mark.parametrize("fault", pushes.FAULTS, ids=lambda fault: fault.__name__)
+async def test_no_promise_depends_on_what_is_pushed(
+    fault: Callable[[], None], store: str, fresh_redis: RedisServer, tell: Tell
+) -> None:
+    """Calls travel on sessions whose stops are dropped, delayed, reordered or made up: nothing changes."""
+    program = ("-m", "tests.races.pushes", fault.__name__)
+    with lives_of_a_sidecar(program, store=fresh_redis.url if store == "redis" else store) as lives:
+        async with Load(lives.sidecar, by_session=True) as load:
+            played = await load.play(BATCH * 2)
+            told, watched = Counter[str](), 0
+            for tool in load.sessions:
+                told.update(tool.told)
+                watched += len(tool.watched)
+    met = Counter(word for one in played for word in _raced(one))
+    assert not (found := faults(played)), found[:10]
+    assert set(met) == {PERMITTED, REVOKED}, met
+    assert bool(told) == pushes.FAULTS[fault], told
+    tell(f"pushes {fault.__name__}, {store}: {met.total()} races, 0 faults, {told.total()} of {watched} told")
+
+
+async def test_a_planted_defect_is_found_over_sessions_too(fresh_redis: RedisServer) -> None:
+    """Without the guard the same load finds late commits that travelled together."""
+    program = ("-m", "tests.races.sabotage", sabotage.run_checked_before.__name__)
+    with lives_of_a_sidecar(program, store=fresh_redis.url) as lives:
+        _, found = await _hunt(lives.sidecar, by_session=True)
+    assert found
+
+
 @pytest.mark.parametrize("defect", sabotage.DEFECTS, ids=lambda defect: defect.__name__)
 async def test_a_planted_defect_is_found(
     defect: Callable[[], None], fresh_redis: RedisServer, tell: Tell
@@ -63,9 +92,9 @@ async def test_a_planted_defect_is_found(
     tell(f"{defect.__name__}: found within {len(played) * RACERS} races ({', '.join(sorted(rules))})")
 
 
-async def _hunt(sidecar: SidecarProcess) -> tuple[list[Round], list[str]]:
+async def _hunt(sidecar: SidecarProcess, *, by_session: bool = False) -> tuple[list[Round], list[str]]:
     played: list[Round] = []
-    async with Load(sidecar) as load:
+    async with Load(sidecar, by_session=by_session) as load:
         while len(played) < PATIENCE:
             played += await load.play(BATCH)
             if found := faults(played):
