@@ -32,6 +32,8 @@ KINDS: dict[str, Callable[[Load, int], Awaitable[authority.Told]]] = {
 #: After so many rounds comes a new server: nothing is ever taken out of its memory.
 CHUNK = 250
 SERVICES, AT_ONCE = 2, 3
+#: Seconds. A campaign goes on beside other work, where a store may get no turn for long.
+PATIENCE = 60.0
 
 
 async def play(kind: str, numbers: range) -> tuple[int, authority.Told]:
@@ -52,7 +54,7 @@ async def play(kind: str, numbers: range) -> tuple[int, authority.Told]:
         settings = Settings(home=Path(home), store=server.url)
         keyring = load_or_create(Path(home) / "keys")
         async with AsyncExitStack() as stack:
-            stores = [await redis.RedisStore.connect(server.url) for _ in range(SERVICES)]
+            stores = [await redis.RedisStore.connect(server.url, timeout=PATIENCE) for _ in range(SERVICES)]
             for store in stores:
                 stack.push_async_callback(store.close)
             load = await stack.enter_async_context(
@@ -62,11 +64,11 @@ async def play(kind: str, numbers: range) -> tuple[int, authority.Told]:
     return played, told
 
 
-async def campaign(kind: str, rounds: int) -> bool:
+async def campaign(kind: str, rounds: int, number: int) -> bool:
     """Play so many rounds, and say after each chunk what they met; answer whether all went well."""
     start, met, played = time.monotonic(), Counter[str](), 0
     while played < rounds:
-        more, told = await play(kind, range(played, min(played + CHUNK, rounds)))
+        more, told = await play(kind, range(number + played, number + min(played + CHUNK, rounds)))
         played += more
         met.update(told.met)
         took = time.monotonic() - start
@@ -85,11 +87,12 @@ def main() -> int:
     )
     parser.add_argument("kind", choices=KINDS)
     parser.add_argument("--rounds", type=int, default=10_000)
+    parser.add_argument("--first", type=int, default=0, help="its number, to go on where others ended")
     parser.add_argument("--defect", choices=defects)
     wanted = parser.parse_args()
     if wanted.defect:
         defects[wanted.defect]()
-    return 0 if asyncio.run(campaign(wanted.kind, wanted.rounds)) else 1
+    return 0 if asyncio.run(campaign(wanted.kind, wanted.rounds, wanted.first)) else 1
 
 
 if __name__ == "__main__":
