@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 import countermand
+import countermand.sync
 from countermand import Stopped
 from countermand.work import interrupts, token
 from tests.work import jobs
@@ -99,6 +100,22 @@ async def test_threads_and_processes_leave_nothing() -> None:
             await scope.offload(jobs.add, 1, 1)
             scope.offload(jobs.big, 10)
             await scope.cancel(USER)
+    await _settled(before)
+
+
+async def test_blocking_scopes_leave_nothing() -> None:
+    """Two thousand of them, each with a thread that is stopped and a timer that is not needed."""
+    before = _held()
+
+    def agent() -> None:
+        for _ in range(2000):
+            with countermand.sync.scope(timeout="60s") as scope:
+                scope.spawn(lambda token: token.wait())
+                scope.cancel(USER)
+
+    await asyncio.to_thread(agent)
+    gc.collect()
+    await asyncio.get_running_loop().shutdown_default_executor()
     await _settled(before)
 
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
 from datetime import datetime
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, TypeVarTuple
+from typing import Any, Self, TypeVar, TypeVarTuple
 
 from countermand._errors import FixTheCall
 from countermand._span import Span, seconds
@@ -26,7 +26,8 @@ from countermand.work.threads import in_thread
 from countermand.work.token import CancellationToken
 from countermand.work.tree import WorkKind, WorkNode, WorkState
 
-P = ParamSpec("P")
+__all__ = ["Work", "WorkScope", "current_scope", "scope"]
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
