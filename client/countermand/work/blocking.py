@@ -116,10 +116,14 @@ class WorkScope:
             self._above._below[self] = None
         _here.set(self)
         above_here.set(self.token)
+        try:
+            if self._source is not None:
+                self._undo.append(self._source.watch(self._tell))
+        except BaseException:
+            self._close()
+            raise
         for limit in self._limits:
             self._shorten(limit())
-        if self._source is not None:
-            self._undo.append(self._source.watch(self._tell))
         return self
 
     def __exit__(

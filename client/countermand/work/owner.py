@@ -101,6 +101,14 @@ class Owner:
             self.place.nested[self] = None
         self.is_open, self._outer = True, (here.get(), above_here.get())
         enter(self.body)
+        try:
+            self._listen(above)
+        except BaseException:
+            self.close()  # else the scope above would wait for it
+            raise
+
+    def _listen(self, above: CancellationToken | None) -> None:
+        """Hear of the stops of what is not on this loop."""
         if self._source is not None:
             self._unwatch.append(self._source.watch(self._source_stopped))
             show = getattr(self._source, "show", None)
@@ -233,9 +241,8 @@ class Owner:
     def begin_stop(self, stop: Stop, *, from_above: bool = False, culprit: Place | None = None) -> Stopping:
         """Stop it, if it has not been stopped before; the first stop stands."""
         if self.stopping is None:
-            self.stopping = Stopping(
-                self, self.token._claim(stop), culprit
-            )  # another thread may have been first
+            stop = self.token._claim(stop)  # another thread may have come first
+            self.stopping = Stopping(self, stop, culprit)
             self.stopping.begin(from_above=from_above)
         return self.stopping
 

@@ -79,7 +79,7 @@ class CancellationToken:
         self._announce()
 
     def _claim(self, stop: Stop) -> Stop:
-        """Let this be the stop, if there is none, and answer which it is. Whoever looks knows, nobody is told."""
+        """Let this be the stop, if there is none, and answer which it is. Nobody is told yet."""
         with self._lock:
             self._stop = self._stop or stop
             return self._stop
