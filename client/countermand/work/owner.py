@@ -179,8 +179,12 @@ class Owner:
         self._must_take(name)
         work: Work[T] = Work(self, name, kind)
         work.stands_alone, work.answers = stands_alone, answers
-        work._begin(body)
         self.works[work] = None
+        try:
+            work._begin(body)
+        except BaseException:
+            del self.works[work]
+            raise
         return work
 
     def hand_over(self, work: Work[Any], to: "Owner") -> None:

@@ -48,6 +48,9 @@ class Work(Place, Generic[T]):
         self.task.add_done_callback(self._done)
 
     async def _run(self, body: Callable[["Work[T]"], Coroutine[Any, Any, T]]) -> T:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - this is one
+        self.task = task  # a loop may run the first step before it answers the task
         self._has_its_turn()
         return await body(self)
 
