@@ -16,6 +16,7 @@ from countermand._words import StopReason
 from countermand._world import log
 from countermand.work.blocking_cleanup import BlockingCleanUp
 from countermand.work.causes import because_of
+from countermand.work.cleanup import CLEAN_UP_LIMIT
 from countermand.work.names import name_of
 from countermand.work.offload import call_in_process, packed
 from countermand.work.owner import GRACE, StopSource, open_place
@@ -32,7 +33,6 @@ __all__ = ["Work", "WorkScope", "current_scope", "scope"]
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-CLEAN_UP_LIMIT = 10.0  # seconds for one clean-up
 _KEPT = 100  # pieces of work that came to their end and are still known by name
 
 _here: ContextVar["WorkScope | None"] = ContextVar("countermand_blocking_scope", default=None)
