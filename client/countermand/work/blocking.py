@@ -189,7 +189,10 @@ class WorkScope:
         if self._timer is not None:
             self._timer.cancel()
         for undo in self._undo:
-            undo()
+            try:
+                undo()
+            except Exception as error:  # such as that of a client that is closed: the scope ends all the same
+                self._note(WorkFailure("callback", name_of(undo), error))
         if self._above is not None:
             self._above._below.pop(self, None)
         if _here.get() is self:

@@ -13,6 +13,7 @@ from countermand.work.causes import because_of
 from countermand.work.cleanup import CleanUps
 from countermand.work.closing import Closing
 from countermand.work.host import Host
+from countermand.work.names import name_of
 from countermand.work.piece import Work
 from countermand.work.place import Body, Place, above_here, apart, enter, here
 from countermand.work.receipt import WorkFailure
@@ -122,7 +123,10 @@ class Owner:
         if self._timer is not None:
             self._timer.cancel()
         for unwatch in self._unwatch:
-            unwatch()
+            try:
+                unwatch()
+            except Exception as error:  # such as that of a client that is closed: the scope ends all the same
+                self.note(WorkFailure("callback", name_of(unwatch), error))
         if self._showing is not None:
             self._showing.close()
         if self.place is not None:
