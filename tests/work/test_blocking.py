@@ -110,6 +110,19 @@ def test_a_block_that_was_stopped_from_elsewhere_says_so() -> None:
     assert (stopped.value.stop.reason, stopped.value.stop.cause) == ("DEADLINE", StopCause.TIMEOUT)
 
 
+def test_a_thread_that_would_not_stop_is_named_though_nobody_asked(caplog: pytest.LogCaptureFixture) -> None:
+    """While the block waits for it."""
+
+    def deaf(_: CancellationToken) -> None:
+        time.sleep(0.1)
+
+    with pytest.raises(Stopped), countermand.scope("agent", timeout="10ms", grace="20ms") as scope:
+        scope.spawn(deaf, kind="tool")
+    assert scope.receipt is not None
+    assert names(scope.receipt.not_stopped) == ["deaf"]
+    assert "agent/deaf (tool) did not stop in 0.02s" in caplog.text
+
+
 def test_nothing_is_started_once_it_was_stopped() -> None:
     """Dead on arrival; nor in a scope that is closed or not open."""
     with countermand.scope() as scope:
@@ -272,6 +285,30 @@ def test_a_loop_in_its_thread_is_stopped_with_it() -> None:
         receipt = scope.cancel(USER)
     assert stops == [USER]
     assert names(receipt.stopped) == ["loop"]
+
+
+def _stopped_one() -> list[str]:
+    with countermand.scope() as scope:
+        scope.spawn(waits)
+        return names(scope.cancel(USER).stopped)
+
+
+def test_a_thread_that_ends_at_once_is_in_the_receipt() -> None:
+    """Who is at work is counted before anybody is told."""
+    assert [_stopped_one() for _ in range(50)] == [["waits"]] * 50
+
+
+def test_told_before_it_is_counted_it_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Negative control: with the order reversed the thread is gone before it can be counted."""
+    tell = countermand.WorkScope._tell
+
+    def announce_first(self: countermand.WorkScope, stop: Stop) -> None:
+        self.token.cancel(stop)
+        time.sleep(0.05)
+        tell(self, stop)
+
+    monkeypatch.setattr(countermand.WorkScope, "_tell", announce_first)
+    assert _stopped_one() == []
 
 
 def test_no_thread_escapes_a_race_of_start_and_stop() -> None:

@@ -161,7 +161,9 @@ class WorkScope:
             try:
                 with self._changed:
                     while self._works:
-                        self._changed.wait()
+                        self._changed.wait(self._until_named())
+                    if self._stop is not None:
+                        self._written(self._stop)
                 return end
             except KeyboardInterrupt as error:
                 if end is not None:
@@ -171,6 +173,16 @@ class WorkScope:
                     raise
                 end = error
                 self._tell(because_of(error))
+
+    def _until_named(self) -> float | None:
+        """Answer the seconds until what has not stopped is to be named; name it, if they are over."""
+        if self._stop is None or self._stop.receipt is not None:
+            return None
+        left = self._stop.begun + self._patience - time.monotonic()
+        if left > 0:
+            return left
+        self._written(self._stop)
+        return None
 
     def _clean_up(self) -> WorkFailure | None:
         first = None
@@ -315,6 +327,7 @@ class WorkScope:
                 works = [] if late else self._all_works()
                 first = tuple(self._finished), self._finished_count
                 self._stop = ThreadsTold(self.token._claim(stop), late, works, first)
+                self._changed.notify_all()
         self.token._announce()
 
     def _all_works(self) -> list[Work[Any]]:
@@ -328,7 +341,10 @@ class WorkScope:
         assert stopping is not None  # noqa: S101 - told right before
         stopping.wait(self._patience)
         with self._changed:
-            return stopping.written(self.path, self.token.failures, self._patience)
+            return self._written(stopping)
+
+    def _written(self, stopping: ThreadsTold) -> StopReceipt:
+        return stopping.written(self.path, self.token.failures, self._patience)
 
     def check(self) -> None:
         """Raise `Stopped` if the scope was stopped."""

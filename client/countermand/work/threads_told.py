@@ -21,6 +21,7 @@ class ThreadsTold:
         #: Nothing was at work any more.
         self.late = late
         self.receipt: StopReceipt | None = None
+        self.begun = time.monotonic()
         self._told = told
         self._first, self._first_count = first
 
