@@ -34,6 +34,7 @@ SUBSTITUTIONS = [
     (r"\b_async\b", "_sync"),
     (r"\basync_lock\b", "lock"),
     (r"\bAsync([A-Z]\w*)\b", r"\1"),
+    (r"\bwork\.scope\b", "work.blocking"),
     # tests
     (r"(?m)^import countermand$", "import countermand.sync as countermand"),
 ]

@@ -134,10 +134,8 @@ from countermand._words import (
     StopReason,
 )
 from countermand.work.owner import StopSource
-from countermand.work.piece import Work
-from countermand.work.pool import WorkPool
 from countermand.work.receipt import StopReceipt, WorkFailure
-from countermand.work.scope import WorkScope, current_scope, scope
+from countermand.work.scope import Work, WorkScope, current_scope, scope
 from countermand.work.stop import Stop, StopCause
 from countermand.work.token import CancellationToken
 from countermand.work.tree import WorkNode, WorkState
@@ -160,7 +158,6 @@ __all__ = [
     "current_scope",
     "WorkScope",
     "Work",
-    "WorkPool",
     "CancellationToken",
     "StopSource",
     "Stop",

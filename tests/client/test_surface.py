@@ -25,6 +25,7 @@ from tests.build.support import run
 
 OWN = ["Action", "ActiveRun", "Client", "Commit", "Compensator", "CurrentGrant", "Performance"]
 OWN += ["action", "compensator", "connect", "current_grant", "delegate", "delegate_run", "perform", "spend"]
+OWN += ["Work", "WorkScope", "current_scope", "scope"]
 SHARED = [
     *("Abandoned", "ActionApproved", "ActionDenied", "ActionState", "AlreadyPermitted"),
     *("AlreadySettled", "Approval", "ApprovalPage", "ApprovalTimedOut", "AskOperator", "AuthorityEnded"),
@@ -44,17 +45,8 @@ SHARED = [
     *("DutyOver", "DutyState", "DutyStep", "Finding", "GiveUp", "InFlight", "LeaseLost", "NotDone"),
     *("NotUndoable", "Progress", "Refused", "Registry", "RunActive", "UndoAsked", "UndoStep"),
     *("UndoWithdrawn", "canceller", "compensation", "probe"),
-    *("CancellationToken", "Stop", "StopCause", "StopReceipt", "StopSource", "Stopped", "Work"),
-    *(
-        "WorkFailure",
-        "WorkNode",
-        "WorkPool",
-        "WorkScope",
-        "WorkState",
-        "WorkerDied",
-        "current_scope",
-        "scope",
-    ),
+    *("CancellationToken", "Stop", "StopCause", "StopReceipt", "StopSource", "Stopped", "WorkFailure"),
+    *("WorkNode", "WorkState", "WorkerDied"),
 ]
 
 

@@ -202,6 +202,11 @@ async def work_has_an_owner() -> None:
         assert_type(receipt, countermand.StopReceipt)
         assert_type(receipt.not_stopped, tuple[countermand.WorkNode, ...])
         assert_type(scope.tree(), countermand.WorkNode)
+    with countermand.sync.scope("agent", timeout="5m") as blocking:
+        assert_type(blocking.spawn(crawl, "a").result("1s"), int)
+        assert_type(blocking.offload(factor, 12).result(), list[int])
+        assert_type(blocking.cancel("BUDGET"), countermand.StopReceipt)
+        blocking.spawn(factor, 12)  # type: ignore[arg-type]
     stop = countermand.Stop(countermand.StopReason.INCIDENT, actor="ops")
     assert_type(scope.cancel_threadsafe(stop).result(1), countermand.StopReceipt)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 @pytest.fixture(autouse=True)

@@ -2,13 +2,16 @@
 
 import asyncio
 import time
+from pathlib import Path
 
 import pytest
 
 import countermand
+import countermand.sync as blocking
 from countermand._address import Role
 from countermand.testing import Sidecar, sidecar
-from tests.client.support import AsyncSoon
+from tests.client.support import AsyncSoon, Soon
+from tests.work import jobs
 
 
 @pytest.fixture
@@ -50,6 +53,33 @@ async def test_a_cancel_from_elsewhere_stops_the_work(real: Sidecar) -> None:
     assert cleaned == ["second", "first"]
     assert scope.receipt is not None
     assert (scope.receipt.stop, report.run.end.seq) == (stop, stop.seq)
+
+
+def test_a_cancel_from_elsewhere_stops_threads_and_a_process(real: Sidecar, tmp_path: Path) -> None:
+    """For code that blocks: its thread is told, its process killed, and the run's end says the same."""
+
+    def listens(token: blocking.CancellationToken) -> None:
+        token.wait()
+        token.check()
+
+    with blocking.connect(real.home) as cm, blocking.connect(real.home) as other:
+        run = cm.open_run(agent="a")
+        with (
+            pytest.raises(blocking.Stopped) as stopped,
+            run,
+            blocking.scope("agent", source=run) as scope,
+        ):
+            thread = scope.spawn(listens)
+            process = scope.offload(jobs.spin, str(tmp_path))
+            pid = jobs.left(tmp_path, "worker")
+            Soon.until(lambda: cm.connection.session(Role.ISSUER).is_ready)
+            other.operator.cancel(run.run_id, reason="INCIDENT", actor="ada")
+            assert thread.wait("10s")
+            assert process.wait("10s")
+        assert not jobs.is_alive(pid)
+    assert (stopped.value.stop.reason, stopped.value.stop.run_id) == ("INCIDENT", run.run_id)
+    assert scope.receipt is not None
+    assert {node.name for node in scope.receipt.stopped} == {"listens", "spin"}
 
 
 async def test_a_fence_over_the_grant_stops_who_works_under_it(real: Sidecar) -> None:

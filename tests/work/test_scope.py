@@ -371,6 +371,35 @@ async def test_current_scope_is_the_innermost() -> None:
     assert seen == [a]
 
 
+async def test_a_scope_whose_source_fails_is_not_waited_for() -> None:
+    """It was never open."""
+
+    class Source:
+        def watch(self, callback, /):  # type: ignore[no-untyped-def]
+            raise OSError("not connected")
+
+    async with countermand.scope("app") as app:
+        with pytest.raises(OSError, match="not connected"):
+            async with countermand.scope("agent", source=Source()):
+                pass
+        assert countermand.current_scope() is app
+
+
+async def test_a_source_that_cannot_be_let_go_of_hinders_nothing() -> None:
+    """It is named; the scope closes all the same, and the one above does not wait for it."""
+
+    class Source:
+        def watch(self, callback, /):  # type: ignore[no-untyped-def]
+            def unwatch() -> None:
+                raise OSError("closed")
+
+            return unwatch
+
+    async with countermand.scope("app"), countermand.scope("agent", source=Source()) as agent:
+        pass
+    assert [str(one) for one in agent.failures] == ["callback unwatch: OSError: closed"]
+
+
 async def test_a_source_stops_the_scope_that_is_bound_to_it() -> None:
     """And hears nothing more of it once the block is over."""
 

@@ -117,6 +117,32 @@ async def test_a_thread_hears_of_a_stop_while_the_loop_is_busy() -> None:
     assert heard[0] < free
 
 
+async def test_a_thread_that_ends_at_once_is_in_the_receipt() -> None:
+    """Also of a cancel from another thread: the loop is asked to count before the token is cancelled."""
+    for _ in range(50):
+        with contextlib.suppress(Stopped):
+            async with countermand.scope() as scope:
+                scope.run_in_thread(waits)
+                await a_turn()
+                await asyncio.to_thread(lambda scope=scope: scope.cancel_threadsafe(USER).result(10))
+        assert scope.receipt is not None
+        assert names(scope.receipt.stopped) == ["waits"]
+
+
+async def test_told_before_it_is_counted_it_is_left_out() -> None:
+    """Negative control: with the order reversed the thread is gone before it can be counted."""
+    with contextlib.suppress(Stopped):
+        async with countermand.scope() as scope:
+            scope.run_in_thread(waits)
+            await a_turn()
+            scope.token.cancel(USER)
+            await asyncio.sleep(0.05)
+            scope.cancel_threadsafe(USER)
+            await forever()
+    assert scope.receipt is not None
+    assert names(scope.receipt.stopped) == []
+
+
 async def test_a_thread_that_was_stopped_before_its_start_never_runs() -> None:
     """Not a line of it."""
     ran: list[object] = []

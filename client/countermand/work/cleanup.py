@@ -14,6 +14,7 @@ from countermand.work.threads import start
 #: Waits until a future is done, whatever happens to whoever waits.
 Outlast = Callable[[asyncio.Future[Any]], Coroutine[Any, Any, None]]
 
+CLEAN_UP_LIMIT = 10.0  # seconds for one, if nothing else was said
 _LAST_CHANCE = 1.0  # seconds for a clean-up that was cancelled because its time is over
 
 

@@ -13,8 +13,9 @@ from countermand.work.causes import because_of
 from countermand.work.cleanup import CleanUps
 from countermand.work.closing import Closing
 from countermand.work.host import Host
+from countermand.work.names import name_of
 from countermand.work.piece import Work
-from countermand.work.place import Body, Place, apart, here
+from countermand.work.place import Body, Place, above_here, apart, enter, here
 from countermand.work.receipt import WorkFailure
 from countermand.work.showing import Showing
 from countermand.work.stop import Stop, StopCause
@@ -77,7 +78,7 @@ class Owner:
         self._finished_count = 0
         self._deadline: float | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._outer: Place | None = None
+        self._outer: tuple[Place | None, CancellationToken | None] = (None, None)
         self.closing = Closing(self)
 
     # -- its life
@@ -90,6 +91,8 @@ class Owner:
         place = open_place()
         is_near = place is None or place.owner.loop is self.loop
         self.place = place if is_near else None
+        # What is above, and not on this loop: a blocking scope, or a scope on a loop in another thread.
+        above = above_here.get() or (None if is_near or place is None else place.owner.token)
         self.is_sheltered = self.host.level > 0
         if self.place is not None and not self.is_sheltered:
             self.place.owner.token.check()
@@ -97,14 +100,22 @@ class Owner:
         self.body = Body(self)
         if self.place is not None:
             self.place.nested[self] = None
-        self.is_open, self._outer = True, here.get()
-        here.set(self.body)
+        self.is_open, self._outer = True, (here.get(), above_here.get())
+        enter(self.body)
+        try:
+            self._listen(above)
+        except BaseException:
+            self.close()  # else the scope above would wait for it
+            raise
+
+    def _listen(self, above: CancellationToken | None) -> None:
+        """Hear of the stops of what is not on this loop."""
         if self._source is not None:
             self._unwatch.append(self._source.watch(self._source_stopped))
             show = getattr(self._source, "show", None)
             self._showing = Showing(self, show) if show else None
-        if place is not None and not is_near:  # it is above, on a loop in another thread
-            self._unwatch.append(place.owner.token.on_cancel(self._source_stopped))
+        if above is not None:
+            self._unwatch.append(above.on_cancel(self._source_stopped))
 
     def close(self) -> None:
         """Let go of everything; there is no more work."""
@@ -112,7 +123,10 @@ class Owner:
         if self._timer is not None:
             self._timer.cancel()
         for unwatch in self._unwatch:
-            unwatch()
+            try:
+                unwatch()
+            except Exception as error:  # such as that of a client that is closed: the scope ends all the same
+                self.note(WorkFailure("callback", name_of(unwatch), error))
         if self._showing is not None:
             self._showing.close()
         if self.place is not None:
@@ -120,7 +134,8 @@ class Owner:
         if self.stopping is not None:
             self.stopping.close()
         if here.get() is self.body:
-            here.set(self._outer)
+            here.set(self._outer[0])
+            above_here.set(self._outer[1])
 
     def nested_closed(self, nested: "Owner") -> None:
         """A scope within is closed."""
@@ -168,8 +183,12 @@ class Owner:
         self._must_take(name)
         work: Work[T] = Work(self, name, kind)
         work.stands_alone, work.answers = stands_alone, answers
-        work._begin(body)
         self.works[work] = None
+        try:
+            work._begin(body)
+        except BaseException:
+            del self.works[work]
+            raise
         return work
 
     def hand_over(self, work: Work[Any], to: "Owner") -> None:
@@ -230,7 +249,7 @@ class Owner:
     def begin_stop(self, stop: Stop, *, from_above: bool = False, culprit: Place | None = None) -> Stopping:
         """Stop it, if it has not been stopped before; the first stop stands."""
         if self.stopping is None:
-            stop = self.token.stop or stop  # another thread may have come first
+            stop = self.token._claim(stop)  # another thread may have come first
             self.stopping = Stopping(self, stop, culprit)
             self.stopping.begin(from_above=from_above)
         return self.stopping
@@ -247,11 +266,12 @@ class Owner:
 
     def begin_stop_elsewhere(self, stop: Stop, tell: Callable[[Any], object]) -> bool:
         """Stop it from another thread; answer False if its loop is closed and there is nobody to tell."""
-        self.token.cancel(stop)  # threads need not wait until the loop has its turn
         try:
             self.loop.call_soon_threadsafe(lambda: self.begin_stop(stop).tell(tell))
         except RuntimeError:
             return False
+        finally:  # threads need not wait for the loop; but it is told before one can end, and be left out
+            self.token.cancel(stop)
         return True
 
     def shorten(self, seconds: float) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from countermand._errors import Stopped
 from countermand.work.interrupts import interrupt
-from countermand.work.place import Place, here
+from countermand.work.place import Place, enter
 from countermand.work.stop import Stop, StopCause
 from countermand.work.token import CancellationToken
 from countermand.work.tree import WorkKind, WorkState
@@ -42,12 +42,15 @@ class Work(Place, Generic[T]):
     def _begin(self, body: Callable[["Work[T]"], Coroutine[Any, Any, T]]) -> None:
         """Start it, in the place that it is itself."""
         context = contextvars.copy_context()
-        context.run(here.set, self)
+        context.run(enter, self)
         loop = asyncio.get_running_loop()
         self.task = loop.create_task(self._run(body), name=f"countermand {self.path}", context=context)
         self.task.add_done_callback(self._done)
 
     async def _run(self, body: Callable[["Work[T]"], Coroutine[Any, Any, T]]) -> T:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - this is one
+        self.task = task  # a loop may run the first step before it answers the task
         self._has_its_turn()
         return await body(self)
 

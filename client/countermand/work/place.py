@@ -12,15 +12,26 @@ if TYPE_CHECKING:
     from typing import Any
 
     from countermand.work.owner import Owner
+    from countermand.work.token import CancellationToken
+
+#: The token of a blocking scope, where that is the innermost around the running code.
+above_here: ContextVar[Optional["CancellationToken"]] = ContextVar("countermand_above", default=None)
 
 #: The place of the running code. What is begun from here inherits it with its context.
 here: ContextVar[Optional["Place"]] = ContextVar("countermand_place", default=None)
+
+
+def enter(place: "Place") -> None:
+    """Let the running code be in this place."""
+    here.set(place)
+    above_here.set(None)
 
 
 def apart() -> Context:
     """Answer the context of the running code, but in no place: what a loop keeps must keep no scope alive."""
     context = copy_context()
     context.run(here.set, None)
+    context.run(above_here.set, None)
     return context
 
 

@@ -1,36 +1,35 @@
 """`scope`: the owner of everything that is started within its block."""
 
 import functools
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from datetime import datetime
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, TypeVarTuple
+from typing import Self, TypeVar, TypeVarTuple
 
 from countermand._errors import FixTheCall
 from countermand._span import Span, seconds
 from countermand._words import StopReason
 from countermand.work.calls import calling
-from countermand.work.cleanup import CleanUp
+from countermand.work.cleanup import CLEAN_UP_LIMIT, CleanUp
 from countermand.work.interrupts import Shield
 from countermand.work.names import name_of
 from countermand.work.offload import call_in_process, packed
 from countermand.work.owner import Owner, StopSource, open_place
 from countermand.work.piece import Work
 from countermand.work.pool import WorkPool
-from countermand.work.races import first_done, first_ended, hedged, owned, retried
 from countermand.work.receipt import StopReceipt, WorkFailure
 from countermand.work.stop import Stop, reason_named
 from countermand.work.stopping import Stopping
 from countermand.work.threads import in_thread
 from countermand.work.token import CancellationToken
 from countermand.work.tree import WorkKind, WorkNode, WorkState
+from countermand.work.ways import Ways
 
-P = ParamSpec("P")
+__all__ = ["Work", "WorkScope", "current_scope", "scope"]
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-
-CLEAN_UP_LIMIT = 10.0  # seconds for one clean-up
 
 
 def scope(
@@ -56,19 +55,7 @@ def current_scope() -> "WorkScope | None":
     return place.owner.face if place else None
 
 
-def _within(
-    name: str, body: Callable[["WorkScope"], Coroutine[Any, Any, T]]
-) -> Callable[[], Coroutine[Any, Any, T]]:
-    """Answer how to do something in a scope of its own."""
-
-    async def run() -> T:
-        async with scope(name) as within:
-            return await body(within)
-
-    return run
-
-
-class WorkScope:
+class WorkScope(Ways):
     """Owns what is started within its block: it never closes while any of that is alive."""
 
     def __init__(
@@ -146,51 +133,6 @@ class WorkScope:
     def _answering(self, fn: Callable[[], Awaitable[T]]) -> Work[T]:
         """Start work of which somebody else tells the failure."""
         return self._owner.start(calling(fn, ()), name_of(fn), "io", stands_alone=True, answers=True)
-
-    # -- several ways to one result
-
-    async def race(self, *fns: Callable[[], Awaitable[T]], name: str = "race") -> T:
-        """Run async functions side by side; the first that ends decides, by its result or what it raises.
-
-        The others are stopped, with the reason SUPERSEDED, and have ended when this answers.
-        """
-        return await owned(self._owner, _within(name, lambda within: first_ended(within, fns)), name)
-
-    async def any(self, *fns: Callable[[], Awaitable[T]], name: str = "any") -> T:
-        """Run async functions side by side; the first result counts, and the others are stopped.
-
-        If all of them fail, an ExceptionGroup has what they raised.
-        """
-        return await owned(self._owner, _within(name, lambda within: first_done(within, fns)), name)
-
-    async def hedge(
-        self, fn: Callable[[], Awaitable[T]], *, after: Span, copies: int = 2, name: str = "hedge"
-    ) -> T:
-        """Run an async function, and again beside it each time that there is no result after so long.
-
-        The first result counts, and the others are stopped. Only for what may happen more than once.
-        """
-        wait = seconds(after)
-        body = _within(name, lambda within: hedged(within, fn, wait, copies))
-        return await owned(self._owner, body, name)
-
-    async def retry(
-        self,
-        fn: Callable[[], Awaitable[T]],
-        *,
-        attempts: int = 3,
-        pause: Span = "100ms",
-        longest: Span = "10s",
-        on: tuple[type[Exception], ...] = (Exception,),
-        name: str = "",
-    ) -> T:
-        """Run an async function until it succeeds, so often at most, with pauses that double.
-
-        A stop ends a pause at once. What says that the run has to stop, that the call is wrong or that an
-        operator has to look is never tried again.
-        """
-        again = functools.partial(retried, fn, attempts, seconds(pause), seconds(longest), on)
-        return await owned(self._owner, again, name or f"retry {name_of(fn)}")
 
     async def bracket(
         self,

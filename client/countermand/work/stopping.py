@@ -50,7 +50,7 @@ class Stopping:
                     self._reach(nested, above=place.task)
             self._set_timer()
         try:
-            owner.token.cancel(self.stop)
+            owner.token._announce()
         finally:
             self.check()
 

@@ -24,6 +24,7 @@ class CancellationToken:
         self._callbacks: dict[object, Callback] = {}
         self._followers: dict[CancellationToken, None] = {}
         self._stop: Stop | None = None
+        self._is_announced = False
         self._failures: list[WorkFailure] = []
 
     def __repr__(self) -> str:
@@ -61,7 +62,7 @@ class CancellationToken:
         """
         key = object()
         with self._lock:  # either the cancel finds it, or it finds the cancel: never both, never neither
-            stop = self._stop
+            stop = self._stop if self._is_announced else None
             if stop is None:
                 self._callbacks[key] = callback
         if stop is not None:
@@ -74,10 +75,22 @@ class CancellationToken:
 
     def cancel(self, stop: Stop) -> None:
         """Say that it is time to stop. Only the first time counts."""
+        self._claim(stop)
+        self._announce()
+
+    def _claim(self, stop: Stop) -> Stop:
+        """Let this be the stop, if there is none, and answer which it is. Nobody is told yet."""
         with self._lock:
-            if self._stop is not None:
+            self._stop = self._stop or stop
+            return self._stop
+
+    def _announce(self) -> None:
+        """Tell everybody, once."""
+        with self._lock:
+            stop = self._stop
+            if stop is None or self._is_announced:
                 return
-            self._stop = stop
+            self._is_announced = True
             callbacks = [*(follower.cancel for follower in self._followers), *self._callbacks.values()]
             self._callbacks.clear()
             self._followers.clear()
@@ -112,7 +125,7 @@ class CancellationToken:
         """Let a token be cancelled with this one."""
         follower._failures = self._failures  # told of in one receipt
         with self._lock:
-            stop = self._stop
+            stop = self._stop if self._is_announced else None
             if stop is None:
                 self._followers[follower] = None
         if stop is not None:
