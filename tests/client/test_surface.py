@@ -23,8 +23,18 @@ from countermand.v1 import (
 )
 from tests.build.support import run
 
-OWN = ["Action", "ActiveRun", "Client", "Commit", "Compensator", "CurrentGrant", "Performance"]
-OWN += ["action", "compensator", "connect", "current_grant", "delegate", "delegate_run", "perform", "spend"]
+OWN = [
+    "Action",
+    "ActiveRun",
+    "Client",
+    "Commit",
+    "Compensator",
+    "CurrentGrant",
+    "GuardedStream",
+    "Performance",
+]
+OWN += ["action", "compensator", "connect", "current_grant", "delegate", "delegate_run", "guard", "perform"]
+OWN += ["spend"]
 SHARED = [
     *("Abandoned", "ActionApproved", "ActionDenied", "ActionState", "AlreadyPermitted"),
     *("AlreadySettled", "Approval", "ApprovalPage", "ApprovalTimedOut", "AskOperator", "AuthorityEnded"),
@@ -46,6 +56,7 @@ SHARED = [
     *("UndoWithdrawn", "canceller", "compensation", "probe"),
     *("CancellationToken", "Stop", "StopCause", "StopReceipt", "StopSource", "Stopped", "Work"),
     *("WorkFailure", "WorkNode", "WorkScope", "WorkState", "current_scope", "scope"),
+    *("Usage", "usage_of"),
 ]
 
 

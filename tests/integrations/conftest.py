@@ -1,4 +1,4 @@
-"""These tests need what is in .venv-integrations: `make test-integrations` runs them, and nothing else does."""
+"""These tests need what is in .venv-integrations: nothing but `make test-integrations` runs them."""
 
 import sys
 from pathlib import Path
