@@ -17,6 +17,7 @@ from countermand._async.client import Client, connect
 from countermand._async.compensator import Compensator, compensator
 from countermand._async.delegation import delegate, delegate_run, spend
 from countermand._async.grant import CurrentGrant, current_grant
+from countermand._async.guard import GuardedStream, guard
 from countermand._async.perform import Performance, perform
 from countermand._async.run import ActiveRun
 from countermand._digest import digest
@@ -133,6 +134,7 @@ from countermand._words import (
     RunState,
     StopReason,
 )
+from countermand.streams.usage import Usage, usage_of
 from countermand.work.owner import StopSource
 from countermand.work.receipt import StopReceipt, WorkFailure
 from countermand.work.scope import Work, WorkScope, current_scope, scope
@@ -167,6 +169,11 @@ __all__ = [
     "WorkNode",
     "WorkerDied",
     "WorkState",
+    # read a model's stream until a stop, and count its tokens
+    "guard",
+    "GuardedStream",
+    "Usage",
+    "usage_of",
     # hand on part of a grant, and take from a budget
     "delegate",
     "delegate_run",

@@ -116,6 +116,7 @@ from countermand._sync.client import Client, connect
 from countermand._sync.compensator import Compensator, compensator
 from countermand._sync.delegation import delegate, delegate_run, spend
 from countermand._sync.grant import CurrentGrant, current_grant
+from countermand._sync.guard import GuardedStream, guard
 from countermand._sync.perform import Performance, perform
 from countermand._sync.run import ActiveRun
 from countermand._tool import tool
@@ -134,6 +135,7 @@ from countermand._words import (
     RunState,
     StopReason,
 )
+from countermand.streams.usage import Usage, usage_of
 from countermand.work.blocking import Work, WorkScope, current_scope, scope
 from countermand.work.owner import StopSource
 from countermand.work.receipt import StopReceipt, WorkFailure
@@ -168,6 +170,11 @@ __all__ = [
     "WorkNode",
     "WorkerDied",
     "WorkState",
+    # read a model's stream until a stop, and count its tokens
+    "guard",
+    "GuardedStream",
+    "Usage",
+    "usage_of",
     # hand on part of a grant, and take from a budget
     "delegate",
     "delegate_run",

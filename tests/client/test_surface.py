@@ -23,9 +23,9 @@ from countermand.v1 import (
 )
 from tests.build.support import run
 
-OWN = ["Action", "ActiveRun", "Client", "Commit", "Compensator", "CurrentGrant", "Performance"]
-OWN += ["action", "compensator", "connect", "current_grant", "delegate", "delegate_run", "perform", "spend"]
-OWN += ["Work", "WorkScope", "current_scope", "scope"]
+OWN = ["Action", "ActiveRun", "Client", "Commit", "Compensator", "CurrentGrant", "GuardedStream"]
+OWN += ["Performance", "action", "compensator", "connect", "current_grant", "delegate", "delegate_run"]
+OWN += ["guard", "perform", "spend", "Work", "WorkScope", "current_scope", "scope"]
 SHARED = [
     *("Abandoned", "ActionApproved", "ActionDenied", "ActionState", "AlreadyPermitted"),
     *("AlreadySettled", "Approval", "ApprovalPage", "ApprovalTimedOut", "AskOperator", "AuthorityEnded"),
@@ -47,6 +47,7 @@ SHARED = [
     *("UndoWithdrawn", "canceller", "compensation", "probe"),
     *("CancellationToken", "Stop", "StopCause", "StopReceipt", "StopSource", "Stopped", "WorkFailure"),
     *("WorkNode", "WorkState", "WorkerDied"),
+    *("Usage", "usage_of"),
 ]
 
 

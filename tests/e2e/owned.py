@@ -1,7 +1,7 @@
-"""An agent with every kind of work at once, owned by one scope: `python -m tests.e2e.owned HOME PROVIDER LOG`.
+"""An agent with all kinds of work at once, owned by one scope: `python -m tests.e2e.owned HOME PROVIDER LOG`.
 
-Each layer writes a line to LOG while it is at work: `<layer> <nanoseconds since 1970>`. Told to stop, it prints
-what it was told and what came of it, as JSON.
+Each layer writes a line to LOG while it is at work: `<layer> <nanoseconds since 1970>`. Told to stop, it
+prints what it was told and what came of it, as JSON.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from pathlib import Path
 import countermand
 import countermand.sync
 
-#: Seconds between two lines of a layer, and after which the tool that does not listen tries to write all the same.
+#: Seconds between two lines of a layer, and after which the tool that does not listen tries to write.
 TICK, DEAF = 0.005, 1.0
 
 LAYERS = ("task", "thread", "cpu", "chatty", "child")

@@ -1,4 +1,4 @@
-"""A model's provider for tests: it speaks all the time, or falls silent, and knows when its caller has gone."""
+"""A model's provider for tests: it speaks all the time or falls silent, and knows when its caller has gone."""
 
 import asyncio
 import threading
@@ -13,7 +13,7 @@ _PAUSE = 0.005
 
 @dataclass
 class Spoken:
-    """What was said over one connection: when each token was sent, and when the caller was seen to have gone."""
+    """What was said over one connection: when each token was sent, and when the caller had gone."""
 
     sent: list[int] = field(default_factory=list)
     gone: int = 0

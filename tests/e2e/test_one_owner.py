@@ -20,7 +20,7 @@ from tests.e2e.provider import Provider
 from tests.support.redis_server import RedisServer
 from tests.support.sidecar import ROOT, SidecarProcess, sidecar_running
 
-#: Milliseconds in which each layer must have stopped, on the slowest machine; docs/performance.md says how fast it is.
+#: Milliseconds in which each layer must have stopped, on the slowest machine; docs/performance.md has figures.
 SOON = 1500
 
 COMMAND = Path(sys.executable).parent / "countermand"

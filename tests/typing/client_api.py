@@ -1,6 +1,6 @@
 """The client's types as its users meet them. Never run: mypy reads it in strict mode."""
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, assert_type
 
 import countermand
@@ -234,3 +234,17 @@ def a_caller_handles_errors(error: countermand.CountermandError) -> str:
 
 countermand.connect(host="localhost")  # type: ignore[call-arg]
 countermand.Permit("o-1", 1)  # type: ignore[call-arg]
+
+
+async def streams_of_both_kinds(
+    cm: countermand.Client, chunks: AsyncIterable[bytes], blocking: Iterable[str]
+) -> None:
+    """A guarded stream hands on what its stream says."""
+    async with cm.open_run() as run, countermand.guard(chunks, until=run) as guarded:
+        async for chunk in guarded:
+            assert_type(chunk, bytes)
+    assert_type(guarded.partial, list[bytes])
+    assert_type(guarded.stop, countermand.Stop | None)
+    assert_type(guarded.usage, countermand.Usage | None)
+    with countermand.sync.guard(blocking, until=countermand.CancellationToken()) as other:
+        assert_type(list(other), list[str])
