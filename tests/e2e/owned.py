@@ -14,8 +14,8 @@ from pathlib import Path
 import countermand
 import countermand.sync
 
-#: Seconds between two lines of a layer, and after which the tool that does not listen tries to write.
-TICK, DEAF = 0.005, 1.0
+#: Seconds between two lines of a layer, and for which the tool that does not listen goes on after the stop.
+TICK, DEAF = 0.005, 0.6
 
 LAYERS = ("task", "thread", "cpu", "chatty", "child")
 
@@ -70,10 +70,12 @@ async def sub_agent(grant: countermand.CurrentGrant, log: str) -> None:
             scope.spawn(tick, log, "child", name="help")
 
 
-def write_late(_: countermand.CancellationToken, grant: countermand.CurrentGrant, log: str) -> None:
+def write_late(token: countermand.CancellationToken, grant: countermand.CurrentGrant, log: str) -> None:
     """Prepare a write, and try to commit it when the stop is long past: a tool that does not listen."""
     with grant, countermand.sync.action("db.write", resource="row:1") as act:
         note(log, "prepared")
+        while not token.is_cancelled:
+            time.sleep(TICK)
         time.sleep(DEAF)
         try:
             with act.commit():

@@ -1,4 +1,4 @@
-"""A model's provider for tests: it speaks all the time or falls silent, and knows when its caller has gone."""
+"""A model's provider for tests: it speaks all the time or falls silent, and knows when its caller went."""
 
 import asyncio
 import threading

