@@ -1,4 +1,6 @@
-"""An agent with all kinds of work at once, owned by one scope: `python -m tests.e2e.owned HOME PROVIDER LOG`.
+"""An agent with all kinds of work at once, owned by one scope.
+
+    python -m tests.e2e.owned HOME PROVIDER LOG RUN
 
 Each layer writes a line to LOG while it is at work: `<layer> <nanoseconds since 1970>`. Told to stop, it
 prints what it was told and what came of it, as JSON.
@@ -85,11 +87,11 @@ def write_late(token: countermand.CancellationToken, grant: countermand.CurrentG
             raise
 
 
-async def main(home: str, provider: str, log: str) -> None:
+async def main(home: str, provider: str, log: str, run_id: str) -> None:
     """Be at work on everything until told to stop; tell what came of it."""
     cleaned: list[str] = []
     async with countermand.connect(home) as cm:
-        run = cm.open_run(agent="agent", run_id="r-all")
+        run = cm.open_run(agent="agent", run_id=run_id)
         try:
             async with run:
                 with run.grant(scopes=["db.*"]) as grant:
