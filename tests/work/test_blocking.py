@@ -123,6 +123,15 @@ def test_a_thread_that_would_not_stop_is_named_though_nobody_asked(caplog: pytes
     assert "agent/deaf (tool) did not stop in 0.02s" in caplog.text
 
 
+def test_to_cancel_its_token_is_to_stop_it() -> None:
+    """Whoever was handed the token may do so."""
+    with pytest.raises(Stopped), countermand.scope() as scope:
+        scope.spawn(waits)
+        scope.token.cancel(USER)
+    assert scope.receipt is not None
+    assert names(scope.receipt.stopped) == ["waits"]
+
+
 def test_nothing_is_started_once_it_was_stopped() -> None:
     """Dead on arrival; nor in a scope that is closed or not open."""
     with countermand.scope() as scope:
@@ -303,6 +312,7 @@ def test_told_before_it_is_counted_it_is_left_out(monkeypatch: pytest.MonkeyPatc
     tell = countermand.WorkScope._tell
 
     def announce_first(self: countermand.WorkScope, stop: Stop) -> None:
+        self.token._scope = None
         self.token.cancel(stop)
         time.sleep(0.05)
         tell(self, stop)

@@ -4,11 +4,13 @@ import asyncio
 import contextlib
 import threading
 import time
+from typing import Any
 
 import pytest
 
 import countermand
 from countermand import CancellationToken, Stopped, WorkState
+from countermand.work.owner import Owner
 from tests.work.support import USER, a_turn, forever, names
 
 
@@ -129,18 +131,43 @@ async def test_a_thread_that_ends_at_once_is_in_the_receipt() -> None:
         assert names(scope.receipt.stopped) == ["waits"]
 
 
-async def test_told_before_it_is_counted_it_is_left_out() -> None:
+async def test_told_before_it_is_counted_it_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Negative control: with the order reversed the thread is gone before it can be counted."""
+    begin = Owner.begin_stop_elsewhere
+
+    def announce_first(self: Owner, *asked: Any) -> bool:
+        self.token._scope = None
+        self.token.cancel(USER)
+        time.sleep(0.05)
+        return begin(self, *asked)
+
+    monkeypatch.setattr(Owner, "begin_stop_elsewhere", announce_first)
     with contextlib.suppress(Stopped):
         async with countermand.scope() as scope:
             scope.run_in_thread(waits)
             await a_turn()
-            scope.token.cancel(USER)
-            await asyncio.sleep(0.05)
-            scope.cancel_threadsafe(USER)
+            await asyncio.to_thread(scope.cancel_threadsafe, USER)
             await forever()
     assert scope.receipt is not None
     assert names(scope.receipt.stopped) == []
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+async def test_to_cancel_the_token_of_a_scope_is_to_stop_it(elsewhere: bool) -> None:
+    """Whoever was handed the token may do so, from any thread."""
+    with pytest.raises(Stopped) as stopped:
+        async with countermand.scope() as scope:
+            scope.spawn(forever)
+            scope.run_in_thread(waits)
+            await a_turn()
+            if elsewhere:
+                threading.Thread(target=scope.token.cancel, args=(USER,)).start()
+            else:
+                scope.token.cancel(USER)
+            await forever()
+    assert stopped.value.stop is USER
+    assert scope.receipt is not None
+    assert names(scope.receipt.stopped) == ["forever", "waits"]
 
 
 async def test_a_thread_that_was_stopped_before_its_start_never_runs() -> None:

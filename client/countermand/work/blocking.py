@@ -76,7 +76,7 @@ class WorkScope:
         source: StopSource | None,
     ) -> None:
         self.name = name
-        #: Is cancelled with the scope: for code that asks by itself whether to stop.
+        #: Is cancelled with the scope, and the scope with it. For code that asks by itself.
         self.token = CancellationToken()
         self._limits = _limits(timeout, deadline)
         self._grace, self._source = grace, source
@@ -114,6 +114,7 @@ class WorkScope:
             self._undo.append(above.on_cancel(self._tell))
         if self._above is not None:
             self._above._below[self] = None
+        self.token._scope = self._tell  # to cancel the token is to stop the scope
         _here.set(self)
         above_here.set(self.token)
         try:

@@ -102,6 +102,7 @@ class Owner:
             self.place.nested[self] = None
         self.is_open, self._outer = True, (here.get(), above_here.get())
         enter(self.body)
+        self.token._scope = self._source_stopped  # to cancel the token is to stop the scope
         try:
             self._listen(above)
         except BaseException:

@@ -232,7 +232,7 @@ class WorkScope(Ways):
 
     @property
     def token(self) -> CancellationToken:
-        """Is cancelled with the scope: for code that asks by itself whether to stop."""
+        """Is cancelled with the scope, and the scope with it. For code that asks by itself."""
         return self._owner.token
 
     @property

@@ -25,6 +25,8 @@ class CancellationToken:
         self._followers: dict[CancellationToken, None] = {}
         self._stop: Stop | None = None
         self._is_announced = False
+        #: Told before all others: the scope whose token this is.
+        self._scope: Callback | None = None
         self._failures: list[WorkFailure] = []
 
     def __repr__(self) -> str:
@@ -94,6 +96,8 @@ class CancellationToken:
             callbacks = [*(follower.cancel for follower in self._followers), *self._callbacks.values()]
             self._callbacks.clear()
             self._followers.clear()
+        if self._scope is not None:
+            self._call([self._scope], stop)
         self._event.set()
         self._call(callbacks, stop)
 
