@@ -24,10 +24,13 @@ test-integrations: setup ## run the tests against real SDKs and servers, in .ven
 check: setup ## format, lint, types, contract, generated code, import rules, secrets
 	@scripts/check
 
-bench: setup ## measure the decision against an empty RPC and a bare redis.get, and as authority grows
+bench: setup ## measure decisions, authority, truth, sessions, and how soon work stops (about 15 minutes)
 	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" $(PY) -m bench $(ARGS)
 	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" $(PY) -m bench.authority $(ARGS)
 	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" $(PY) -m bench.truth $(ARGS)
+	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" $(PY) -m bench.jobs
+	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" $(PY) -m bench.session
+	@$(PY) -m bench.owner
 
 fuzz: setup ## drive all stores with 200,000 random sequences and compare every reply
 	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" \

@@ -5,11 +5,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 import grpc
 
 from countermand._retry import Pacing
+from countermand.work.interrupts import Shield as Shield_
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -83,6 +84,20 @@ class Background:
 
     def drain(self) -> None:
         """There is nothing to wait for."""
+
+
+#: Keeps a stop of the scope that owns a task from cutting an effect in half.
+AsyncShield = Shield_
+
+
+class Shield:
+    """The same for code that blocks: no stop interrupts that, so there is nothing to hold back."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
 
 class Locks:

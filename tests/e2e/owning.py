@@ -1,4 +1,4 @@
-"""The agent of owned.py at work on everything, its run cancelled from the command line, and what became of it."""
+"""The agent of owned.py at work, its run cancelled from the command line, and what became of it."""
 
 import json
 import subprocess

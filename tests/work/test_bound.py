@@ -145,3 +145,40 @@ async def test_a_scope_that_ended_listens_no_more(real: Sidecar) -> None:
         assert not session._watches
         assert session._desk is not None
         assert not session._desk.watched
+
+
+@pytest.mark.parametrize("at_once", [False, True], ids=["commit", "perform"])
+async def test_a_stop_cuts_no_effect_in_half(real: Sidecar, at_once: bool) -> None:
+    """Between permit and settling it is shielded: it ends, is on record, and then the stop comes."""
+    steps: list[str] = []
+    inside = asyncio.Event()
+
+    async def effect() -> None:
+        steps.append("begun")
+        inside.set()
+        await asyncio.sleep(0.1)
+        steps.append("done")
+
+    async def tool(grant: countermand.CurrentGrant) -> None:
+        with grant:
+            if at_once:
+                async with countermand.perform("email.send"):
+                    await effect()
+            else:
+                async with countermand.action("email.send") as act, act.commit():
+                    await effect()
+            await asyncio.sleep(5)
+            steps.append("went on")
+
+    async with countermand.connect(real.home) as cm, cm.open_run(agent="a") as run:
+        grant = run.grant(scopes=["*"])
+        await grant.token()
+        async with countermand.scope("tools") as scope:
+            work = scope.spawn(tool, grant)
+            await inside.wait()
+            receipt = await scope.cancel("USER_STOP")
+        report = await run.report()
+    assert steps == ["begun", "done"]
+    assert work.state == "STOPPED"
+    assert not receipt.not_stopped
+    assert [one.state for one in report.done] == ["SUCCEEDED"]

@@ -16,6 +16,7 @@ from countermand._leaving import NOTHING_LEFT, leaves_something
 from countermand._models.actions import Permit, Prepared
 from countermand._span import Span
 from countermand._words import ActionState, ErrorReason, Reversibility
+from countermand._world import AsyncShield
 
 
 def action(
@@ -117,9 +118,12 @@ class Commit:
     def __init__(self, action: Action, use_within: Span | None) -> None:
         self._action = action
         self._use_within = use_within
+        self._shield = AsyncShield()
 
     async def __aenter__(self) -> Permit:
-        return await self._action._ask(self._question)
+        permit = await self._action._ask(self._question)
+        await self._shield.__aenter__()  # from here to the settling no stop cuts it in half
+        return permit
 
     async def _question(self) -> Permit:
         """Ask with the digest of the arguments as they are now."""
@@ -142,4 +146,7 @@ class Commit:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._action._leave(error)
+        try:
+            await self._action._leave(error)
+        finally:
+            await self._shield.__aexit__(kind, error, trace)

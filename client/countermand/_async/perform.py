@@ -16,6 +16,7 @@ from countermand._leaving import leaves_something
 from countermand._models.actions import Permit
 from countermand._span import Span
 from countermand._words import Reversibility
+from countermand._world import AsyncShield
 
 
 def perform(
@@ -62,6 +63,7 @@ class Performance(Effect):
     def __init__(self, grant: CurrentGrant, plan: Plan, use_within: Span | None) -> None:
         super().__init__(grant, plan)
         self._use_within = use_within
+        self._shield = AsyncShield()
 
     async def __aenter__(self) -> Self:
         try:
@@ -70,6 +72,7 @@ class Performance(Effect):
             if self._may_be_permitted(error) or leaves_something(error, self._waiting.is_on):
                 await self._give_up(error)
             raise
+        await self._shield.__aenter__()  # from here to the settling no stop cuts it in half
         return self
 
     @staticmethod
@@ -93,4 +96,7 @@ class Performance(Effect):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._leave(error)
+        try:
+            await self._leave(error)
+        finally:
+            await self._shield.__aexit__(kind, error, trace)

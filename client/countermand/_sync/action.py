@@ -17,6 +17,7 @@ from countermand._sync.approval import agreed
 from countermand._sync.effect import Effect
 from countermand._sync.grant import CurrentGrant, current_grant
 from countermand._words import ActionState, ErrorReason, Reversibility
+from countermand._world import Shield
 
 
 def action(
@@ -118,9 +119,12 @@ class Commit:
     def __init__(self, action: Action, use_within: Span | None) -> None:
         self._action = action
         self._use_within = use_within
+        self._shield = Shield()
 
     def __enter__(self) -> Permit:
-        return self._action._ask(self._question)
+        permit = self._action._ask(self._question)
+        self._shield.__enter__()  # from here to the settling no stop cuts it in half
+        return permit
 
     def _question(self) -> Permit:
         """Ask with the digest of the arguments as they are now."""
@@ -143,4 +147,7 @@ class Commit:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._action._leave(error)
+        try:
+            self._action._leave(error)
+        finally:
+            self._shield.__exit__(kind, error, trace)

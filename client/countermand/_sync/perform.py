@@ -17,6 +17,7 @@ from countermand._sync.approval import agreed
 from countermand._sync.effect import Effect
 from countermand._sync.grant import CurrentGrant, current_grant
 from countermand._words import Reversibility
+from countermand._world import Shield
 
 
 def perform(
@@ -63,6 +64,7 @@ class Performance(Effect):
     def __init__(self, grant: CurrentGrant, plan: Plan, use_within: Span | None) -> None:
         super().__init__(grant, plan)
         self._use_within = use_within
+        self._shield = Shield()
 
     def __enter__(self) -> Self:
         try:
@@ -71,6 +73,7 @@ class Performance(Effect):
             if self._may_be_permitted(error) or leaves_something(error, self._waiting.is_on):
                 self._give_up(error)
             raise
+        self._shield.__enter__()  # from here to the settling no stop cuts it in half
         return self
 
     @staticmethod
@@ -94,4 +97,7 @@ class Performance(Effect):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._leave(error)
+        try:
+            self._leave(error)
+        finally:
+            self._shield.__exit__(kind, error, trace)
