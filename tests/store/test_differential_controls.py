@@ -307,6 +307,7 @@ POINTED: dict[str, list[list[Step]]] = {
             )
         ],
         [*_begun(run_ms=SECOND), _LOOK, *_jobs("r"), Move(SECOND), _LOOK],
+        [NewEpoch(), *_begun(run_ms=SECOND), *_jobs("r"), _LOOK, Move(SECOND), _LOOK],
         [*_begun(), _LOOK, _effect(), _CANCEL, _settle(handle="h-1"), _LOOK],
         [
             *[*_begun(), _open("r-x", ""), *_issued_for("r-x"), *_BELOW, *_jobs("c", "h")],
@@ -559,7 +560,7 @@ FOCUSED: dict[str, dict[str, Lua]] = {
                 "if false then\n    return refuse_duty('LEASE_LOST'"
             )
         },
-        "what goes on is called off": {"if not stopped then": "if false then"},
+        "what goes on is called off": {"if not was_cut_off(there) then": "if false then"},
         "attempts are not counted": {"text(attempts + 1)": "text(attempts)"},
         "a duty is tried for ever": {
             "if attempts >= MAX_ATTEMPTS then return over": "if false then return over",
@@ -671,7 +672,7 @@ FOCUSED: dict[str, dict[str, Lua]] = {
         "why nobody can call it off is not on record": {"'why_not', job.why_not)\n": "'why_not', '')\n"},
         "a tool that agrees is not heard": {"action.resolved == ''": "true"},
         "a tool that agrees is heard again and again": {"number, 'resolved', ''": "number"},
-        "a tool need not speak where somebody else has": {"number, 'resolved', '1')": "number)"},
+        "a tool need not speak where somebody else has": {"number, 'resolved', '1',": "number,"},
     },
     "too many jobs": {
         "one job too many is taken": {"if again and heard and job.number >= MAX_JOBS then": "if false then"},

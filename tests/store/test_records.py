@@ -122,6 +122,8 @@ duties = st.builds(
     words,
     *[numbers] * 3,
     *[words] * 2,
+    numbers,
+    words,
     *[numbers] * 2,
     words,
 )
