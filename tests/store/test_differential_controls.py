@@ -307,7 +307,6 @@ POINTED: dict[str, list[list[Step]]] = {
             )
         ],
         [*_begun(run_ms=SECOND), _LOOK, *_jobs("r"), Move(SECOND), _LOOK],
-        [NewEpoch(), *_begun(run_ms=SECOND), *_jobs("r"), _LOOK, Move(SECOND), _LOOK],
         [*_begun(), _LOOK, _effect(), _CANCEL, _settle(handle="h-1"), _LOOK],
         [
             *[*_begun(), _open("r-x", ""), *_issued_for("r-x"), *_BELOW, *_jobs("c", "h")],
@@ -627,7 +626,6 @@ FOCUSED: dict[str, dict[str, Lua]] = {
         "what is told after the stop is not noted": {"after_cut == '1' and AT_ONCE or deadline": "'9e15'"},
         "a new epoch is not noticed": {"redis.call('HGET', META, 'looked_in') ~= EPOCH": "false"},
         "jobs of runs at work are due": {"elseif stopped and (own or below) then": "else"},
-        "a run at work is looked at once": {"if at_work then\n": "if false then\n"},
         "jobs of runs below are due by a deadline above": {"and (own or below) then": "then"},
         "what finished after all stays due": {"if duty.due ~= NEVER then -- its": "if false then --"},
         "a job is found that nobody stopped": {"if duty.due == NEVER then": "if false then"},
