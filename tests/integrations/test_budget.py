@@ -31,10 +31,10 @@ def fake() -> Iterator[Provider]:
 
 
 async def test_an_agent_of_openais_talks_until_its_budget_is_over(real: Sidecar, fake: Provider) -> None:
-    """Each request asks for what is left; the one that takes more ends the run, and no further one is made."""
+    """Each request asks for what is left; the one that takes more ends the run, and is the last."""
     async with (
         countermand.connect(real.home) as cm,
-        openai.AsyncOpenAI(api_key="x", base_url=f"{fake.url}/v1", max_retries=0) as model,
+        openai.AsyncOpenAI(api_key="x", base_url=f"{fake.url}/v1", max_retries=0, timeout=10) as model,
     ):
         run = cm.open_run(agent="talker", budgets={"tokens_out": 2 * SAYS + 1})
         with pytest.raises(Stopped) as stopped:
@@ -66,7 +66,7 @@ def test_an_agent_of_anthropics_is_ended_by_another_process(real: Sidecar, fake:
     """Its silent stream ends when what it shares is used up: the provider sees it hang up."""
     with (
         real.connect_sync() as cm,
-        anthropic.Anthropic(api_key="x", base_url=fake.url, max_retries=0) as model,
+        anthropic.Anthropic(api_key="x", base_url=fake.url, max_retries=0, timeout=10) as model,
         pytest.raises(Stopped) as stopped,
         cm.open_run(agent="talker", budgets={"tokens_out": 50}) as run,
     ):
