@@ -13,7 +13,7 @@ import pytest
 
 from countermand import CancellationToken, FixTheCall, Stopped
 from countermand.streams import reader
-from countermand.sync import guard
+from countermand.sync import guard, scope
 from tests.work.support import USER
 
 
@@ -87,6 +87,24 @@ def test_a_read_that_sleeps_is_broken(wire: Wire) -> None:
     assert (guarded.text, guarded.not_closed, guarded.is_complete) == ("ab", "", False)
     assert wire.closed_in == ["countermand-stream"]
     until(lambda: not stream_threads())
+
+
+def test_it_is_stopped_with_its_scope(wire: Wire) -> None:
+    """Of the blocking kind; the thread that reads ends in time, so the receipt is clean."""
+    wire.theirs.send(b"a")
+    read: list[str] = []
+
+    def reads(_: CancellationToken) -> None:
+        with guard(wire) as guarded:
+            read.extend(guarded)
+
+    with scope("agent") as agent:
+        agent.spawn(reads)
+        until(lambda: stream_threads())
+        receipt = agent.cancel(USER)
+
+    assert receipt.is_clean
+    assert wire.closed_in == ["countermand-stream"]
 
 
 def stream_threads() -> list[str]:

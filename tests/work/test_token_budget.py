@@ -104,6 +104,55 @@ def test_a_run_of_the_blocking_client_ends_a_stream_that_sleeps(real: Sidecar) -
     assert (stopped.value.stop_reason, stopped.value.note) == (StopReason.INCIDENT, "leak")
 
 
+async def test_a_section_that_is_shielded_may_run_out_too() -> None:
+    """The scope is stopped; the section is not cut in half, and hears of it by the budget."""
+    done = []
+
+    async def saves() -> None:
+        async with scope.shield():
+            tokens = countermand.token_budget(limits={"tokens_out": 1}, shared=False)
+            with pytest.raises(Stopped):
+                await tokens.take(Usage(0, 2))
+            await asyncio.sleep(0)
+            done.append("saved")
+
+    with pytest.raises(Stopped) as stopped:
+        async with countermand.scope("agent") as scope:
+            scope.spawn(saves)
+
+    assert stopped.value.stop_reason is StopReason.BUDGET
+    assert done == ["saved"]
+
+
+def test_a_blocking_scope_is_stopped_too() -> None:
+    """From the thread that took too much; the others are told."""
+    with pytest.raises(Stopped) as stopped, countermand.sync.scope("agent") as scope:
+        waits = scope.spawn(lambda token: token.wait())
+        tokens = countermand.sync.token_budget(limits={"tokens_out": 1}, shared=False)
+        tokens.take(Usage(0, 2))
+
+    assert stopped.value.stop_reason is StopReason.BUDGET
+    assert waits.state in (countermand.WorkState.DONE, countermand.WorkState.STOPPED)
+
+
+async def test_a_grant_stops_a_stream(real: Sidecar) -> None:
+    """A revoke that reaches it is enough: its run goes on."""
+
+    async def silent() -> AsyncIterator[str]:
+        yield "a"
+        await asyncio.Event().wait()
+
+    async with countermand.connect(real.home) as cm, cm.open_run(agent="talker") as run:
+        grant = run.grant(scopes=["*"])
+        await grant.token()
+        with pytest.raises(Stopped) as stopped:
+            async for _ in countermand.guard(silent(), until=grant):
+                over = countermand.Selector(run_id=run.run_id)
+                await cm.operator.revoke(over, reason="INCIDENT")
+
+    assert stopped.value.stop_reason is StopReason.INCIDENT
+
+
 @pytest.mark.parametrize(
     ("usage", "price", "micros"),
     [

@@ -3,7 +3,7 @@
 
 from collections.abc import Mapping
 
-from countermand._errors import AuthorityEnded, BudgetExhausted, CountermandError, FixTheCall, Stopped
+from countermand._errors import AuthorityEnded, CountermandError, FixTheCall, Stopped
 from countermand._sync.delegation import spend
 from countermand._sync.grant import current_grant
 from countermand._sync.run import ActiveRun
@@ -11,15 +11,14 @@ from countermand._words import StopReason
 from countermand._world import log
 from countermand.streams.ending import Ends
 from countermand.streams.ledger import Ledger, Price
+from countermand.streams.listening import Scoped
 from countermand.streams.usage import Usage, usage_of
-from countermand.work.causes import because_of
-from countermand.work.scope import WorkScope
 from countermand.work.stop import Stop
 from countermand.work.token import CancellationToken
 
 
 def token_budget(
-    of: WorkScope | ActiveRun | CancellationToken | None = None,
+    of: Scoped | ActiveRun | CancellationToken | None = None,
     *,
     input: str = "tokens_in",
     output: str = "tokens_out",
@@ -41,7 +40,7 @@ class TokenBudget:
     """What models took, and what they may still take."""
 
     def __init__(
-        self, of: WorkScope | ActiveRun | CancellationToken | None, ledger: Ledger, *, shared: bool
+        self, of: Scoped | ActiveRun | CancellationToken | None, ledger: Ledger, *, shared: bool
     ) -> None:
         self._run = of if isinstance(of, ActiveRun) else None
         self._ends = Ends(None if isinstance(of, ActiveRun) else of)
@@ -122,7 +121,7 @@ class TokenBudget:
 
     def _heard(self, why: CountermandError) -> None:
         """The run or grant was stopped; only if that was for a budget does it stop what is at work here."""
-        self.stop = self.stop or because_of(why)
+        self.stop = self.stop or Stop.of_error(why, self._run_id)
         if self.stop.reason is StopReason.BUDGET:
             self._ends.stop(self.stop)
 
@@ -131,7 +130,7 @@ class TokenBudget:
             try:
                 once = None if op_id is None else f"{op_id}.{name}"
                 self._ledger.learn(spend(name, amount, incurred=True, op_id=once))
-            except (AuthorityEnded, BudgetExhausted) as over:
+            except AuthorityEnded as over:
                 self._heard(over)
                 raise
 
