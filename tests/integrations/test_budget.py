@@ -73,8 +73,8 @@ def test_an_agent_of_anthropics_is_ended_by_another_process(real: Sidecar, fake:
         token = cm.issuer.issue(run.run_id, scopes=["*"]).token
         with model.messages.stream(model="silent", max_tokens=50, messages=HI) as stream:
             guarded = countermand.sync.guard(stream, until=run)
-            for _ in guarded:
-                if guarded.text == "a" * SAYS:
+            for event in guarded:
+                if event.type == "text" and event.snapshot == "a" * SAYS:
                     cm.tool.spend(token, "tokens_out", 51, incurred=True)
 
     assert stopped.value.stop_reason is StopReason.BUDGET

@@ -128,15 +128,14 @@ def test_closing_a_socket_does_not_wake_its_reader(wire: Wire) -> None:
 
 
 def test_a_connection_that_others_use_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As with HTTP/2: its own `close` is tried, and what that does not end is said."""
+    """As with HTTP/2: a silent read is waited for in vain, and that is said."""
     monkeypatch.setattr(reader, "PATIENCE", 0.05)
-    wire, token, closed = Wire(stream_id=1), CancellationToken(), threading.Event()
-    guarded, thread, ended = in_thread(wire, token, close=closed.set)
+    wire, token = Wire(stream_id=1), CancellationToken()
+    guarded, thread, ended = in_thread(wire, token)
     until(lambda: stream_threads())
     token.cancel(USER)
     thread.join(10)
 
-    assert closed.is_set()
     assert isinstance(ended[0], Stopped)
     assert guarded.not_closed == (
         "thread countermand-stream still reads it, and nothing it has ends that: pass close="
@@ -146,6 +145,22 @@ def test_a_connection_that_others_use_is_not_cut(monkeypatch: pytest.MonkeyPatch
     until(lambda: not stream_threads())
     assert guarded.partial == []
     wire.close()
+    wire.theirs.close()
+
+
+def test_a_shared_connection_ends_at_the_next_chunk_and_its_provider_is_not_told() -> None:
+    """That is said, too: the client library forgets the stream, and the provider may talk on."""
+    wire, token = Wire(stream_id=1), CancellationToken()
+    guarded, thread, ended = in_thread(wire, token)
+    until(lambda: stream_threads())
+    token.cancel(USER)
+    wire.theirs.send(b"a")
+    thread.join(10)
+
+    assert isinstance(ended[0], Stopped)
+    assert guarded.partial == ["a"]
+    assert guarded.not_closed.startswith("it came over HTTP/2")
+    assert wire.closed_in == ["countermand-stream"]
     wire.theirs.close()
 
 
