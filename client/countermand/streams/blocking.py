@@ -35,7 +35,7 @@ class Guarded(Partial[T]):
         self._may_cut, self._is_shared = close is None, close is None and is_shared(stream)
         self._deaf: Callable[[], None] | None = None
         self._reader: Reader[T] = Reader(stream)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may cancel while this thread is here
         self._is_closed = False
 
     def __enter__(self) -> Self:
