@@ -20,6 +20,7 @@ from countermand._async.grant import CurrentGrant, current_grant
 from countermand._async.guard import GuardedStream, guard
 from countermand._async.perform import Performance, perform
 from countermand._async.run import ActiveRun
+from countermand._async.token_budget import TokenBudget, token_budget
 from countermand._digest import digest
 from countermand._errors import (
     AlreadyPermitted,
@@ -134,6 +135,7 @@ from countermand._words import (
     RunState,
     StopReason,
 )
+from countermand.streams.ledger import Price
 from countermand.streams.usage import Usage, usage_of
 from countermand.work.owner import StopSource
 from countermand.work.receipt import StopReceipt, WorkFailure
@@ -174,6 +176,9 @@ __all__ = [
     "GuardedStream",
     "Usage",
     "usage_of",
+    "token_budget",
+    "TokenBudget",
+    "Price",
     # hand on part of a grant, and take from a budget
     "delegate",
     "delegate_run",

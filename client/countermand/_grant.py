@@ -38,6 +38,8 @@ class Authority(Locks):
         self.request_id = new_id("g")
         self.token = token
         self.grant: Grant | None = None
+        #: What was left in each budget that applies when it was issued; empty where only its token is known.
+        self.remaining: Mapping[str, int] = {}
 
 
 class Held(Protocol):

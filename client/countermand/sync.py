@@ -119,6 +119,7 @@ from countermand._sync.grant import CurrentGrant, current_grant
 from countermand._sync.guard import GuardedStream, guard
 from countermand._sync.perform import Performance, perform
 from countermand._sync.run import ActiveRun
+from countermand._sync.token_budget import TokenBudget, token_budget
 from countermand._tool import tool
 from countermand._words import (
     ActionState,
@@ -135,6 +136,7 @@ from countermand._words import (
     RunState,
     StopReason,
 )
+from countermand.streams.ledger import Price
 from countermand.streams.usage import Usage, usage_of
 from countermand.work.blocking import Work, WorkScope, current_scope, scope
 from countermand.work.owner import StopSource
@@ -175,6 +177,9 @@ __all__ = [
     "GuardedStream",
     "Usage",
     "usage_of",
+    "token_budget",
+    "TokenBudget",
+    "Price",
     # hand on part of a grant, and take from a budget
     "delegate",
     "delegate_run",

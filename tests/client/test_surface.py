@@ -26,6 +26,7 @@ from tests.build.support import run
 OWN = ["Action", "ActiveRun", "Client", "Commit", "Compensator", "CurrentGrant", "GuardedStream"]
 OWN += ["Performance", "action", "compensator", "connect", "current_grant", "delegate", "delegate_run"]
 OWN += ["guard", "perform", "spend", "Work", "WorkScope", "current_scope", "scope"]
+OWN += ["TokenBudget", "token_budget"]
 SHARED = [
     *("Abandoned", "ActionApproved", "ActionDenied", "ActionState", "AlreadyPermitted"),
     *("AlreadySettled", "Approval", "ApprovalPage", "ApprovalTimedOut", "AskOperator", "AuthorityEnded"),
@@ -47,7 +48,7 @@ SHARED = [
     *("UndoWithdrawn", "canceller", "compensation", "probe"),
     *("CancellationToken", "Stop", "StopCause", "StopReceipt", "StopSource", "Stopped", "WorkFailure"),
     *("WorkNode", "WorkState", "WorkerDied"),
-    *("Usage", "usage_of"),
+    *("Price", "Usage", "usage_of"),
 ]
 
 

@@ -14,6 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 PAUSE = 0.005  # seconds between two tokens of a stream that talks
+_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+    b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+)
 SAYS = 3  # tokens, and then a silent one says no more
 
 
@@ -101,9 +105,7 @@ class Provider:
     ) -> None:
         gone = asyncio.ensure_future(reader.read())  # nothing more is asked: it ends when the client hangs up
         gone.add_done_callback(lambda _: _hung_up(exchange))
-        writer.write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-        )
+        writer.write(_HEAD)
         async for is_token, event in _events(exchange, gone):
             if gone.done():
                 return

@@ -26,7 +26,7 @@ _clients: list[Any] = []
 
 def _open(kind: Callable[..., Any], base_url: str) -> Any:
     """Make a client; it is closed when the test is over."""
-    _clients.append(kind(api_key="x", base_url=base_url, max_retries=0))
+    _clients.append(kind(api_key="x", base_url=base_url, max_retries=0, timeout=10))
     return _clients[-1]
 
 

@@ -248,3 +248,14 @@ async def streams_of_both_kinds(
     assert_type(guarded.usage, countermand.Usage | None)
     with countermand.sync.guard(blocking, until=countermand.CancellationToken()) as other:
         assert_type(list(other), list[str])
+
+
+async def what_models_take(run: countermand.ActiveRun, answer: object) -> None:
+    """Token budgets, and what they are told."""
+    price = countermand.Price(input=3, output=15, cached=0.3)
+    tokens = countermand.token_budget(run, price=price, limits={"tokens_out": 2000})
+    assert_type(await tokens.max_tokens(4096, input=120, least=10), int)
+    assert_type(await tokens.take(answer), countermand.Usage)
+    assert_type(tokens.left, Mapping[str, int])
+    assert_type(countermand.usage_of(answer), countermand.Usage | None)
+    assert_type(countermand.sync.token_budget(shared=False).max_tokens(4096), int)

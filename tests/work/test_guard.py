@@ -316,6 +316,19 @@ async def test_it_forgets_what_could_stop_it() -> None:
     assert not token._callbacks
 
 
+async def test_a_thousand_stopped_streams_leave_nothing() -> None:
+    """No task, no callback, and every stream closed."""
+    for _ in range(10):
+        token, sources = CancellationToken(), [Source("a") for _ in range(100)]
+        reading = [asyncio.create_task(drain(guard(source, until=token))) for source in sources]
+        await a_turn(5)
+        token.cancel(USER)
+        ended = await asyncio.gather(*reading, return_exceptions=True)
+        assert all(isinstance(one, Stopped) for one in ended)
+        assert all(source.closed == 1 for source in sources)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
 async def test_a_source_of_stops_stops_it() -> None:
     """Anything whose `watch` calls back with a stop."""
 

@@ -13,7 +13,7 @@ import pytest
 
 from countermand import CancellationToken, FixTheCall, Stopped
 from countermand.streams import reader
-from countermand.sync import guard
+from countermand.sync import guard, scope
 from tests.work.support import USER
 
 
@@ -89,6 +89,24 @@ def test_a_read_that_sleeps_is_broken(wire: Wire) -> None:
     until(lambda: not stream_threads())
 
 
+def test_it_is_stopped_with_its_scope(wire: Wire) -> None:
+    """Of the blocking kind; the thread that reads ends in time, so the receipt is clean."""
+    wire.theirs.send(b"a")
+    read: list[str] = []
+
+    def reads(_: CancellationToken) -> None:
+        with guard(wire) as guarded:
+            read.extend(guarded)
+
+    with scope("agent") as agent:
+        agent.spawn(reads)
+        until(lambda: stream_threads())
+        receipt = agent.cancel(USER)
+
+    assert receipt.is_clean
+    assert wire.closed_in == ["countermand-stream"]
+
+
 def stream_threads() -> list[str]:
     """Name the threads of guarded streams that are alive."""
     return [one.name for one in threading.enumerate() if one.name.startswith("countermand-stream")]
@@ -110,15 +128,14 @@ def test_closing_a_socket_does_not_wake_its_reader(wire: Wire) -> None:
 
 
 def test_a_connection_that_others_use_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As with HTTP/2: its own `close` is tried, and what that does not end is said."""
+    """As with HTTP/2: a silent read is waited for in vain, and that is said."""
     monkeypatch.setattr(reader, "PATIENCE", 0.05)
-    wire, token, closed = Wire(stream_id=1), CancellationToken(), threading.Event()
-    guarded, thread, ended = in_thread(wire, token, close=closed.set)
+    wire, token = Wire(stream_id=1), CancellationToken()
+    guarded, thread, ended = in_thread(wire, token)
     until(lambda: stream_threads())
     token.cancel(USER)
     thread.join(10)
 
-    assert closed.is_set()
     assert isinstance(ended[0], Stopped)
     assert guarded.not_closed == (
         "thread countermand-stream still reads it, and nothing it has ends that: pass close="
@@ -128,6 +145,22 @@ def test_a_connection_that_others_use_is_not_cut(monkeypatch: pytest.MonkeyPatch
     until(lambda: not stream_threads())
     assert guarded.partial == []
     wire.close()
+    wire.theirs.close()
+
+
+def test_a_shared_connection_ends_at_the_next_chunk_and_its_provider_is_not_told() -> None:
+    """That is said, too: the client library forgets the stream, and the provider may talk on."""
+    wire, token = Wire(stream_id=1), CancellationToken()
+    guarded, thread, ended = in_thread(wire, token)
+    until(lambda: stream_threads())
+    token.cancel(USER)
+    wire.theirs.send(b"a")
+    thread.join(10)
+
+    assert isinstance(ended[0], Stopped)
+    assert guarded.partial == ["a"]
+    assert guarded.not_closed.startswith("it came over HTTP/2")
+    assert wire.closed_in == ["countermand-stream"]
     wire.theirs.close()
 
 

@@ -103,6 +103,7 @@ class CurrentGrant:
                 sealed=asked.sealed,
                 request_id=authority.request_id,
             )
+            authority.remaining = issued.remaining
             authority.grant, authority.token = issued.grant, issued.token
             return
         delegated = await self.tool.delegate(
@@ -115,6 +116,7 @@ class CurrentGrant:
             child=asked.child,
             request_id=authority.request_id,
         )
+        authority.remaining = delegated.remaining
         authority.grant, authority.token = delegated.grant, delegated.token
 
     def delegate(

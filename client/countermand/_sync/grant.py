@@ -104,6 +104,7 @@ class CurrentGrant:
                 sealed=asked.sealed,
                 request_id=authority.request_id,
             )
+            authority.remaining = issued.remaining
             authority.grant, authority.token = issued.grant, issued.token
             return
         delegated = self.tool.delegate(
@@ -116,6 +117,7 @@ class CurrentGrant:
             child=asked.child,
             request_id=authority.request_id,
         )
+        authority.remaining = delegated.remaining
         authority.grant, authority.token = delegated.grant, delegated.token
 
     def delegate(

@@ -8,10 +8,11 @@ from typing import Any, Self, TypeVar
 
 from countermand._errors import FixTheCall, Stopped
 from countermand._world import log
-from countermand.streams.closing import Close, closers_of
+from countermand.streams.closing import SHARED, Close, closers_of, is_shared
 from countermand.streams.cutting import Cut
 from countermand.streams.listening import Until, listen
 from countermand.streams.partial import CLOSING, PATIENCE, Partial
+from countermand.work.place import apart
 from countermand.work.stop import Stop
 
 T = TypeVar("T")
@@ -34,6 +35,7 @@ class AsyncGuarded(Partial[T]):
         super().__init__(stream)
         self._stream: AsyncIterable[T] = stream
         self._until, self._closers = until, closers_of(stream, close, _NAMES)
+        self._is_shared = close is None and is_shared(stream)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._deaf: Callable[[], None] = lambda: None
         self._cut = Cut()
@@ -130,13 +132,18 @@ class AsyncGuarded(Partial[T]):
 
     def _close_soon(self) -> "asyncio.Task[None]":
         if self._closing is None:
-            self._closing = asyncio.get_running_loop().create_task(self._close())
+            loop = asyncio.get_running_loop()
+            self._closing = loop.create_task(self._close(), context=apart())
         return self._closing
 
     async def _close(self) -> None:
         failures = [failure for closer in self._closers if (failure := await _failure_of(closer))]
-        if len(failures) < len(self._closers) or self.is_complete:  # one that worked is enough
+        if self.is_complete:
             return
+        if len(failures) < len(self._closers):  # one that worked is enough
+            if not self._is_shared:
+                return
+            failures = [SHARED]
         self.not_closed = "; ".join(failures) or f"{self._kind} has no aclose or close: pass close="
         log.warning("the connection of %s may still be open: %s", self._kind, self.not_closed)
 

@@ -7,7 +7,7 @@ from typing import Self, TypeVar
 
 from countermand._errors import FixTheCall, Stopped
 from countermand._world import log
-from countermand.streams.closing import Close, closers_of, cut
+from countermand.streams.closing import SHARED, Close, closers_of, cut, is_shared
 from countermand.streams.listening import Until, listen
 from countermand.streams.partial import Partial
 from countermand.streams.reader import Reader
@@ -31,10 +31,11 @@ class Guarded(Partial[T]):
                 f"{type(stream).__name__} is no iterator: an async one is guarded by countermand.guard"
             )
         super().__init__(stream)
-        self._until, self._closers, self._may_cut = until, closers_of(stream, close, _NAMES), close is None
+        self._until, self._closers = until, closers_of(stream, close, _NAMES)
+        self._may_cut, self._is_shared = close is None, close is None and is_shared(stream)
         self._deaf: Callable[[], None] | None = None
         self._reader: Reader[T] = Reader(stream)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may cancel while this thread is here
         self._is_closed = False
 
     def __enter__(self) -> Self:
@@ -103,7 +104,8 @@ class Guarded(Partial[T]):
         self._reader.wake()
 
     def _break(self) -> None:
-        if not (self._may_cut and cut(self._stream)):
+        """End the read from outside. One of a shared connection can only be waited for."""
+        if not self._is_shared and not (self._may_cut and cut(self._stream)):
             threading.Thread(target=self._close_all, name="countermand-stream-close", daemon=True).start()
 
     # -- the close
@@ -128,7 +130,7 @@ class Guarded(Partial[T]):
         """Close it, and answer why it may still be open; empty if it is closed."""
         failures = [failure for closer in self._closers if (failure := _failure_of(closer))]
         if len(failures) < len(self._closers):  # one that worked is enough
-            return ""
+            return SHARED if self._is_shared else ""
         return "; ".join(failures) or f"{self._kind} has no close: pass close="
 
 

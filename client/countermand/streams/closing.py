@@ -2,8 +2,13 @@
 
 import contextlib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
+
+SHARED = (
+    "it came over HTTP/2, and its close does not tell the provider, who may talk on: "
+    "use HTTP/1.1, as the SDKs do by themselves, or pass close="
+)
 
 #: Closes something; an async one answers what to await.
 Close = Callable[[], Any]
@@ -30,21 +35,30 @@ def cut(stream: object) -> bool:
     """Cut the connection under a blocking stream, from any thread; answer whether there is one to cut.
 
     Closing the socket would not do: whoever reads it sleeps on, and the connection stays open meanwhile.
-    One that is shared with other requests, as with HTTP/2, is not cut.
     """
-    cuts = [one for one in _sockets(stream) if isinstance(one, socket.socket)]
-    for one in cuts:
-        with contextlib.suppress(OSError):  # it is closed
-            socket.socket.shutdown(one, socket.SHUT_RDWR)  # that of a TLS socket would wait for its turn
-    return bool(cuts)
+    one = None if is_shared(stream) else _socket(stream)
+    if not isinstance(one, socket.socket):
+        return False
+    with contextlib.suppress(OSError):  # it is closed
+        socket.socket.shutdown(one, socket.SHUT_RDWR)  # that of a TLS socket would wait for its turn
+    return True
 
 
-def _sockets(stream: object) -> Iterator[object]:
-    extensions = getattr(getattr(stream, "response", stream), "extensions", None)
-    if isinstance(extensions, dict) and "stream_id" not in extensions:
-        with contextlib.suppress(AttributeError):  # no network stream, or not of the known kind
-            yield (
-                extensions["network_stream"].get_extra_info("socket")
-                if "network_stream" in extensions
-                else None
-            )
+def is_shared(stream: object) -> bool:
+    """Say whether others use the stream's connection, as with HTTP/2.
+
+    It is not ours to cut, and the client libraries forget such a stream without telling the provider.
+    """
+    return "stream_id" in _extensions(stream)
+
+
+def _socket(stream: object) -> object:
+    network = _extensions(stream).get("network_stream")
+    ask = getattr(network, "get_extra_info", None)
+    return ask("socket") if callable(ask) else None
+
+
+def _extensions(stream: object) -> dict[str, Any]:
+    """Answer what httpx tells of a response's connection."""
+    found = getattr(getattr(stream, "response", stream), "extensions", None)
+    return found if isinstance(found, dict) else {}

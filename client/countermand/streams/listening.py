@@ -1,14 +1,13 @@
-"""What stops a stream: the scope it is read in, and a scope, token, run or source that was named."""
+"""What stops a stream: the scope it is read in, and a scope, token, run or grant that was named."""
 
 import asyncio
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
-from countermand._errors import CountermandError, FixTheCall
-from countermand.work.causes import because_of
+from countermand._errors import FixTheCall
 from countermand.work.interrupts import level
 from countermand.work.owner import StopSource, open_place
-from countermand.work.scope import WorkScope
+from countermand.work.place import above_here
 from countermand.work.stop import Stop
 from countermand.work.token import CancellationToken
 
@@ -16,14 +15,15 @@ from countermand.work.token import CancellationToken
 Heard = Callable[[Stop], None]
 
 
-class Runs(Protocol):
-    """An open run of either client."""
+class Scoped(Protocol):
+    """A scope of either kind: its token is cancelled with it, and it with its token."""
 
-    def on_stop(self, heard: Callable[[CountermandError], None], /) -> Callable[[], None]: ...
+    @property
+    def token(self) -> CancellationToken: ...
 
 
 #: What can stop a stream.
-Until: TypeAlias = WorkScope | CancellationToken | StopSource | Runs
+Until: TypeAlias = Scoped | CancellationToken | StopSource
 
 
 def listen(until: Until | None, heard: Heard) -> Callable[[], None]:
@@ -32,8 +32,8 @@ def listen(until: Until | None, heard: Heard) -> Callable[[], None]:
     Answers how to hear no more.
     """
     ends = [_listen(until, heard)] if until is not None else []
-    token = _surrounding()
-    if token is not None and token is not _token_of(until):
+    token = None if _is_shielded() else surrounding()
+    if token is not None and token is not token_of(until):
         ends.append(token.on_cancel(heard))
 
     def end() -> None:
@@ -44,31 +44,33 @@ def listen(until: Until | None, heard: Heard) -> Callable[[], None]:
 
 
 def _listen(until: Until, heard: Heard) -> Callable[[], object]:
-    token = _token_of(until)
+    token = token_of(until)
     if token is not None:
         return token.on_cancel(heard)
     if hasattr(until, "watch"):
         return until.watch(heard)
-    if hasattr(until, "on_stop") and not asyncio.iscoroutinefunction(until.on_stop):
-        return until.on_stop(lambda why: heard(because_of(why)))
     raise FixTheCall(
-        f"{type(until).__qualname__} cannot stop a stream: give until= a scope, a token, an open run, or "
+        f"{type(until).__name__} cannot stop a stream: give until= a scope, a token, an open run, or "
         "an object whose watch(callback) calls back with a Stop"
     )
 
 
-def _token_of(until: Until | None) -> CancellationToken | None:
-    if isinstance(until, WorkScope):
-        return until.token
-    return until if isinstance(until, CancellationToken) else None
+def token_of(what: object) -> CancellationToken | None:
+    """Answer the token of a scope, or what is one itself."""
+    token = what if isinstance(what, CancellationToken) else getattr(what, "token", None)
+    return token if isinstance(token, CancellationToken) else None
 
 
-def _surrounding() -> CancellationToken | None:
-    """Answer the token of the scope the running code is in; none where it is shielded from that."""
+def surrounding() -> CancellationToken | None:
+    """Answer the token of the scope, of either kind, that the running code is in."""
     place = open_place()
-    if place is None or level(_current_task()) > place._level:
-        return None
-    return place.owner.token
+    return above_here.get() or (place.owner.token if place else None)
+
+
+def _is_shielded() -> bool:
+    """Whether a stop of the scope around arrives only at the end of a section."""
+    place = open_place()
+    return above_here.get() is None and place is not None and level(_current_task()) > place._level
 
 
 def _current_task() -> "asyncio.Task[object] | None":
