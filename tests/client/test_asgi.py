@@ -478,6 +478,59 @@ async def test_a_stop_waits_for_a_message_that_is_being_sent(real: Sidecar) -> N
     assert seen == ["stopped", "cleaned up"]
 
 
+@pytest.mark.parametrize("is_left", [False, True])
+async def test_a_body_that_is_closed_early_cleans_up(real: Sidecar, is_left: bool) -> None:
+    """By whoever takes it, in any task, with its client there or not."""
+    server, seen = Server(), list[str]()
+
+    async def body(scope: Any, cm: countermand.Client) -> Any:
+        async with run_for_request(scope, cm, run_id=f"r-closed-{is_left}"):
+            own = countermand.current_scope()
+            assert own
+            own.defer(seen.append, "cleaned up")
+            own.spawn(asyncio.Event().wait)
+            yield b"x"
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async with real.connect() as cm:
+            parts = body(scope, cm)
+            await asyncio.create_task(anext(parts))
+            if is_left:
+                server.leave()
+                await turns()
+            await asyncio.create_task(parts.aclose())
+            assert seen == ["cleaned up"]
+
+    await server.serve(app)
+    assert await ended(real, f"r-closed-{is_left}") == "CLIENT_DISCONNECTED"
+
+
+async def test_a_body_that_is_thrown_away_is_ended_with_its_request(real: Sidecar) -> None:
+    """Nobody closes it, and the collector may take its time: its clean-up does not wait for that."""
+    server, seen, kept = Server(), list[str](), list[Any]()
+
+    async def body(scope: Any, cm: countermand.Client) -> Any:
+        async with run_for_request(scope, cm, run_id="r-thrown"):
+            own = countermand.current_scope()
+            assert own
+            own.defer(seen.append, "cleaned up")
+            own.spawn(asyncio.Event().wait)
+            yield b"x"
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        kept.append(body(scope, cm))
+        await asyncio.create_task(anext(kept[0]))
+        server.leave()
+        await turns()
+
+    async with real.connect() as cm:
+        await server.serve(app)
+        assert seen == ["cleaned up"]
+        await kept[0].aclose()
+    assert seen == ["cleaned up"]
+    assert await ended(real, "r-thrown") == "CLIENT_DISCONNECTED"
+
+
 @pytest.mark.parametrize("where", ["receive", "send"])
 async def test_a_connection_that_fails_is_a_client_that_left(real: Sidecar, where: str) -> None:
     """A server may raise instead of telling; who cannot be watched is not worked for."""

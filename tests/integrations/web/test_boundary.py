@@ -12,6 +12,8 @@ import h2.config
 import h2.connection
 import h2.events
 import pytest
+import wsproto
+import wsproto.events
 from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from starlette.middleware.base import BaseHTTPMiddleware
@@ -275,6 +277,18 @@ def test_many_at_once_end_alone(world: World) -> None:
     until(lambda: world.ends() == ["CLIENT_DISCONNECTED"] * 20)
 
 
+def test_a_websocket_is_none_of_its_business(real: Sidecar) -> None:
+    """It passes through the boundary as it is."""
+    with serving(application(real.home, Seen()), "hypercorn") as served, served.connect() as line:
+        client = wsproto.WSConnection(wsproto.ConnectionType.CLIENT)
+        line.sendall(client.send(wsproto.events.Request(host="loopback", target="/socket")))
+        client.receive_data(line.recv(65536))
+        assert [type(one) for one in client.events()] == [wsproto.events.AcceptConnection]
+        line.sendall(client.send(wsproto.events.TextMessage(data="hello")))
+        client.receive_data(line.recv(65536))
+        assert next(client.events()) == wsproto.events.TextMessage(data="hello")
+
+
 class _Passing(BaseHTTPMiddleware):
     async def dispatch(self, request: Request, call_next: Any) -> Response:
         """Do nothing, in a task of its own."""
@@ -286,18 +300,16 @@ class _Passing(BaseHTTPMiddleware):
 @pytest.mark.parametrize("path", ["plain", "silent", "chatty"])
 @pytest.mark.parametrize("between", [_Passing, GZipMiddleware])
 def test_other_middleware_may_stand_between(real: Sidecar, server: str, path: str, between: Any) -> None:
-    """Also one that runs the application in another task: the work stops, and the run ends."""
+    """Also one that runs the application in another task, and throws the body away when that is stopped."""
     seen = Seen()
-    inner = FastAPI()
     app = application(real.home, seen)
     app.user_middleware.append(type(app.user_middleware[0])(between))
-    del inner
     with serving(app, server) as served:
         line = served.post(f"/{path}", {})
         until(lambda: seen.words)
         time.sleep(0.1)
         hang_up(line)
-        until(lambda: "stopped" in seen.words, 2.0)
+        until(lambda: seen.words == STOPPED, 2.0)
         until(lambda: World(served, seen, real.home).ends() == ["CLIENT_DISCONNECTED"], 2.0)
 
 

@@ -113,11 +113,12 @@ def test_who_hangs_up_stops_all_of_it(served: Gateway, door: str) -> None:
 
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.parametrize("door", DOORS)
-def test_who_waits_gets_all_of_it(served: Gateway, door: str) -> None:
+@pytest.mark.parametrize("headers", [(), ("connection: close",)], ids=["client-closes", "server-closes"])
+def test_who_waits_gets_all_of_it(served: Gateway, door: str, headers: tuple[str, ...]) -> None:
     """The run finishes; that the connection is closed right after the answer cancels nothing."""
-    line = served.served.post(*DOORS[door])
+    line = served.served.post(*DOORS[door], *headers)
     status, body = answer(line)
-    hang_up(line)
+    line.close()
     assert (status, served.done) == (200, (WORDS, ROWS + 1))
     assert b"pay-59" in body
     time.sleep(0.2)

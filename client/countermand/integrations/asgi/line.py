@@ -36,7 +36,7 @@ class Line:
         self._kept: deque[Message] = deque()
         self._kept_bytes = 0
         self._looking: asyncio.Task[None] | None = None
-        self._watchers = 0
+        self._watchers: dict[object, Callable[[], Awaitable[None]]] = {}
         self._heard: dict[object, Callable[[], object]] = {}
         self._is_over = False
         self._has_trailers = False
@@ -93,16 +93,20 @@ class Line:
 
     # -- whether somebody is there
 
-    def watch(self) -> None:
-        """Begin to watch it."""
+    def watch(self, end: Callable[[], Awaitable[None]]) -> Callable[[], None]:
+        """Begin to watch it; answer how to end that.
+
+        `end` is called if that was forgotten when the request was over and its client gone.
+        """
         if self._looking is None:
             self._looking = asyncio.get_running_loop().create_task(self._look())
-        self._watchers += 1
+        key = object()
+        self._watchers[key] = end
         self._unwatched.clear()
+        return lambda: self._unwatch(key)
 
-    def unwatch(self) -> None:
-        """One fewer wants it watched."""
-        self._watchers -= 1
+    def _unwatch(self, key: object) -> None:
+        self._watchers.pop(key, None)
         if not self._watchers:
             self._unwatched.set()
 
@@ -133,6 +137,9 @@ class Line:
             self._looking.cancel()
             with suppress(asyncio.CancelledError):
                 await self._looking
+        if self.left:
+            for end in list(self._watchers.values()):
+                await end()
 
     # -- what goes out
 

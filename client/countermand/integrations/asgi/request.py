@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Any, Protocol
 
 from countermand._async.client import Client
 from countermand._async.run import ActiveRun
-from countermand._errors import CountermandError, FixTheCall, Stopped
+from countermand._errors import CountermandError, FixTheCall, Stopped, StopTheRun
 from countermand._models.budgets import Budgets
 from countermand._span import Span, seconds
 from countermand._words import StopReason
@@ -16,6 +16,7 @@ from countermand._world import log
 from countermand.integrations.asgi.boundary import LINE
 from countermand.integrations.asgi.deadline import time_left
 from countermand.integrations.asgi.line import Line
+from countermand.work.causes import because_of
 from countermand.work.scope import WorkScope, scope
 from countermand.work.stop import Stop, StopCause
 
@@ -82,13 +83,13 @@ class RequestRun:
     def __init__(self, line: Line, run: ActiveRun, leaving: "_Leaving", work: WorkScope) -> None:
         self._line, self._run, self._leaving, self._work = line, run, leaving, work
         self._open = AsyncExitStack()
+        self._is_closing = False
 
     async def __aenter__(self) -> ActiveRun:
         if self._line.left:
             raise Stopped(Stop(StopReason.CLIENT_DISCONNECTED, _LEFT))
         async with AsyncExitStack() as opening:
-            self._line.watch()
-            opening.callback(self._line.unwatch)
+            opening.callback(self._line.watch(self._thrown_away))
             await opening.enter_async_context(self._run)
             opening.push_async_callback(self._leaving.over)
             await opening.enter_async_context(self._work)
@@ -99,7 +100,24 @@ class RequestRun:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
+        if isinstance(error, GeneratorExit):
+            await self._thrown_away()
+        if self._is_closing:
+            return False
+        self._is_closing = True
         return await self._open.__aexit__(kind, error, trace)
+
+    async def _thrown_away(self) -> None:
+        """End it properly, though the body that has it open was thrown away, or closed, in mid-piece.
+
+        A scope by itself could not wait then. Here there is a task to wait in.
+        """
+        if self._is_closing:
+            return
+        self._is_closing = True
+        stopped = Stopped(self._work.token.stop or because_of(GeneratorExit()))
+        with suppress(StopTheRun):
+            await self._open.__aexit__(Stopped, stopped, None)
 
 
 class _Leaving:
