@@ -288,6 +288,19 @@ async def test_the_run_is_cancelled_at_once_and_once(real: Sidecar, monkeypatch:
     assert cancels == ["the client left before it had its answer"]
 
 
+async def test_a_stop_from_elsewhere_stops_the_work_too(real: Sidecar) -> None:
+    """The block raises it with its own reason, while the client is still there."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async with real.connect() as cm, run_for_request(scope, cm) as run:
+            await cm.operator.cancel(run.run_id, reason="INCIDENT")
+            await asyncio.Event().wait()
+
+    with pytest.raises(countermand.Stopped) as stopped:
+        await Server().serve(app)
+    assert stopped.value.stop_reason == "INCIDENT"
+
+
 async def test_a_cancel_that_fails_is_tried_again_and_told(
     real: Sidecar, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -505,7 +518,9 @@ async def test_a_body_that_is_closed_early_cleans_up(real: Sidecar, is_left: boo
     assert await ended(real, f"r-closed-{is_left}") == "CLIENT_DISCONNECTED"
 
 
-async def test_a_body_that_is_thrown_away_is_ended_with_its_request(real: Sidecar) -> None:
+async def test_a_body_that_is_thrown_away_is_ended_with_its_request(
+    real: Sidecar, caplog: pytest.LogCaptureFixture
+) -> None:
     """Nobody closes it, and the collector may take its time: its clean-up does not wait for that."""
     server, seen, kept = Server(), list[str](), list[Any]()
 
@@ -529,6 +544,7 @@ async def test_a_body_that_is_thrown_away_is_ended_with_its_request(real: Sideca
         await kept[0].aclose()
     assert seen == ["cleaned up"]
     assert await ended(real, "r-thrown") == "CLIENT_DISCONNECTED"
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("where", ["receive", "send"])

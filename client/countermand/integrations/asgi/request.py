@@ -99,13 +99,12 @@ class RequestRun:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
+    ) -> None:
         if isinstance(error, GeneratorExit):
             await self._thrown_away()
-        if self._is_closing:
-            return False
-        self._is_closing = True
-        return await self._open.__aexit__(kind, error, trace)
+        else:
+            self._is_closing = True
+            await self._open.__aexit__(kind, error, trace)
 
     async def _thrown_away(self) -> None:
         """End it properly, though the body that has it open was thrown away, or closed, in mid-piece.
