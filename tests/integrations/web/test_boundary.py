@@ -166,6 +166,12 @@ def application(home: Any, seen: Seen) -> FastAPI:
                 seen.run_ids.append(run.run_id)
         return "both"
 
+    @app.post("/tasks")
+    async def tasks() -> list[str]:
+        """The tasks of boundary and scopes that are there."""
+        found = [repr(task) for task in asyncio.all_tasks()]
+        return [one for one in found if "integrations/asgi" in one or "countermand/work" in one]
+
     @app.websocket("/socket")
     async def websocket(socket: WebSocket) -> None:
         await socket.accept()
@@ -264,7 +270,7 @@ def test_a_stop_from_elsewhere_is_told_to_who_waits(world: World, caplog: pytest
 
 
 def test_many_at_once_end_alone(world: World) -> None:
-    """Of twenty who wait, those who leave end theirs and nobody else's."""
+    """Of twenty who wait, those who leave end theirs and nobody else's; no task is left of them."""
     lines = [world.served.post("/plain", {}) for _ in range(20)]
     until(lambda: len(world.seen.run_ids) == 20)
     for line in lines[::2]:
@@ -272,9 +278,13 @@ def test_many_at_once_end_alone(world: World) -> None:
     until(lambda: world.ends().count("CLIENT_DISCONNECTED") == 10)
     time.sleep(0.2)
     assert world.ends().count("") == 10
+    with world.served.post("/tasks", {}) as line:
+        assert answer(line)[1].count(b"_look") == 10
     for line in lines[1::2]:
         hang_up(line)
     until(lambda: world.ends() == ["CLIENT_DISCONNECTED"] * 20)
+    with world.served.post("/tasks", {}) as line:
+        assert answer(line) == (200, b"[]")
 
 
 def test_a_websocket_is_none_of_its_business(real: Sidecar) -> None:
