@@ -1,7 +1,7 @@
 # One door to everything. `make` alone lists the targets; every target sets itself up.
 PY := .venv/bin/python
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test test-integrations demo check bench fuzz race rounds gen lock clean
+.PHONY: help setup serve test test-integrations demo gateway check bench fuzz race rounds gen lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,10 @@ demo: setup ## see an agent stopped mid-run, with and without Countermand (10 s,
 
 test: setup ## run all tests, real Redis included (ARGS="-k name" narrows)
 	@scripts/test $(ARGS)
+
+gateway: setup ## serve examples/openai_gateway on loopback, with a sidecar of its own (ARGS="--port 8001")
+	@$(PY) scripts/locked_venv.py .venv-integrations requirements/integrations.txt --editable
+	@exec .venv-integrations/bin/python -m examples.openai_gateway $(ARGS)
 
 test-integrations: setup ## run the tests against real SDKs and servers, in .venv-integrations (a minute to set up)
 	@scripts/test_integrations $(ARGS)

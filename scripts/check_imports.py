@@ -98,6 +98,11 @@ RULES = [
         why="typer and rich belong to the extra `cli`",
     ),
     Rule(
+        where="client/countermand/integrations/asgi",
+        forbidden=("starlette", "fastapi", "uvicorn", "hypercorn", "anyio"),
+        why="it is plain ASGI, for every framework alike",
+    ),
+    Rule(
         where="client/countermand",
         unless=("client/countermand/cli", "client/countermand/integrations"),
         forbidden=("countermand.cli", "countermand.integrations"),

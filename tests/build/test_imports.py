@@ -26,6 +26,10 @@ FORBIDDEN = {
     "cli imports late": ("client/countermand/cli/serve.py", "import grant_service.app"),
     "typer is for the cli": ("client/countermand/a.py", "import typer"),
     "no cli by default": ("client/countermand/__init__.py", "from . import cli"),
+    "asgi knows no framework": (
+        "client/countermand/integrations/asgi/a.py",
+        "from starlette.requests import Request",
+    ),
     "no integration by default": ("client/countermand/a.py", "from .integrations import mcp"),
 }
 ALLOWED = {

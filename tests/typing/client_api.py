@@ -5,6 +5,7 @@ from typing import Any, assert_type
 
 import countermand
 import countermand.sync
+from countermand.integrations.asgi import RequestBoundary, run_for_request
 
 
 async def a_story_for_an_event_loop(args: dict[str, object]) -> None:
@@ -34,6 +35,20 @@ async def a_story_for_an_event_loop(args: dict[str, object]) -> None:
         assert_type(
             await cm.operator.cancel("r-1", reason=countermand.StopReason.INCIDENT), countermand.Cancelled
         )
+
+
+async def a_request_has_its_run(cm: countermand.Client, scope: dict[str, Any]) -> str:
+    """What a handler answers within the block is what it answers: the block swallows nothing."""
+    async with run_for_request(scope, cm, agent="chat", ttl="2m") as run:
+        assert_type(run, countermand.ActiveRun)
+        return run.run_id
+
+
+def an_application_has_a_boundary(
+    app: Callable[[Any, Any, Any], Coroutine[Any, Any, None]],
+) -> RequestBoundary:
+    """Any ASGI application."""
+    return RequestBoundary(app)
 
 
 async def a_person_who_is_asked(cm: countermand.Client, args: dict[str, object]) -> None:

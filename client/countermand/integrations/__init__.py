@@ -1,0 +1,1 @@
+"""Adapters to frameworks. None is imported by itself."""
