@@ -104,6 +104,11 @@ class Rig:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICKS
 
+    def memory_kb(self) -> int:
+        """Tell how much memory the sidecar has."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        return int(next(line for line in status if line.startswith("VmRSS")).split()[1])
+
     async def close(self) -> None:
         """Hang up."""
         for channel in self._channels.values():

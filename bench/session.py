@@ -26,7 +26,7 @@ from countermand.v1 import session_service_pb2 as pb
 
 #: What the stream must bring: at 64 callers so many times the rate of calls that travel alone.
 RATE, CALLERS = 4.0, 64
-ALONE, TOGETHER, WATCHED = 300, 6000, 1000
+ALONE, TOGETHER, WATCHED, KEPT = 300, 6000, 1000, 100
 
 
 @dataclass
@@ -128,6 +128,18 @@ async def told(of: Rig, stream: Stream) -> Told:
     return Told(median(late), quantiles(late, n=100)[98], late[-1], (answered - start) * 1000)
 
 
+async def memory(of: Rig) -> float:
+    """Tell how many KB a sidecar takes for a session that a client keeps open and has little to ask on."""
+    streams = [Stream(of) for _ in range(KEPT)]
+    before = of.memory_kb()
+    for stream in streams:
+        await stream.open()
+    taken = of.memory_kb() - before
+    for stream in streams:
+        await stream.close()
+    return taken / KEPT
+
+
 async def measure(repetitions: int) -> dict[str, tuple[list[Sample], list[Told]]]:
     """Take every repetition on each store in turn."""
     samples: dict[str, tuple[list[Sample], list[Told]]] = {name: ([], []) for name in STORES}
@@ -146,6 +158,7 @@ async def measure(repetitions: int) -> dict[str, tuple[list[Sample], list[Told]]
                     samples[one.name][0].append(taken)
                     samples[one.name][1].append(heard)
             print(f"  repetition {number + 1} of {repetitions}", file=sys.stderr)
+        print(f"memory of a session that is kept open: {await memory(rigs[1]):.0f} KB")
     return samples
 
 
