@@ -269,18 +269,19 @@ def test_a_blocking_one_that_ends_by_itself_is_whole(fake: Provider, opens: Call
 def test_closing_the_client_does_not_wake_its_reader(fake: Provider) -> None:
     """Negative control: what the SDK has for it leaves a blocked read asleep, and the connection open."""
     stream = _chat_blocking(fake.url, "silent")
+    got: list[Any] = []
     ended = threading.Event()
 
     def read() -> None:
         try:
-            for _ in stream:
-                pass
+            got.extend(iter(stream.__next__, None))
         except Exception:
             ended.set()
 
     threading.Thread(target=read, daemon=True).start()
-    while len(fake.last.sent) < SAYS:
+    while len(got) < SAYS:
         time.sleep(0.005)
+    time.sleep(0.3)  # it sleeps in its read by now, also on a machine that is busy
     threading.Thread(target=stream.close, daemon=True).start()
     assert not ended.wait(0.5)
     assert not fake.last.closed.is_set()

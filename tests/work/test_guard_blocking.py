@@ -117,7 +117,7 @@ def test_closing_a_socket_does_not_wake_its_reader(wire: Wire) -> None:
     ended = threading.Event()
     thread = threading.Thread(target=lambda: (list(iter(lambda: wire.ours.recv(1), b"")), ended.set()))
     thread.start()
-    time.sleep(0.05)
+    time.sleep(0.3)  # it sleeps in its read by now, also on a machine that is busy
     descriptor = socket.socket(fileno=socket.dup(wire.ours.fileno()))
     wire.ours.close()
     assert not ended.wait(0.2)
@@ -228,7 +228,7 @@ def test_a_reader_that_is_interrupted_lets_nothing_go_on(wire: Wire) -> None:
     before = signal.signal(signal.SIGUSR1, strikes)
     main = threading.main_thread().ident
     assert main is not None
-    striking = threading.Timer(0.1, lambda: signal.pthread_kill(main, signal.SIGUSR1))
+    striking = threading.Timer(0.5, lambda: signal.pthread_kill(main, signal.SIGUSR1))
     striking.start()
     try:
         with pytest.raises(KeyboardInterrupt):
