@@ -33,6 +33,8 @@ KINDS: dict[str, Callable[[Load, int], Awaitable[authority.Told]]] = {
 #: After so many rounds comes a new server: nothing is ever taken out of its memory.
 CHUNK = 250
 SERVICES, AT_ONCE = 2, 3
+#: Where there is one, Redis keeps its file here: what a disk does to it is tested elsewhere, and takes long.
+MEMORY = "/dev/shm"  # noqa: S108 - a folder of our own is made below it
 #: Seconds. A campaign goes on beside other work, where a store may get no turn for long.
 PATIENCE = 60.0
 
@@ -51,8 +53,7 @@ async def play(kind: str, numbers: range) -> tuple[int, authority.Told]:
             if told.faults:
                 return
 
-    # In memory, where there is one: what a disk does to Redis is tested elsewhere, and would take most of the time.
-    quick = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    quick = MEMORY if os.access(MEMORY, os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=quick) as home, redis_running(Path(home) / "redis") as server:
         settings = Settings(home=Path(home), store=server.url)
         keyring = load_or_create(Path(home) / "keys")
