@@ -21,7 +21,7 @@ from grant_service.store.memory import MemoryStore
 from tests.core.test_report_over_time import assert_more_certain, lasting, told
 from tests.store.differential import Model
 from tests.store.rigs import MemoryRig
-from tests.store.sequences import NewEpoch, Step, sequences
+from tests.store.sequences import NewEpoch, Step, remembered
 
 SECOND = 1000
 
@@ -89,7 +89,7 @@ def compared(report: Report, was: Report) -> bool:
 
 
 @settings(max_examples=40, deadline=None)
-@given(sequences())
+@given(remembered())
 def test_a_report_as_of_an_entry_is_the_report_of_that_time(sequence: list[Step]) -> None:
     """Whatever came later: ends, lifts, outcomes, children. And entry by entry it only gets more certain."""
     asyncio.run(tell_again(sequence))
@@ -126,7 +126,7 @@ def test_a_report_that_knows_what_came_later_is_caught(
     """Negative control: one of some sequences, the same in every run, shows each of these defects."""
 
     @settings(max_examples=400, derandomize=True, database=None, deadline=None, phases=[Phase.generate])
-    @given(sequences())
+    @given(remembered())
     def play(sequence: list[Step]) -> None:
         asyncio.run(tell_again(sequence))
 

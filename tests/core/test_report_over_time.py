@@ -32,7 +32,7 @@ from tests.store.sequences import (
     Tell,
     Use,
     beginning,
-    sequences,
+    remembered,
     sequences_about,
 )
 
@@ -299,7 +299,7 @@ def test_a_report_of_cleaning_up_only_becomes_more_certain(sequence: list[Step])
 
 
 @settings(max_examples=150, deadline=None)
-@given(sequences() | ENDS)
+@given(remembered() | ENDS)
 def test_a_later_report_only_becomes_more_certain(sequence: list[Step]) -> None:
     """Whatever happens between two reports, the later one takes nothing back, and both are true."""
     asyncio.run(tell_along(sequence))

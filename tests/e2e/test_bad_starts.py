@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from grant_service.store.sqlite_state import _SCHEMA_VERSION
 from tests.support.caller import Caller
 from tests.support.redis_server import redis_running
 from tests.support.sidecar import SidecarProcess, sidecar_running
@@ -216,7 +217,7 @@ def test_a_file_of_a_later_version_is_refused_and_kept(fresh: SidecarProcess) ->
     with sqlite3.connect(fresh.home / "data" / "countermand.db") as file:
         file.execute("PRAGMA user_version = 99")
     file.close()
-    assert "countermand.db has schema 99, this sidecar knows 3" in refuses_to_start(fresh)
+    assert f"countermand.db has schema 99, this sidecar knows {_SCHEMA_VERSION}" in refuses_to_start(fresh)
 
 
 def test_a_wrong_setting_is_named_with_code_2(fresh: SidecarProcess) -> None:

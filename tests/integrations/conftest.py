@@ -3,4 +3,4 @@
 import sys
 from pathlib import Path
 
-collect_ignore_glob = [] if Path(sys.prefix).name == ".venv-integrations" else ["test_*.py"]
+collect_ignore_glob = [] if Path(sys.prefix).name == ".venv-integrations" else ["test_*.py", "*/test_*.py"]

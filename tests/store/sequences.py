@@ -949,6 +949,11 @@ def sequences(parts: int = 5) -> st.SearchStrategy[list[Step]]:
     return st.tuples(beginning.map(lambda begun: [begun]), *bits).map(_joined)
 
 
+def remembered(parts: int = 5) -> st.SearchStrategy[list[Step]]:
+    """The same where no journal is let go of: what a report is told from is all there."""
+    return sequences(parts).map(lambda steps: [one for one in steps if not isinstance(one, LetGo)])
+
+
 def sequences_about(name: str) -> st.SearchStrategy[list[Step]]:
     """A few stories of one kind: what goes wrong there shows sooner than in sequences of everything."""
     return st.tuples(beginning.map(lambda begun: [begun]), st.lists(STORIES[name], max_size=6)).map(_joined)
