@@ -172,12 +172,17 @@ class _Session:
                 raise invalid("message", "must be the bytes of an OpenSessionRequest") from None
             if len(calls) > _MOST_CALLS:
                 raise invalid("calls", f"must be {_MOST_CALLS} at the most in one message")
-            for index, call in enumerate(calls):
-                self._begin(call)
+            longest = round(self._guard.decision_timeout * 1000)
+            begun: dict[int, list[_Call]] = {}
+            for index, told in enumerate(calls):
+                if call := self._begin(told):
+                    begun.setdefault(min(told.timeout_ms or longest, longest), []).append(call)
                 if index % _AT_ONCE == _AT_ONCE - 1:
                     await asyncio.sleep(0)
+            for timeout, together in begun.items():  # one timer for those that came together
+                self._loop.call_later(timeout / 1000, self._be_late, together)
 
-    def _begin(self, told: pb.SessionCall) -> None:
+    def _begin(self, told: pb.SessionCall) -> _Call | None:
         """Decide a call in a slot of its own, like one that travels alone: who asks may leave meanwhile."""
         if told.call_id in self._open:
             raise invalid("call_id", "must not be that of a call without an answer")
@@ -186,14 +191,13 @@ class _Session:
         self._idle.clear()
         if not self._guard.allows(call.rpc):
             self._refuse(call, _not_allowed(self._all.decode.role, call.rpc))
-            return
+            return None
         try:
             self._guard.slots.start(self._decide(call, getattr(told, name)))
         except Refused as full:
             self._refuse(call, full.refusal)
-            return
-        longest = self._guard.decision_timeout
-        self._loop.call_later(min(told.timeout_ms / 1000 or longest, longest), self._be_late, call)
+            return None
+        return call
 
     async def _decide(self, call: _Call, request: Any) -> None:
         try:
@@ -207,9 +211,10 @@ class _Session:
         else:
             self._answer(call, written)
 
-    def _be_late(self, call: _Call) -> None:
-        if self._is_open(call):
-            self._refuse(call, Refusal(ErrorReason.TIMED_OUT))
+    def _be_late(self, calls: list[_Call]) -> None:
+        for call in calls:
+            if self._is_open(call):
+                self._refuse(call, Refusal(ErrorReason.TIMED_OUT))
 
     def _is_open(self, call: _Call) -> bool:
         """Say whether it has no answer yet; its id may be another one's by now."""
