@@ -33,8 +33,8 @@ bench: setup ## measure decisions, authority, truth, sessions, and how soon work
 	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" $(PY) -m bench.authority $(ARGS)
 	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" $(PY) -m bench.truth $(ARGS)
 	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" $(PY) -m bench.jobs
-	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" $(PY) -m bench.session
 	@$(PY) -m bench.owner
+	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" $(PY) -m bench.session
 
 fuzz: setup ## drive all stores with 200,000 random sequences and compare every reply
 	@redis=$$(scripts/ensure_redis) && REDIS_SERVER="$$redis" \
