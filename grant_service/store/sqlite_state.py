@@ -1,4 +1,4 @@
-"""SQLite as the rules see it: one transaction, one savepoint for each call."""
+"""SQLite as the rules see it: one transaction for many calls, each of which can be taken back alone."""
 
 import contextlib
 import json

@@ -49,9 +49,7 @@ class Writes:
         for statement, rows in kept.items():
             self._db.executemany(statement, rows)
         if self._own:
-            if not self._saved:
-                self._db.execute("SAVEPOINT call")
-                self._saved = True
+            self._save()
             own, self._own = self._own, []
             for statement, row in own:
                 self._db.execute(statement, row)
@@ -59,6 +57,10 @@ class Writes:
     def change(self) -> None:
         """Make ready for a change past this: what waits goes before it, and it can be taken back."""
         self.out()
+        self._save()
+
+    def _save(self) -> None:
+        """Have what the call writes from here on behind a savepoint."""
         if not self._saved:
             self._db.execute("SAVEPOINT call")
             self._saved = True
