@@ -1,7 +1,8 @@
 """The embedded store: SQLite in WAL mode, one writer, every decision on disk before it is answered.
 
 The calls of one event-loop turn, and those that arrive while the disk is busy, share one transaction and one
-fsync. What a call wrote can be taken back alone, so one that fails does not take its neighbours with it. Reading has a connection and a thread of its own: a long report never delays a decision.
+fsync. What a call wrote can be taken back alone, so one that fails does not take its neighbours with it.
+Reading has a connection and a thread of its own: a long report never delays a decision.
 """
 
 import asyncio
