@@ -431,7 +431,7 @@ class Session(_Either):
         super().__init__()
         self._open: Any = channel.stream_stream(_PATH)
         self._stream: Any = None
-        self._wanted = threading.Event()
+        self._wanted, self._closed = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._to_tell: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._teller: threading.Thread | None = None
@@ -482,15 +482,17 @@ class Session(_Either):
                 pause = _FIRST_PAUSE
             if not self._watches and not self._never:
                 self._wanted.wait()
-            if not self._never:
-                time.sleep(_spread(pause))
+            self._closed.wait(_spread(pause))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _keep(self) -> bool:
         """Open a stream and take what comes until it ends; say whether it was ever ready."""
         outbox: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
         desk = _Desk(outbox.put)
-        self._stream = stream = self._open(_messages(outbox))
+        with self._lock:  # who closes it in this moment finds the stream, or there is none
+            if self._never:
+                return False
+            self._stream = stream = self._open(_messages(outbox))
         opening = threading.Timer(_READY_WITHIN, stream.cancel)
         opening.daemon = True
         opening.start()
@@ -513,11 +515,14 @@ class Session(_Either):
 
     def close(self) -> None:
         """End it for good."""
-        self._never = True
+        with self._lock:
+            self._never = True
+            stream = self._stream
+        self._closed.set()
         self._wanted.set()
         self._to_tell.put(None)
-        if self._stream is not None:
-            self._stream.cancel()
+        if stream is not None:
+            stream.cancel()
         for thread in (self._thread, self._teller):
             if thread and thread is not threading.current_thread():
                 thread.join(_READY_WITHIN)

@@ -153,8 +153,8 @@ def test_hashes_that_were_made_to_fit_do_not_help(kept: Shell, tmp_path: Path) -
     from countermand.evidence import chain
 
     path = export(kept, tmp_path)
-    first, *entries, head = path.read_text().replace("m-1", "m-2").splitlines()
-    (block,) = blocks_in(path.read_text().replace("m-1", "m-2"))
+    first, *entries, head = path.read_text().replace('"m-1"', '"m-2"').splitlines()
+    (block,) = blocks_in(path.read_text().replace('"m-1"', '"m-2"'))
     fitting = [
         json.dumps(json.loads(one) | {"hash": link.hex()})
         for one, link in zip(entries, chain("r-1", block.lines), strict=True)

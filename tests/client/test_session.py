@@ -270,3 +270,57 @@ def test_a_forked_child_has_no_session(monkeypatch: pytest.MonkeyPatch, tmp_path
         assert session.want()
         monkeypatch.setattr("os.getpid", lambda: 1)
         assert not session.want()
+
+
+class _Slow:
+    """A channel on which a stream that never says a word is being opened when the client is closed."""
+
+    def __init__(self) -> None:
+        self.opening, self.go_on = threading.Event(), threading.Event()
+        self.ended_by: list[str] = []
+        self._ended = threading.Event()
+
+    def stream_stream(self, _: str) -> "_Slow":
+        return self
+
+    def __call__(self, _: Iterator[bytes]) -> "_Slow":
+        self.opening.set()
+        self.go_on.wait()
+        return self
+
+    def cancel(self) -> None:
+        self.ended_by.append(threading.current_thread().name)
+        self._ended.set()
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._ended.wait()
+        return iter(())
+
+
+def test_a_client_that_leaves_does_not_wait_for_a_session_that_is_just_being_opened() -> None:
+    """A command that does one thing ends when that is done, and not when nothing has come for seconds."""
+    channel = _Slow()
+    session = _session.Session(channel)  # type: ignore[arg-type]
+    session.want()
+    channel.opening.wait()
+    leaving = threading.Thread(target=session.close, name="leaving")
+    leaving.start()
+    leaving.join(0.1)  # it has come as far as it can
+    channel.go_on.set()
+    leaving.join()
+    assert channel.ended_by[0] == "leaving"
+
+
+def test_a_client_that_leaves_does_not_wait_for_the_next_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pauses between the tries are long after a while; a client that is closed is closed."""
+    pausing = threading.Event()
+    monkeypatch.setattr(_session, "_spread", lambda _: pausing.set() or 30.0)
+    channel = _Slow()
+    channel.go_on.set()
+    channel.cancel()  # every stream ends at once
+    session = _session.Session(channel)  # type: ignore[arg-type]
+    session.watch(Sealed(pb.WatchRunRequest(run_id="r-1")), lambda _: None)
+    pausing.wait()
+    session.close()
+    assert session._thread is not None
+    assert not session._thread.is_alive()
