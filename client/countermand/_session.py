@@ -381,7 +381,8 @@ class AsyncSession(_Either):
             while (frame := await stream.read()) is not grpc.aio.EOF:
                 self._take(desk, frame)
         except grpc.RpcError as error:
-            self._never = self._never or error.code() in _NEVER
+            if error.code() in _NEVER:
+                self._never = True
         except TimeoutError:
             pass  # nobody answers
         except asyncio.CancelledError:
@@ -503,7 +504,8 @@ class Session(_Either):
                     self._come(desk)
                 self._take(desk, frame)
         except grpc.RpcError as error:
-            self._never = self._never or error.code() in _NEVER
+            if error.code() in _NEVER:
+                self._never = True
         except Exception:
             log.exception("the session ended by a fault; it is opened again")
         finally:
