@@ -81,9 +81,9 @@ RULES = [
     ),
     Rule(
         where="client/countermand",
-        unless=("client/countermand/testing.py", "client/countermand/cli"),
+        unless=("client/countermand/testing", "client/countermand/cli"),
         forbidden=("grant_service",),
-        why="the client knows the service by its contract; only testing.py and cli/ start one",
+        why="the client knows the service by its contract; only testing/ and cli/ start one",
     ),
     Rule(
         where="client/countermand",

@@ -49,17 +49,21 @@ class ManualClock:
         return self._now / 1000
 
 
-def sidecar(*, clock: ManualClock | None = None, **settings: Any) -> "Sidecar":
-    """Answer a sidecar for a `with` or `async with` block; `settings` are those of `countermand serve`."""
-    return Sidecar(clock, settings)
+def sidecar(*, clock: ManualClock | None = None, home: Path | None = None, **settings: Any) -> "Sidecar":
+    """Answer a sidecar for a `with` or `async with` block; `settings` are those of `countermand serve`.
+
+    A `home` that is given stays when it stops; with `store="sqlite"`, what it knows stays in there.
+    """
+    return Sidecar(clock, settings, home)
 
 
 class Sidecar:
     """A sidecar in this process. Its `home` is where `countermand.connect` finds it."""
 
-    def __init__(self, clock: ManualClock | None, settings: dict[str, Any]) -> None:
-        self.home = Path()
+    def __init__(self, clock: ManualClock | None, settings: dict[str, Any], home: Path | None = None) -> None:
+        self.home = home or Path()
         self.clock = clock
+        self._given = home is not None
         self._settings = {"store": "memory", "drain_timeout": 1, **settings}
         self._thread: threading.Thread | None = None
         self._stop: Callable[[], None] = lambda: None
@@ -67,8 +71,8 @@ class Sidecar:
     def start(self) -> None:
         """Start it; it listens when this returns."""
         _service()  # where it is missing, say so here and not in a thread
-        # A socket's path must be short, and some temporary directories are not.
-        self.home = Path(tempfile.mkdtemp(prefix="cm-", dir="/tmp"))
+        if not self._given:
+            self.home = short_folder()
         ready = threading.Event()
         failures: list[BaseException] = []
         self._thread = threading.Thread(
@@ -81,12 +85,13 @@ class Sidecar:
             raise failures[0]
 
     def stop(self) -> None:
-        """Stop it and remove its home."""
+        """Stop it and remove its home, if that was made here."""
         self._stop()
         if self._thread is not None:
             self._thread.join()
             self._thread = None
-            shutil.rmtree(self.home, ignore_errors=True)
+            if not self._given:
+                shutil.rmtree(self.home, ignore_errors=True)
 
     def _run(self, ready: threading.Event, failures: list[BaseException]) -> None:
         try:
@@ -133,6 +138,11 @@ class Sidecar:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await asyncio.to_thread(self.stop)
+
+
+def short_folder() -> Path:
+    """Make a folder for a sidecar: a socket's path must be short, and some temporary directories are not."""
+    return Path(tempfile.mkdtemp(prefix="cm-", dir="/tmp"))
 
 
 def _call_in(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:

@@ -1,0 +1,132 @@
+"""Adapters with one defect each, and the rules that each of them breaks: all of these, and no other."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+import countermand
+from countermand.testing.conformance import Fault
+from countermand.testing.conformance.stage import caught
+from tests.conformance.seams import Perform
+
+REVOKED, NO_GRANT, NO_SERVICE = (
+    "a_revoked_call_does_not_run",
+    "a_call_without_a_grant_does_not_run",
+    "a_call_without_the_service_does_not_run",
+)
+ONCE, RAISED, LOST, INSIDE = (
+    "a_call_in_good_standing_runs_once",
+    "an_exception_settles_honestly",
+    "a_lost_connection_settles_honestly",
+    "a_cancel_while_inside_is_told_truly",
+)
+
+
+class SwallowsTheRefusal(Perform):
+    async def attempt(self, key: str, fault: Fault | None = None) -> None:
+        try:
+            await super().attempt(key, fault)
+        except countermand.StopTheRun:
+            await self.target.hit_async(key)
+
+
+class ActsWithoutAGrant(Perform):
+    async def attempt(self, key: str, fault: Fault | None = None) -> None:
+        try:
+            await super().attempt(key, fault)
+        except countermand.NoGrant:
+            await self.target.hit_async(key)
+
+
+class ActsWithoutTheService(Perform):
+    async def attempt(self, key: str, fault: Fault | None = None) -> None:
+        try:
+            await super().attempt(key, fault)
+        except countermand.Unavailable:
+            await self.target.hit_async(key)
+
+
+class TellsNobody(Perform):
+    async def attempt(self, key: str, fault: Fault | None = None) -> None:
+        with suppress(countermand.CountermandError):
+            await super().attempt(key, fault)
+
+
+class AsksNobody(Perform):
+    """It heard of the stop by itself, so the report does not hear of the attempt."""
+
+    async def late(self, key: str, stop: Callable[[], Awaitable[Any]]) -> None:
+        await stop()
+        raise countermand.Stopped
+
+
+class ActsTwice(Perform):
+    async def attempt(self, key: str, fault: Fault | None = None) -> None:
+        async with countermand.perform(self.action):
+            await self.target.hit_async(key, fault)
+            await self.target.hit_async(key)
+
+
+class AsksAfterwards(Perform):
+    async def attempt(self, key: str, fault: Fault | None = None) -> None:
+        failure = await caught(self.target.hit_async(key, fault))
+        async with countermand.perform(self.action):
+            if failure:
+                raise failure
+
+
+class SettlesFirst(Perform):
+    async def attempt(self, key: str, fault: Fault | None = None) -> None:
+        async with countermand.perform(self.action):
+            pass
+        await self.target.hit_async(key, fault)
+
+
+class HidesTheException(Perform):
+    async def attempt(self, key: str, fault: Fault | None = None) -> None:
+        async with countermand.perform(self.action):
+            with suppress(RuntimeError):
+                await self.target.hit_async(key, fault)
+
+
+class TakesALostAnswerForAYes(Perform):
+    async def attempt(self, key: str, fault: Fault | None = None) -> None:
+        async with countermand.perform(self.action):
+            with suppress(ConnectionError):
+                await self.target.hit_async(key, fault)
+
+
+class TakesALostAnswerForANo(Perform):
+    """It declares what it says; that it is false is seen all the same."""
+
+    lost = countermand.Outcome.FAILED
+
+    async def attempt(self, key: str, fault: Fault | None = None) -> None:
+        async with countermand.perform(self.action) as act:
+            try:
+                await self.target.hit_async(key, fault)
+            except ConnectionError:
+                act.failed()
+
+
+class SettlesNothing(Perform):
+    async def attempt(self, key: str, fault: Fault | None = None) -> None:
+        grant = countermand.current_grant()
+        await grant.tool.perform(await grant.token(), countermand.Intent.of(self.action))
+        await self.target.hit_async(key, fault)
+
+
+DEFECTS = {
+    SwallowsTheRefusal: {REVOKED},
+    ActsWithoutAGrant: {NO_GRANT},
+    ActsWithoutTheService: {NO_SERVICE},
+    TellsNobody: {REVOKED, NO_GRANT, NO_SERVICE},
+    AsksNobody: {REVOKED},
+    ActsTwice: {ONCE},
+    AsksAfterwards: {REVOKED, NO_GRANT, NO_SERVICE, INSIDE},
+    SettlesFirst: {RAISED, LOST, INSIDE},
+    HidesTheException: {RAISED},
+    TakesALostAnswerForAYes: {LOST},
+    TakesALostAnswerForANo: {LOST},
+    SettlesNothing: {ONCE, RAISED, LOST, INSIDE},
+}

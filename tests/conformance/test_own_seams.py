@@ -1,0 +1,20 @@
+"""The client's own seams keep every rule of the conformance suite."""
+
+from countermand.testing.conformance import Conformance
+from tests.conformance.seams import BlockingPerform, BlockingTool, Perform, Tool
+
+
+class TestTool(Conformance):
+    seam = Tool
+
+
+class TestBlockingTool(Conformance):
+    seam = BlockingTool
+
+
+class TestPerform(Conformance):
+    seam = Perform
+
+
+class TestBlockingPerform(Conformance):
+    seam = BlockingPerform
