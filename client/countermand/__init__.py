@@ -21,6 +21,7 @@ from countermand._async.guard import GuardedStream, guard
 from countermand._async.perform import Performance, perform
 from countermand._async.run import ActiveRun
 from countermand._async.token_budget import TokenBudget, token_budget
+from countermand._async.transaction import Transaction, transaction
 from countermand._digest import digest
 from countermand._errors import (
     AlreadyPermitted,
@@ -157,6 +158,8 @@ __all__ = [
     "Action",
     "Commit",
     "Performance",
+    "transaction",
+    "Transaction",
     # own what is started in this process, and stop it
     "scope",
     "current_scope",

@@ -147,7 +147,7 @@ def _async_tool(
     async def guarded(*positional: Any, **named: Any) -> Any:
         async with perform_async(**call.intent(positional, named), **options) as act:
             result = await function(*positional, **named)
-            _refuse_work_to_do(function, result, act)
+            refuse_work_to_do(function, result, act)
             told.tell(result, act)
             return result
 
@@ -164,14 +164,14 @@ def _sync_tool(
     def guarded(*positional: Any, **named: Any) -> Any:
         with perform_sync(**call.intent(positional, named), **options) as act:
             result = function(*positional, **named)
-            _refuse_work_to_do(function, result, act)
+            refuse_work_to_do(function, result, act)
             told.tell(result, act)
             return result
 
     return guarded
 
 
-def _refuse_work_to_do(function: Callable[..., Any], result: object, act: AsyncEffect | Effect) -> None:
+def refuse_work_to_do(function: Callable[..., Any], result: object, act: AsyncEffect | Effect) -> None:
     """Raise if the result is work that is still to be done: the permit does not reach that far."""
     work = _work_to_do(result)
     if work is None:

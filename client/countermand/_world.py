@@ -1,6 +1,7 @@
 """What differs between the two clients beyond `await`; everything else of the sync one is derived."""
 
 import asyncio
+import inspect
 import logging
 import threading
 import time
@@ -43,6 +44,11 @@ class AsyncWorld:
         """Make a channel; it connects when it is first used."""
         return grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
 
+    @staticmethod
+    async def result(answered: Any) -> Any:
+        """Answer what a function of somebody else's came to, `async def` or not."""
+        return await answered if inspect.isawaitable(answered) else answered
+
 
 class World:
     """For code that blocks."""
@@ -53,6 +59,11 @@ class World:
     def open_channel(target: str) -> grpc.Channel:
         """Make a channel; it connects when it is first used."""
         return grpc.insecure_channel(target, options=CHANNEL_OPTIONS)
+
+    @staticmethod
+    def result(answered: Any) -> Any:
+        """Answer what a function of somebody else's came to."""
+        return answered
 
 
 class AsyncBackground:

@@ -120,6 +120,7 @@ from countermand._sync.guard import GuardedStream, guard
 from countermand._sync.perform import Performance, perform
 from countermand._sync.run import ActiveRun
 from countermand._sync.token_budget import TokenBudget, token_budget
+from countermand._sync.transaction import Transaction, transaction
 from countermand._tool import tool
 from countermand._words import (
     ActionState,
@@ -158,6 +159,8 @@ __all__ = [
     "Action",
     "Commit",
     "Performance",
+    "transaction",
+    "Transaction",
     # own what is started in this process, and stop it
     "scope",
     "current_scope",

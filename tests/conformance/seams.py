@@ -2,6 +2,8 @@
 
 import shutil
 import tempfile
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import countermand
 import countermand.sync
@@ -59,3 +61,29 @@ class BlockingPerform(OnTarget, BlockingSeam):
     def act(self, key: str, fault: Fault | None) -> None:
         with countermand.sync.perform(self.action, args={"key": key}):
             self.target.hit(key, fault)
+
+
+class Transaction(OnTarget):
+    name = "countermand.transaction, async"
+
+    async def attempt(self, key: str, fault: Fault | None = None) -> None:
+        async with countermand.transaction(self.action, args={"key": key}) as tx:
+            tx.stage(self.target.hit_async, key, fault)
+
+    async def late(self, key: str, stop: Callable[[], Awaitable[Any]]) -> None:
+        async with countermand.transaction(self.action, args={"key": key}) as tx:
+            tx.stage(self.target.hit_async, key)
+            await stop()
+
+
+class BlockingTransaction(OnTarget, BlockingSeam):
+    name = "countermand.transaction"
+
+    def act(self, key: str, fault: Fault | None) -> None:
+        with countermand.sync.transaction(self.action, args={"key": key}) as tx:
+            tx.stage(self.target.hit, key, fault)
+
+    def act_late(self, key: str, stop: Callable[[], None]) -> None:
+        with countermand.sync.transaction(self.action, args={"key": key}) as tx:
+            tx.stage(self.target.hit, key)
+            stop()

@@ -1,7 +1,14 @@
 """The client's own seams keep every rule of the conformance suite."""
 
 from countermand.testing.conformance import Conformance
-from tests.conformance.seams import BlockingPerform, BlockingTool, Perform, Tool
+from tests.conformance.seams import (
+    BlockingPerform,
+    BlockingTool,
+    BlockingTransaction,
+    Perform,
+    Tool,
+    Transaction,
+)
 
 
 class TestTool(Conformance):
@@ -18,3 +25,11 @@ class TestPerform(Conformance):
 
 class TestBlockingPerform(Conformance):
     seam = BlockingPerform
+
+
+class TestTransaction(Conformance):
+    seam = Transaction
+
+
+class TestBlockingTransaction(Conformance):
+    seam = BlockingTransaction

@@ -91,6 +91,23 @@ class BlockingSeam(Seam):
         """Do the effect once, in a thread."""
         await asyncio.to_thread(self.act, key, fault)
 
+    async def late(self, key: str, stop: Callable[[], Awaitable[Any]]) -> None:
+        """Attempt the effect too late, in a thread."""
+        loop = asyncio.get_running_loop()
+
+        async def finish() -> None:
+            await stop()
+
+        def stop_now() -> None:
+            asyncio.run_coroutine_threadsafe(finish(), loop).result()
+
+        await asyncio.to_thread(self.act_late, key, stop_now)
+
     def act(self, key: str, fault: Fault | None) -> None:
         """Do the effect once, through the adapter, under whatever grant is current here, or none."""
         raise NotImplementedError
+
+    def act_late(self, key: str, stop: Callable[[], None]) -> None:
+        """Do as `late` says."""
+        stop()
+        self.act(key, None)
