@@ -21,6 +21,7 @@ from countermand._async.guard import GuardedStream, guard
 from countermand._async.perform import Performance, perform
 from countermand._async.run import ActiveRun
 from countermand._async.token_budget import TokenBudget, token_budget
+from countermand._async.token_request import TokenRequest
 from countermand._async.transaction import Transaction, transaction
 from countermand._digest import digest
 from countermand._errors import (
@@ -136,7 +137,7 @@ from countermand._words import (
     RunState,
     StopReason,
 )
-from countermand.streams.ledger import Price
+from countermand.streams.price import Price
 from countermand.streams.usage import Usage, usage_of
 from countermand.work.owner import StopSource
 from countermand.work.receipt import StopReceipt, WorkFailure
@@ -181,6 +182,7 @@ __all__ = [
     "usage_of",
     "token_budget",
     "TokenBudget",
+    "TokenRequest",
     "Price",
     # hand on part of a grant, and take from a budget
     "delegate",

@@ -120,6 +120,7 @@ from countermand._sync.guard import GuardedStream, guard
 from countermand._sync.perform import Performance, perform
 from countermand._sync.run import ActiveRun
 from countermand._sync.token_budget import TokenBudget, token_budget
+from countermand._sync.token_request import TokenRequest
 from countermand._sync.transaction import Transaction, transaction
 from countermand._tool import tool
 from countermand._words import (
@@ -137,7 +138,7 @@ from countermand._words import (
     RunState,
     StopReason,
 )
-from countermand.streams.ledger import Price
+from countermand.streams.price import Price
 from countermand.streams.usage import Usage, usage_of
 from countermand.work.blocking import Work, WorkScope, current_scope, scope
 from countermand.work.owner import StopSource
@@ -182,6 +183,7 @@ __all__ = [
     "usage_of",
     "token_budget",
     "TokenBudget",
+    "TokenRequest",
     "Price",
     # hand on part of a grant, and take from a budget
     "delegate",

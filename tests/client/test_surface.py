@@ -26,7 +26,7 @@ from tests.build.support import run
 OWN = ["Action", "ActiveRun", "Client", "Commit", "Compensator", "CurrentGrant", "GuardedStream"]
 OWN += ["Performance", "action", "compensator", "connect", "current_grant", "delegate", "delegate_run"]
 OWN += ["guard", "perform", "spend", "Work", "WorkScope", "current_scope", "scope"]
-OWN += ["TokenBudget", "token_budget", "Transaction", "transaction"]
+OWN += ["TokenBudget", "TokenRequest", "token_budget", "Transaction", "transaction"]
 SHARED = [
     *("Abandoned", "ActionApproved", "ActionDenied", "ActionState", "AlreadyPermitted"),
     *("AlreadySettled", "Approval", "ApprovalPage", "ApprovalTimedOut", "AskOperator", "AuthorityEnded"),

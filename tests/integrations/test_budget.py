@@ -11,7 +11,7 @@ import countermand
 import countermand.sync
 from countermand import Stopped, StopReason
 from countermand.testing import Sidecar, sidecar
-from tests.integrations.provider import SAYS, Provider, provider
+from tests.integrations.provider import SAYS, Provider
 
 HI: Any = [{"role": "user", "content": "hi"}]
 
@@ -20,13 +20,6 @@ HI: Any = [{"role": "user", "content": "hi"}]
 def real() -> Iterator[Sidecar]:
     """A real sidecar that forgets."""
     with sidecar() as running:
-        yield running
-
-
-@pytest.fixture
-def fake() -> Iterator[Provider]:
-    """A provider of this test's own."""
-    with provider() as running:
         yield running
 
 
@@ -42,17 +35,16 @@ async def test_an_agent_of_openais_talks_until_its_budget_is_over(real: Sidecar,
                 with run.grant(scopes=["*"]):
                     tokens = countermand.token_budget(run)
                     while True:
-                        stream = await model.chat.completions.create(
-                            model="brief",
-                            messages=HI,
-                            stream=True,
-                            stream_options={"include_usage": True},
-                            max_tokens=await tokens.max_tokens(100),
-                        )
-                        async with countermand.guard(stream) as guarded:
-                            async for _ in guarded:
+                        async with tokens.request(100) as request:
+                            stream = await model.chat.completions.create(
+                                model="brief",
+                                messages=HI,
+                                stream=True,
+                                stream_options={"include_usage": True},
+                                max_tokens=request.max_tokens,
+                            )
+                            async for _ in countermand.guard(stream, tokens=request):
                                 pass
-                        await tokens.take(guarded.partial)
         told = await cm.auditor.run(run.run_id)
 
     assert stopped.value.stop_reason is StopReason.BUDGET

@@ -3,105 +3,30 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import anthropic
-import openai
 import pytest
 
 import countermand
 import countermand.sync
 from countermand import CancellationToken, Stop, Stopped, StopReason
-from tests.integrations.provider import SAYS, Exchange, Provider, provider
+from tests.integrations.openers import (
+    ASYNC,
+    BLOCKING,
+    LISTEN,
+    TALKS,
+    Opens,
+    assert_it_was_stopped,
+    chat,
+    chat_blocking,
+    responses,
+)
+from tests.integrations.provider import SAYS, Provider
+
+pytestmark = pytest.mark.usefixtures("closing")
 
 USER = Stop(StopReason.USER_STOP, note="enough")
-HI: Any = [{"role": "user", "content": "hi"}]
-#: How long a provider may take to notice, on a machine that is busy; and then to go on sending, if it did.
-NOTICED, LISTEN = 2.0, 0.1
-
-
-_clients: list[Any] = []
-
-
-def _open(kind: Callable[..., Any], base_url: str) -> Any:
-    """Make a client; it is closed when the test is over."""
-    _clients.append(kind(api_key="x", base_url=base_url, max_retries=0, timeout=10))
-    return _clients[-1]
-
-
-@pytest.fixture(autouse=True)
-async def _closed() -> AsyncIterator[None]:
-    """Close what the test has made."""
-    yield
-    while _clients:
-        closing = _clients.pop().close()
-        if closing is not None:
-            await closing
-
-
-@pytest.fixture
-def fake() -> Iterator[Provider]:
-    """A provider of this test's own."""
-    with provider() as running:
-        yield running
-
-
-async def _chat(url: str, model: str) -> Any:
-    client = _open(openai.AsyncOpenAI, base_url=f"{url}/v1")
-    return await client.chat.completions.create(model=model, stream=True, messages=HI)
-
-
-async def _responses(url: str, model: str) -> Any:
-    client = _open(openai.AsyncOpenAI, base_url=f"{url}/v1")
-    return await client.responses.create(model=model, stream=True, input="hi")
-
-
-async def _raw_messages(url: str, model: str) -> Any:
-    client = _open(anthropic.AsyncAnthropic, base_url=url)
-    return await client.messages.create(model=model, stream=True, max_tokens=9, messages=HI)
-
-
-async def _messages(url: str, model: str) -> Any:
-    client = _open(anthropic.AsyncAnthropic, base_url=url)
-    return await client.messages.stream(model=model, max_tokens=9, messages=HI).__aenter__()
-
-
-def _chat_blocking(url: str, model: str) -> Any:
-    client = _open(openai.OpenAI, base_url=f"{url}/v1")
-    return client.chat.completions.create(model=model, stream=True, messages=HI)
-
-
-def _responses_blocking(url: str, model: str) -> Any:
-    client = _open(openai.OpenAI, base_url=f"{url}/v1")
-    return client.responses.create(model=model, stream=True, input="hi")
-
-
-def _raw_messages_blocking(url: str, model: str) -> Any:
-    client = _open(anthropic.Anthropic, base_url=url)
-    return client.messages.create(model=model, stream=True, max_tokens=9, messages=HI)
-
-
-def _messages_blocking(url: str, model: str) -> Any:
-    client = _open(anthropic.Anthropic, base_url=url)
-    return client.messages.stream(model=model, max_tokens=9, messages=HI).__enter__()
-
-
-Opens = Callable[[str, str], Awaitable[Any]]
-ASYNC = pytest.mark.parametrize("opens", [_chat, _responses, _raw_messages, _messages])
-BLOCKING = pytest.mark.parametrize(
-    "opens", [_chat_blocking, _responses_blocking, _raw_messages_blocking, _messages_blocking]
-)
-TALKS = pytest.mark.parametrize("model", ["chatty", "silent"])
-
-
-def assert_it_was_stopped(exchange: Exchange, stopped_at: float) -> None:
-    """The provider saw the client hang up, and sent nothing from then on."""
-    assert exchange.is_closed_within(NOTICED)
-    assert exchange.closed_at - stopped_at < NOTICED
-    assert len(exchange.sent) >= SAYS
-    time.sleep(LISTEN)
-    assert exchange.sent_after(exchange.closed_at) == 0
 
 
 async def _until(it_is_so: Callable[[], Any]) -> None:
@@ -192,7 +117,7 @@ async def test_a_loop_that_is_left_closes_it(fake: Provider, opens: Opens) -> No
 
 async def test_without_the_guard_it_talks_on(fake: Provider) -> None:
     """Negative control: a bare `break` leaves the connection open, and the provider sends on."""
-    stream = await _chat(fake.url, "chatty")
+    stream = await chat(fake.url, "chatty")
     async for _ in stream:
         break
     left_at = time.monotonic()
@@ -210,7 +135,7 @@ async def test_one_that_ends_by_itself_is_whole(fake: Provider, opens: Opens) ->
     assert guarded.is_complete
     assert guarded.partial == chunks
     assert guarded.text == "a" * SAYS
-    told = {_chat: None, _responses: (7, SAYS, 4, 1)}.get(opens, (7, SAYS, 4, 0))
+    told = {chat: None, responses: (7, SAYS, 4, 1)}.get(opens, (7, SAYS, 4, 0))
     usage = guarded.usage
     assert (usage and (usage.input, usage.output, usage.cached, usage.reasoning)) == told
 
@@ -268,7 +193,7 @@ def test_a_blocking_one_that_ends_by_itself_is_whole(fake: Provider, opens: Call
 
 def test_closing_the_client_does_not_wake_its_reader(fake: Provider) -> None:
     """Negative control: what the SDK has for it leaves a blocked read asleep, and the connection open."""
-    stream = _chat_blocking(fake.url, "silent")
+    stream = chat_blocking(fake.url, "silent")
     got: list[Any] = []
     ended = threading.Event()
 
@@ -292,7 +217,7 @@ async def test_a_scope_stops_a_stream_in_a_thread(fake: Provider) -> None:
     guarded: list[Any] = []
 
     def read() -> None:
-        with countermand.sync.guard(_chat_blocking(fake.url, "silent")) as stream:
+        with countermand.sync.guard(chat_blocking(fake.url, "silent")) as stream:
             guarded.append(stream)
             for _ in stream:
                 pass

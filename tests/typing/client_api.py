@@ -265,12 +265,17 @@ async def streams_of_both_kinds(
         assert_type(list(other), list[str])
 
 
-async def what_models_take(run: countermand.ActiveRun, answer: object) -> None:
+async def what_models_take(run: countermand.ActiveRun, answer: object, chunks: AsyncIterable[bytes]) -> None:
     """Token budgets, and what they are told."""
     price = countermand.Price(input=3, output=15, cached=0.3)
     tokens = countermand.token_budget(run, price=price, limits={"tokens_out": 2000})
-    assert_type(await tokens.max_tokens(4096, input=120, least=10), int)
+    async with tokens.request(4096, input=120, least=10) as request:
+        assert_type(request.max_tokens, int)
+        assert_type(await request.take(answer), countermand.Usage)
+        assert_type(countermand.guard(chunks, tokens=request).took, countermand.Usage | None)
+    assert_type(countermand.guard(chunks, tokens=tokens), countermand.GuardedStream[bytes])
     assert_type(await tokens.take(answer), countermand.Usage)
     assert_type(tokens.left, Mapping[str, int])
     assert_type(countermand.usage_of(answer), countermand.Usage | None)
-    assert_type(countermand.sync.token_budget(shared=False).max_tokens(4096), int)
+    with countermand.sync.token_budget(shared=False, count=len).request(4096) as blocking:
+        assert_type(blocking.max_tokens, int)

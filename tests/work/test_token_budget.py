@@ -51,7 +51,8 @@ async def test_a_blocking_one_stops_the_scope_from_its_thread(real: Sidecar) -> 
             run.grant(scopes=["*"]),
         ):
             tokens = countermand.sync.token_budget()
-            assert tokens.max_tokens(4096) == 50
+            with tokens.request(4096) as request:
+                assert request.max_tokens == 50
             tokens.take(Usage(10, 51))
 
     with pytest.raises(Stopped) as stopped:
@@ -180,4 +181,4 @@ def test_the_least_of_all_limits_counts() -> None:
     assert ledger.count(Usage(0, 90)) == ""
     assert ledger.count(Usage(0, 1)) == "out"
     assert ledger.left == {"out": 0}
-    assert ledger.room(0) == {"out": 0}
+    assert ledger.reserve(1, 0, 1) == "out"

@@ -4,14 +4,14 @@ import asyncio
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from countermand._errors import FixTheCall, Stopped
 from countermand._world import log
 from countermand.streams.closing import SHARED, Close, closers_of, is_shared
 from countermand.streams.cutting import Cut
-from countermand.streams.listening import Until, listen
-from countermand.streams.partial import CLOSING, PATIENCE, Partial
+from countermand.streams.listening import Heard, Until, listen
+from countermand.streams.partial import CLOSING, PATIENCE, Metered, Partial
 from countermand.work.place import apart
 from countermand.work.stop import Stop
 
@@ -20,20 +20,35 @@ T = TypeVar("T")
 _NAMES = ("aclose", "close")
 
 
+class AsyncMetered(Metered, Protocol):
+    """What counts a stream on an event loop."""
+
+    async def begin(self, stops: Heard, /) -> None: ...
+
+    async def settle(self) -> None: ...
+
+
 class AsyncGuarded(Partial[T]):
     """Hands on a stream's chunks until the stop. However its loop is left, the connection is closed.
 
     `async with` has it closed when the block is left; without, leaving the loop early closes it soon after.
     """
 
-    def __init__(self, stream: AsyncIterable[T], until: Until | None, close: Close | None) -> None:
+    def __init__(
+        self,
+        stream: AsyncIterable[T],
+        until: Until | None,
+        close: Close | None,
+        meter: AsyncMetered | None = None,
+    ) -> None:
         if not hasattr(stream, "__aiter__"):
             raise FixTheCall(
                 f"{type(stream).__name__} is no async iterator: one that blocks is guarded by "
                 "countermand.sync.guard, in a thread"
             )
-        super().__init__(stream)
+        super().__init__(stream, meter)
         self._stream: AsyncIterable[T] = stream
+        self._meter = meter
         self._until, self._closers = until, closers_of(stream, close, _NAMES)
         self._is_shared = close is None and is_shared(stream)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -58,15 +73,19 @@ class AsyncGuarded(Partial[T]):
     async def _chunks(self) -> AsyncGenerator[T, None]:
         self._listen()
         try:
+            if self._meter is not None:
+                await self._meter.begin(self._heard)
             source = aiter(self._stream)
             while True:
                 self._check()
                 await self._take(source)
                 if self.is_complete:
+                    await self._end_whole()
                     return
                 self._check()
                 yield self.partial[-1]
         except Stopped as stopped:
+            self.stop = self.stop or stopped.stop
             await self.aclose()
             self._tell(stopped)
             raise
@@ -77,7 +96,7 @@ class AsyncGuarded(Partial[T]):
         """Wait for the next chunk, and keep it."""
         try:
             with self._cut:
-                self.partial.append(await anext(source))
+                self._keep(await anext(source))
         except StopAsyncIteration:
             self.is_complete = self.stop is None
         except Exception as error:
@@ -87,6 +106,10 @@ class AsyncGuarded(Partial[T]):
         finally:
             if self._alarm is not None:
                 self._alarm.cancel()
+
+    async def _end_whole(self) -> None:
+        await self.aclose()
+        self._fail_untold()
 
     def _check(self) -> None:
         if self.stop is not None:
@@ -137,6 +160,11 @@ class AsyncGuarded(Partial[T]):
         return self._closing
 
     async def _close(self) -> None:
+        await self._close_all()
+        if self._meter is not None:
+            await self._meter.settle()
+
+    async def _close_all(self) -> None:
         failures = [failure for closer in self._closers if (failure := await _failure_of(closer))]
         if self.is_complete:
             return

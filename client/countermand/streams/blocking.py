@@ -3,19 +3,27 @@
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from countermand._errors import FixTheCall, Stopped
 from countermand._world import log
 from countermand.streams.closing import SHARED, Close, closers_of, cut, is_shared
-from countermand.streams.listening import Until, listen
-from countermand.streams.partial import Partial
+from countermand.streams.listening import Heard, Until, listen
+from countermand.streams.partial import Metered, Partial
 from countermand.streams.reader import Reader
 from countermand.work.stop import Stop
 
 T = TypeVar("T")
 
 _NAMES = ("close",)
+
+
+class BlockingMetered(Metered, Protocol):
+    """What counts a stream that blocks."""
+
+    def begin(self, stops: Heard, /) -> None: ...
+
+    def settle(self) -> None: ...
 
 
 class Guarded(Partial[T]):
@@ -25,12 +33,19 @@ class Guarded(Partial[T]):
     `close` does not end the read, the thread that reads is left behind, and `not_closed` says so.
     """
 
-    def __init__(self, stream: Iterable[T], until: Until | None, close: Close | None) -> None:
+    def __init__(
+        self,
+        stream: Iterable[T],
+        until: Until | None,
+        close: Close | None,
+        meter: BlockingMetered | None = None,
+    ) -> None:
         if not hasattr(stream, "__iter__"):
             raise FixTheCall(
                 f"{type(stream).__name__} is no iterator: an async one is guarded by countermand.guard"
             )
-        super().__init__(stream)
+        super().__init__(stream, meter)
+        self._meter = meter
         self._until, self._closers = until, closers_of(stream, close, _NAMES)
         self._may_cut, self._is_shared = close is None, close is None and is_shared(stream)
         self._deaf: Callable[[], None] | None = None
@@ -54,14 +69,19 @@ class Guarded(Partial[T]):
     def _chunks(self) -> Generator[T, None, None]:
         self._listen()
         try:
+            if self._meter is not None:
+                self._meter.begin(self._heard)
             while True:
                 self._check()
                 self._take()
                 if self.is_complete:
+                    self.close()
+                    self._fail_untold()
                     return
                 self._check()
                 yield self.partial[-1]
         except Stopped as stopped:
+            self.stop = self.stop or stopped.stop
             self.close()
             self._tell(stopped)
             raise
@@ -78,7 +98,7 @@ class Guarded(Partial[T]):
         if told.error is not None:
             raise told.error
         if told.has_chunk:
-            self.partial.append(told.chunk)
+            self._keep(told.chunk)
         elif not told.waits:
             self.is_complete = self.stop is None
 
@@ -125,6 +145,8 @@ class Guarded(Partial[T]):
         if failure and not self.is_complete:
             self.not_closed = failure
             log.warning("the connection of %s may still be open: %s", self._kind, self.not_closed)
+        if self._meter is not None:
+            self._meter.settle()
 
     def _close_all(self) -> str:
         """Close it, and answer why it may still be open; empty if it is closed."""

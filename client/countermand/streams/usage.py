@@ -1,8 +1,10 @@
 """How many tokens a model took, read from what the SDKs answer, by its shape; none of them is imported."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+
+from countermand.streams.shapes import get
 
 #: Where a total is found, in the order of the SDKs: openai chat; openai responses, anthropic and the rest.
 _INPUT, _OUTPUT = ("prompt_tokens", "input_tokens"), ("completion_tokens", "output_tokens")
@@ -11,6 +13,9 @@ _INPUT_DETAILS = ("prompt_tokens_details", "input_tokens_details", "input_token_
 _OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details", "output_token_details")
 #: What an answer, or an event of its stream, keeps its usage in.
 _HOLDERS = ("usage", "usage_metadata", "response", "message", "context_wrapper", "data", "result")
+
+#: How deep: an event of openai-agents holds one of openai's, which holds a response, which holds its usage.
+_DEPTH = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +29,8 @@ class Usage:
     cache_written: int = 0
     #: Of the output: what the model thought.
     reasoning: int = 0
+    #: Of all of it: what no provider has told, but was estimated here.
+    estimated: int = 0
 
     @property
     def total(self) -> int:
@@ -37,6 +44,17 @@ class Usage:
             self.cached + other.cached,
             self.cache_written + other.cache_written,
             self.reasoning + other.reasoning,
+            self.estimated + other.estimated,
+        )
+
+    def __sub__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.input - other.input,
+            self.output - other.output,
+            self.cached - other.cached,
+            self.cache_written - other.cache_written,
+            self.reasoning - other.reasoning,
+            self.estimated - other.estimated,
         )
 
 
@@ -48,23 +66,57 @@ def usage_of(told: object) -> Usage | None:
     """
     if isinstance(told, list | tuple):
         return _of_chunks(told)
-    found = _find(told, depth=3)
+    found = _find(told, _DEPTH)
     return None if found is None else _read(found)
 
 
 def _of_chunks(chunks: Iterable[object]) -> Usage | None:
-    """Put chunks together: those of langchain add up; those of the others count what was taken so far."""
-    added: Usage | None = None
-    latest: dict[str, Any] = {}
+    told = Told()
     for chunk in chunks:
-        found = _find(chunk, depth=3)
+        told.add(chunk)
+    return told.usage
+
+
+class Told:
+    """What the chunks of a stream told so far, put together.
+
+    Those of langchain, and the answers within the stream of an agent, add up; within an answer the others
+    count what was taken so far.
+    """
+
+    def __init__(self) -> None:
+        self._added: Usage | None = None
+        self._latest: dict[str, Any] = {}
+        self._answer: object = None
+
+    def add(self, chunk: object) -> None:
+        """Read one chunk more."""
+        found = _find(chunk, _DEPTH)
         if found is None:
-            continue
-        if _get(chunk, "usage_metadata") is not None:
-            added = _read(found) + (added or Usage())
-        else:
-            latest |= {name: value for name in _NAMES if (value := _get(found, name)) is not None}
-    return added or (_read(latest) if latest else None)
+            return
+        event = get(chunk, "data") if get(chunk, "type") == "raw_response_event" else chunk  # openai-agents
+        if get(event, "usage_metadata") is not None:
+            self._added = _read(found) + (self._added or Usage())
+            return
+        answer = _answer_of(event)
+        if answer is not None and answer != self._answer:
+            self._added, self._latest, self._answer = self.usage, {}, answer
+        self._latest |= {name: value for name in _NAMES if (value := get(found, name)) is not None}
+
+    @property
+    def usage(self) -> Usage | None:
+        """All of it; None if nothing was told."""
+        latest = _read(self._latest) if self._latest else None
+        return self._added + latest if self._added and latest else self._added or latest
+
+
+def _answer_of(event: Any) -> object:
+    """Answer which answer an event is of, if it says so by itself or by what it holds."""
+    for one in (get(event, "response"), get(event, "message"), event):
+        name = get(one, "id")
+        if isinstance(name, str) and name:
+            return name
+    return None
 
 
 def _find(told: Any, depth: int) -> Any:
@@ -74,7 +126,7 @@ def _find(told: Any, depth: int) -> Any:
     if _is_usage(told):
         return told
     for name in _HOLDERS:
-        held = _get(told, name)
+        held = get(told, name)
         found = _find(held, depth - 1) if held is not None and not callable(held) else None
         if found is not None:
             return found
@@ -82,7 +134,7 @@ def _find(told: Any, depth: int) -> Any:
 
 
 def _is_usage(told: Any) -> bool:
-    return isinstance(told, Usage) or any(type(_get(told, name)) is int for name in (*_INPUT, *_OUTPUT))
+    return isinstance(told, Usage) or any(type(get(told, name)) is int for name in (*_INPUT, *_OUTPUT))
 
 
 def _read(told: Any) -> Usage:
@@ -112,8 +164,4 @@ def _count(told: Any, names: tuple[str, ...]) -> int:
 
 
 def _first(told: Any, names: tuple[str, ...]) -> Any:
-    return next((held for name in names if (held := _get(told, name)) is not None), None)
-
-
-def _get(told: Any, name: str) -> Any:
-    return told.get(name) if isinstance(told, Mapping) else getattr(told, name, None)
+    return next((held for name in names if (held := get(told, name)) is not None), None)

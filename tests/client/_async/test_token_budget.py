@@ -10,16 +10,22 @@ from tests.client.support import AsyncSoon, Proxy, lose_reply
 REFUSE = "REFUSE"
 
 
+async def allowed(tokens: countermand.TokenBudget, wanted: int, **more: int) -> int:
+    """Answer what a request may ask for; it is not made."""
+    async with tokens.request(wanted, **more) as request:
+        return request.max_tokens
+
+
 async def test_the_next_request_asks_for_what_is_left(real: Sidecar) -> None:
     """From the first: the grant is told what it may use. Each answer is taken of the shared budgets."""
     budgets = {"tokens_in": 100, "tokens_out": 50}
     async with countermand.connect(real.home) as cm, cm.open_run(budgets=budgets) as run:
         with run.grant(scopes=["*"]):
             tokens = countermand.token_budget(run)
-            assert await tokens.max_tokens(4096) == 50
-            assert await tokens.max_tokens(20) == 20
+            assert await allowed(tokens, 4096) == 50
+            assert await allowed(tokens, 20) == 20
             assert await tokens.take({"usage": {"input_tokens": 30, "output_tokens": 20}}) == Usage(30, 20)
-            assert await tokens.max_tokens(4096) == 30
+            assert await allowed(tokens, 4096) == 30
             assert tokens.left == {"tokens_in": 70, "tokens_out": 30}
             assert tokens.used == Usage(30, 20)
         told = (await cm.auditor.run(run.run_id)).budgets
@@ -35,7 +41,7 @@ async def test_what_others_take_counts(real: Sidecar) -> None:
             await mine.take(Usage(0, 10))
             await theirs.take(Usage(0, 60))
             await mine.take(Usage(0, 10))
-            assert await mine.max_tokens(4096) == 20
+            assert await allowed(mine, 4096) == 20
 
 
 async def test_a_run_whose_tokens_run_out_is_over(real: Sidecar) -> None:
@@ -49,7 +55,7 @@ async def test_a_run_whose_tokens_run_out_is_over(real: Sidecar) -> None:
                     with pytest.raises(Stopped) as stopped:
                         await tokens.take(Usage(10, 51))
                     with pytest.raises(Stopped):
-                        await tokens.max_tokens(1)
+                        await allowed(tokens, 1)
                     with pytest.raises(Stopped):
                         tokens.check()
                     async with countermand.perform("report.write"):
@@ -67,11 +73,11 @@ async def test_a_budget_that_others_used_up_stops_what_is_at_work_here(real: Sid
             async with cm.open_run(budgets={"tokens_out": 50}) as run:
                 with run.grant(scopes=["*"]) as grant:
                     tokens = countermand.token_budget(token)
-                    await tokens.max_tokens(4096)
+                    await allowed(tokens, 4096)
                     await cm.tool.spend(await grant.token(), "tokens_out", 51, incurred=True)
                     await AsyncSoon.until(lambda: token.is_cancelled)
                     with pytest.raises(Stopped) as stopped:
-                        await tokens.max_tokens(4096)
+                        await allowed(tokens, 4096)
 
     assert stopped.value.stop.cause is countermand.StopCause.RUN_ENDED
     assert stopped.value.stop.reason is StopReason.BUDGET
@@ -84,11 +90,11 @@ async def test_a_run_that_is_stopped_for_another_reason_refuses_too(real: Sideca
     async with countermand.connect(real.home) as cm, cm.open_run() as run:
         with run.grant(scopes=["*"]):
             tokens = countermand.token_budget(token)
-            await tokens.max_tokens(4096)
+            await allowed(tokens, 4096)
             await run.cancel()
             await AsyncSoon.until(lambda: tokens.stop is not None)
             with pytest.raises(Stopped) as stopped:
-                await tokens.max_tokens(4096)
+                await allowed(tokens, 4096)
 
     assert stopped.value.stop_reason is StopReason.USER_STOP
     assert not token.is_cancelled
@@ -102,7 +108,7 @@ async def test_what_was_taken_after_a_stop_is_refused(real: Sidecar, is_issued: 
         with run.grant(scopes=["*"]):
             tokens = countermand.token_budget(token)
             if is_issued:
-                await tokens.max_tokens(4096)
+                await allowed(tokens, 4096)
             await cm.operator.cancel(run.run_id, reason="BUDGET")
             with pytest.raises(countermand.Revoked):
                 await tokens.take(Usage(1, 2))
@@ -118,7 +124,7 @@ async def test_limits_of_its_own_end_the_run(real: Sidecar) -> None:
             tokens = countermand.token_budget(run, limits={"tokens_out": 50})
             await tokens.take(Usage(1000, 50))  # all of it: nothing more was asked for
             with pytest.raises(Stopped) as stopped:
-                await tokens.max_tokens(4096)
+                await allowed(tokens, 4096)
         end = (await cm.auditor.run(run.run_id)).end
 
     assert "budget tokens_out ran out" in stopped.value.note
@@ -133,9 +139,9 @@ async def test_a_budget_that_only_refuses_leaves_the_run(real: Sidecar) -> None:
         with run.grant(scopes=["*"]):
             tokens = countermand.token_budget()
             await tokens.take(Usage(0, 45))
-            assert await tokens.max_tokens(4096) == 5
+            assert await allowed(tokens, 4096) == 5
             with pytest.raises(Stopped):
-                await tokens.max_tokens(4096, least=6)
+                await allowed(tokens, 4096, least=6)
             async with countermand.perform("report.write"):
                 pass
 
@@ -144,9 +150,9 @@ async def test_without_a_sidecar_it_counts_by_itself(real: Sidecar) -> None:
     """No grant is needed, and none is asked."""
     tokens = countermand.token_budget(limits={"tokens_in": 100}, shared=False)
     await tokens.take(Usage(99, 7))
-    assert await tokens.max_tokens(4096, input=1) == 4096
+    assert await allowed(tokens, 4096, input=1) == 4096
     with pytest.raises(Stopped):
-        await tokens.max_tokens(4096, input=2)
+        await allowed(tokens, 4096, input=2)
     with pytest.raises(countermand.NoGrant):
         await countermand.token_budget().take(Usage(1, 1))
 
@@ -157,8 +163,8 @@ async def test_a_price_makes_a_budget_of_money(real: Sidecar) -> None:
     async with countermand.connect(real.home) as cm, cm.open_run(budgets={"usd_micros": 1000}) as run:
         with run.grant(scopes=["*"]):
             tokens = countermand.token_budget(price=price)
-            assert await tokens.max_tokens(4096) == 66
-            assert await tokens.max_tokens(4096, input=100) == 46
+            assert await allowed(tokens, 4096) == 66
+            assert await allowed(tokens, 4096, input=100) == 46
             await tokens.take(Usage(100, 20, cached=51))  # 147 + 25.5 + 300, rounded up
             assert tokens.left == {"usd_micros": 527}
 

@@ -11,16 +11,22 @@ from tests.client.support import Proxy, Soon, lose_reply
 REFUSE = "REFUSE"
 
 
+def allowed(tokens: countermand.TokenBudget, wanted: int, **more: int) -> int:
+    """Answer what a request may ask for; it is not made."""
+    with tokens.request(wanted, **more) as request:
+        return request.max_tokens
+
+
 def test_the_next_request_asks_for_what_is_left(real: Sidecar) -> None:
     """From the first: the grant is told what it may use. Each answer is taken of the shared budgets."""
     budgets = {"tokens_in": 100, "tokens_out": 50}
     with countermand.connect(real.home) as cm, cm.open_run(budgets=budgets) as run:
         with run.grant(scopes=["*"]):
             tokens = countermand.token_budget(run)
-            assert tokens.max_tokens(4096) == 50
-            assert tokens.max_tokens(20) == 20
+            assert allowed(tokens, 4096) == 50
+            assert allowed(tokens, 20) == 20
             assert tokens.take({"usage": {"input_tokens": 30, "output_tokens": 20}}) == Usage(30, 20)
-            assert tokens.max_tokens(4096) == 30
+            assert allowed(tokens, 4096) == 30
             assert tokens.left == {"tokens_in": 70, "tokens_out": 30}
             assert tokens.used == Usage(30, 20)
         told = (cm.auditor.run(run.run_id)).budgets
@@ -36,7 +42,7 @@ def test_what_others_take_counts(real: Sidecar) -> None:
             mine.take(Usage(0, 10))
             theirs.take(Usage(0, 60))
             mine.take(Usage(0, 10))
-            assert mine.max_tokens(4096) == 20
+            assert allowed(mine, 4096) == 20
 
 
 def test_a_run_whose_tokens_run_out_is_over(real: Sidecar) -> None:
@@ -50,7 +56,7 @@ def test_a_run_whose_tokens_run_out_is_over(real: Sidecar) -> None:
                     with pytest.raises(Stopped) as stopped:
                         tokens.take(Usage(10, 51))
                     with pytest.raises(Stopped):
-                        tokens.max_tokens(1)
+                        allowed(tokens, 1)
                     with pytest.raises(Stopped):
                         tokens.check()
                     with countermand.perform("report.write"):
@@ -68,11 +74,11 @@ def test_a_budget_that_others_used_up_stops_what_is_at_work_here(real: Sidecar) 
             with cm.open_run(budgets={"tokens_out": 50}) as run:
                 with run.grant(scopes=["*"]) as grant:
                     tokens = countermand.token_budget(token)
-                    tokens.max_tokens(4096)
+                    allowed(tokens, 4096)
                     cm.tool.spend(grant.token(), "tokens_out", 51, incurred=True)
                     Soon.until(lambda: token.is_cancelled)
                     with pytest.raises(Stopped) as stopped:
-                        tokens.max_tokens(4096)
+                        allowed(tokens, 4096)
 
     assert stopped.value.stop.cause is countermand.StopCause.RUN_ENDED
     assert stopped.value.stop.reason is StopReason.BUDGET
@@ -85,11 +91,11 @@ def test_a_run_that_is_stopped_for_another_reason_refuses_too(real: Sidecar) -> 
     with countermand.connect(real.home) as cm, cm.open_run() as run:
         with run.grant(scopes=["*"]):
             tokens = countermand.token_budget(token)
-            tokens.max_tokens(4096)
+            allowed(tokens, 4096)
             run.cancel()
             Soon.until(lambda: tokens.stop is not None)
             with pytest.raises(Stopped) as stopped:
-                tokens.max_tokens(4096)
+                allowed(tokens, 4096)
 
     assert stopped.value.stop_reason is StopReason.USER_STOP
     assert not token.is_cancelled
@@ -103,7 +109,7 @@ def test_what_was_taken_after_a_stop_is_refused(real: Sidecar, is_issued: bool) 
         with run.grant(scopes=["*"]):
             tokens = countermand.token_budget(token)
             if is_issued:
-                tokens.max_tokens(4096)
+                allowed(tokens, 4096)
             cm.operator.cancel(run.run_id, reason="BUDGET")
             with pytest.raises(countermand.Revoked):
                 tokens.take(Usage(1, 2))
@@ -119,7 +125,7 @@ def test_limits_of_its_own_end_the_run(real: Sidecar) -> None:
             tokens = countermand.token_budget(run, limits={"tokens_out": 50})
             tokens.take(Usage(1000, 50))  # all of it: nothing more was asked for
             with pytest.raises(Stopped) as stopped:
-                tokens.max_tokens(4096)
+                allowed(tokens, 4096)
         end = (cm.auditor.run(run.run_id)).end
 
     assert "budget tokens_out ran out" in stopped.value.note
@@ -134,9 +140,9 @@ def test_a_budget_that_only_refuses_leaves_the_run(real: Sidecar) -> None:
         with run.grant(scopes=["*"]):
             tokens = countermand.token_budget()
             tokens.take(Usage(0, 45))
-            assert tokens.max_tokens(4096) == 5
+            assert allowed(tokens, 4096) == 5
             with pytest.raises(Stopped):
-                tokens.max_tokens(4096, least=6)
+                allowed(tokens, 4096, least=6)
             with countermand.perform("report.write"):
                 pass
 
@@ -145,9 +151,9 @@ def test_without_a_sidecar_it_counts_by_itself(real: Sidecar) -> None:
     """No grant is needed, and none is asked."""
     tokens = countermand.token_budget(limits={"tokens_in": 100}, shared=False)
     tokens.take(Usage(99, 7))
-    assert tokens.max_tokens(4096, input=1) == 4096
+    assert allowed(tokens, 4096, input=1) == 4096
     with pytest.raises(Stopped):
-        tokens.max_tokens(4096, input=2)
+        allowed(tokens, 4096, input=2)
     with pytest.raises(countermand.NoGrant):
         countermand.token_budget().take(Usage(1, 1))
 
@@ -158,8 +164,8 @@ def test_a_price_makes_a_budget_of_money(real: Sidecar) -> None:
     with countermand.connect(real.home) as cm, cm.open_run(budgets={"usd_micros": 1000}) as run:
         with run.grant(scopes=["*"]):
             tokens = countermand.token_budget(price=price)
-            assert tokens.max_tokens(4096) == 66
-            assert tokens.max_tokens(4096, input=100) == 46
+            assert allowed(tokens, 4096) == 66
+            assert allowed(tokens, 4096, input=100) == 46
             tokens.take(Usage(100, 20, cached=51))  # 147 + 25.5 + 300, rounded up
             assert tokens.left == {"usd_micros": 527}
 
