@@ -140,6 +140,13 @@ class Sealed(Generic[Q]):
         finally:
             request.ClearField("grant_token")
 
+    def with_more(self, more: Q) -> "Sealed[Q]":
+        """Answer the same request with more in it."""
+        request: Any = type(self._request)()
+        request.CopyFrom(self._request)
+        request.MergeFrom(more)
+        return Sealed(request, self._token)
+
     @property
     def size(self) -> int:
         """How many bytes the request has, its token left out."""

@@ -66,6 +66,8 @@ class Watched:
     #: What the stream there is calls it; 0 before it was answered.
     number: int = 0
     over: bool = False
+    #: As of where it was last told to go on.
+    position: pb.Position | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -100,6 +102,10 @@ def joined(parts: list[bytes]) -> Iterator[bytes]:
         yield b"".join(parts[first:])
 
 
+#: Tells why something stopped; or that what was told of it is older than what is known.
+_Tell = Callable[[Watched, CountermandError | None], None]
+
+
 class _Desk:
     """Where those wait who asked over one stream."""
 
@@ -122,27 +128,28 @@ class _Desk:
         if self.is_over:  # it ended just now, and may not have known of this one
             self.fail()
 
-    def take(self, frame: bytes) -> list[tuple[Watched, CountermandError]]:
-        """Give everybody what a message has for them; answer what stopped."""
+    def take(self, frame: bytes, tell: "_Tell") -> None:
+        """Give everybody what a message has for them: first of all what stopped."""
         self.heard_at = time.monotonic()
         told = pb.OpenSessionResponse.FromString(frame)
-        for answer in told.answers:
-            asked = self._waiting.pop(answer.call_id, None)
-            if asked is None:
-                continue
-            name, future = asked.name, asked.future
-            kind = answer.WhichOneof("answer")
-            if asked.watched and kind == name:
-                asked.watched.number = answer.watch.watch_id
-                self.watched[answer.watch.watch_id] = asked.watched  # its stop may be in this same message
-            if kind == name:
-                _give(future, getattr(answer, name))
-            elif kind == "refusal":
-                _fail(future, refused(answer.refusal))
-            else:
-                _fail(future, AskOperator(f"the sidecar answered {name} with {kind}: do not act"))
-        stops = ((self.watched.pop(one.watch_id, None), one.refusal) for one in told.stops)
-        return [(watched, refused(refusal)) for watched, refusal in stops if watched]
+        asked = [(self._waiting.pop(answer.call_id, None), answer) for answer in told.answers]
+        for one, answer in asked:
+            if one and one.watched and answer.WhichOneof("answer") == one.name:
+                self._begin(one.watched, answer.watch, tell)
+        for stop in told.stops:
+            if watched := self.watched.pop(stop.watch_id, None):
+                tell(watched, None if _is_before(stop, watched) else refused(stop.refusal))
+        for one, answer in asked:
+            if one:
+                _answer(one, answer)
+
+    def _begin(self, watched: Watched, told: pb.WatchRunResponse, tell: "_Tell") -> None:
+        """Take note of a watch; its stop may be in this same message."""
+        if told.HasField("refusal"):
+            tell(watched, refused(told.refusal))
+            return
+        watched.number, watched.position = told.watch_id, told.position
+        self.watched[told.watch_id] = watched
 
     def fail(self) -> None:
         """Tell everybody who waits that no answer comes any more."""
@@ -151,6 +158,23 @@ class _Desk:
             with contextlib.suppress(KeyError):  # somebody else was here
                 _, asked = self._waiting.popitem()
                 _fail(asked.future, Unavailable(f"the session ended before {asked.name} was answered"))
+
+
+def _answer(asked: _Asked, answer: pb.SessionAnswer) -> None:
+    """Give an answer to whoever waits for it."""
+    kind = answer.WhichOneof("answer")
+    if kind == asked.name:
+        _give(asked.future, getattr(answer, asked.name))
+    elif kind == "refusal":
+        _fail(asked.future, refused(answer.refusal))
+    else:
+        _fail(asked.future, AskOperator(f"the sidecar answered {asked.name} with {kind}: do not act"))
+
+
+def _is_before(stop: pb.Stop, watched: Watched) -> bool:
+    """Say whether a stop is older than what is known: what stopped then may go on by now."""
+    told, known = stop.position, watched.position
+    return known is not None and told.store_epoch == known.store_epoch and told.seq < known.seq
 
 
 class _Either:
@@ -165,6 +189,9 @@ class _Either:
         self._watches: dict[Watched, None] = {}
         self._to_ask: deque[Watched] = deque()
         self._asking = 0
+        #: What was watched before this stream and has no answer on it yet: until it has, calls go alone.
+        self._resuming: set[Watched] = set()
+        self._is_resumed = False
 
     def _start(self) -> None:
         raise NotImplementedError
@@ -181,10 +208,13 @@ class _Either:
     @property
     def is_ready(self) -> bool:
         """Whether calls can travel on it."""
-        return self._desk is not None
+        return self._desk is not None and self._is_resumed
 
     def want(self) -> bool:
-        """Have it opened, and say whether it is; nobody waits for it. A forked child has none."""
+        """Have it opened, and say whether calls can travel on it; nobody waits. A forked child has none."""
+        return self._has_stream() and self._is_resumed
+
+    def _has_stream(self) -> bool:
         if self._pid != os.getpid():
             return False
         if self._desk is None and not self._never:
@@ -202,7 +232,7 @@ class _Either:
         with self._lock:
             self._watches[watched] = None
             self._to_ask.append(watched)
-        if self.want():
+        if self._has_stream():
             self._ask_some()
         return watched
 
@@ -214,6 +244,7 @@ class _Either:
             desk = self._desk
             if desk and desk.watched.get(watched.number) is watched:
                 self._forget(desk, watched)
+        self._has_resumed(watched)
 
     def show(self, request: Sealed[Any]) -> None:
         """Show what is at work, if there is a session; nobody waits for the answer."""
@@ -242,7 +273,10 @@ class _Either:
                 watched.number = 0
                 future = self._future()
                 future.add_done_callback(partial(self._is_asked_for, self._desk, watched))
-                self._desk.ask("watch", watched.request, _READY_WITHIN, future, watched)
+                request = watched.request
+                if watched.position:
+                    request = request.with_more(pb.WatchRunRequest(after=watched.position))
+                self._desk.ask("watch", request, _READY_WITHIN, future, watched)
 
     def _is_asked_for(self, desk: _Desk, watched: Watched, done: Any) -> None:
         """Take note of the answer to a watch: no, for good reasons, is a stop, too."""
@@ -258,6 +292,7 @@ class _Either:
             elif error is not None:
                 self._tell(watched, error)
         self._ask_some()
+        self._has_resumed(watched)
 
     def _ask_again(self, desk: _Desk, watched: Watched) -> None:
         with self._lock:
@@ -266,7 +301,13 @@ class _Either:
         self._ask_some()
 
     def _take(self, desk: _Desk, frame: bytes) -> None:
-        for watched, error in desk.take(frame):
+        desk.take(frame, partial(self._tell_or_ask, desk))
+
+    def _tell_or_ask(self, desk: _Desk, watched: Watched, error: CountermandError | None) -> None:
+        """Tell of a stop, or ask again how it stands."""
+        if error is None:
+            self._ask_again(desk, watched)
+        else:
             self._tell(watched, error)
 
     def _tell(self, watched: Watched, error: BaseException) -> None:
@@ -278,23 +319,40 @@ class _Either:
         self._deliver(partial(_heard, watched.heard, error))
 
     def _come(self, desk: _Desk) -> None:
-        """Use a stream that is ready: first of all what is watched is asked for."""
+        """Begin a stream: first of all what was watched is asked for."""
         with self._lock:
-            self._desk, self._asking = desk, 0
+            self._desk, self._asking, self._is_resumed = desk, 0, False
             self._to_ask = deque(self._watches)
+            self._resuming = set(self._watches)
         self._ask_some()
+        if not self._resuming:
+            self._use(desk)
+
+    def _has_resumed(self, watched: Watched) -> None:
+        """Let calls travel on the stream once all that was missed is told, and heard."""
+        with self._lock:
+            self._resuming.discard(watched)
+            if self._desk and not self._resuming and not self._is_resumed:
+                self._deliver(partial(self._use, self._desk))
+
+    def _use(self, desk: _Desk) -> None:
+        with self._lock:
+            if self._desk is not desk or self._is_resumed:
+                return
+            self._is_resumed = True
         self._say(True)
 
     def _go(self, desk: _Desk) -> bool:
-        """Use a stream no more; say whether it was ever ready."""
+        """Use a stream no more; say whether it ever came."""
         with self._lock:
-            was_ready = self._desk is desk
-            if was_ready:
-                self._desk = None
+            came, was_ready = self._desk is desk, self.is_ready
+            if came:
+                self._desk, self._is_resumed = None, False
+                self._resuming.clear()
         desk.fail()
-        if was_ready:
+        if came and was_ready:
             self._say(False)
-        return was_ready
+        return came
 
     def _say(self, is_there: bool) -> None:
         for noticed in tuple(self._noticed):
@@ -333,7 +391,7 @@ class AsyncSession(_Either):
     async def call(self, rpc: Rpc[Any, Any], sealed: Sealed[Any], timeout: float) -> Any:
         """Ask, and wait for the answer."""
         desk = self._desk
-        if desk is None:
+        if desk is None or not self._is_resumed:
             raise Unavailable("the session is not there")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
@@ -417,7 +475,7 @@ class AsyncSession(_Either):
         self._wanted.set()
         self._something.set()
         if self._task:
-            await asyncio.wait([self._task], timeout=_FAREWELL if self.is_ready else 0)
+            await asyncio.wait([self._task], timeout=_FAREWELL if self._desk else 0)
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
@@ -464,7 +522,7 @@ class Session(_Either):
     def call(self, rpc: Rpc[Any, Any], sealed: Sealed[Any], timeout: float) -> Any:
         """Ask, and wait for the answer."""
         desk, promise = self._desk, Promise[Any]()
-        if desk is None:
+        if desk is None or not self._is_resumed:
             raise Unavailable("the session is not there")
         desk.ask(rpc.session, sealed, timeout, promise)
         try:

@@ -45,6 +45,8 @@ class Snapshot:
     runs: dict[str, Run] = field(default_factory=dict)
     grants: dict[str, Grant] = field(default_factory=dict)
     fences: Sequence[Fence] = ()
+    #: All that was written up to this entry is in it.
+    seq: int = 0
 
     def run(self, run_id: str) -> Run | None:
         """Find a run."""
@@ -117,7 +119,7 @@ async def snapshot(store: Store) -> Snapshot:
     """Read what every question needs: time, epoch, and the fences that refuse anything."""
     standing = await store.standing()
     fences = [one for one in await store.fences() if one.standing]
-    return Snapshot(standing.epoch, standing.now, fences=fences)
+    return Snapshot(standing.epoch, standing.now, fences=fences, seq=standing.last_seq)
 
 
 async def refusals(store: Store, state: Snapshot, asked: Sequence[tuple[str, str]]) -> list[Refusal | None]:

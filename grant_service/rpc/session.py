@@ -25,7 +25,7 @@ from grant_service.rpc.decode import Decoder
 from grant_service.rpc.guard import Guard, refusal_of
 from grant_service.rpc.limits import invalid
 from grant_service.rpc.roles import Role
-from grant_service.rpc.watching import Watch, Watching
+from grant_service.rpc.watching import Position, Watch, Watching
 from grant_service.rpc.works import Works, checked
 
 #: The calls of a session, by the name that request and answer have in common, and what each is when alone.
@@ -253,22 +253,33 @@ class _Session:
                 self._written.set()
 
     async def _watch(self, call: _Call, request: pb.WatchRunRequest) -> pb.WatchRunResponse:
-        """Watch a run, by a grant or by its id, and say so before any stop of it is told."""
+        """Watch a run, by a grant or by its id, and say how it stands before any stop of it is told."""
         path, grant_id = await self._watched(request)
-        if not self._is_open(call) or self._over.is_set():
-            raise Refused(ErrorReason.TIMED_OUT)  # nobody would know its number
+        if self._over.is_set():
+            raise Refused(ErrorReason.TIMED_OUT)
         if len(self._watches) >= _MOST_WATCHES or self._all.watching.is_full:
             raise Refused(ErrorReason.OVERLOADED)
         self._next_watch += 1
         number = self._next_watch
-        watch = Watch(path, grant_id, lambda refusal: self._stopped(number, path[-1], refusal))
+        watch = Watch(path, grant_id, partial(self._stopped, number, path[-1]), _after(request))
         self._watches[number] = watch
-        self._loop.call_soon(self._add, number, watch)
-        return pb.WatchRunResponse(watch_id=number, run_id=path[-1])
+        answer = pb.WatchRunResponse(run_id=path[-1])
+        try:
+            async with asyncio.timeout(self._guard.decision_timeout):
+                as_of, refusal = await self._all.watching.add(watch)
+            answer.position.CopyFrom(_position(as_of))
+            if refusal:
+                answer.refusal.CopyFrom(refused_call(refusal))
+            elif self._is_open(call):
+                answer.watch_id = number
+        finally:
+            if not answer.watch_id:  # it has stopped, or nobody would know its number
+                self._forget(number)
+        return answer
 
-    def _add(self, number: int, watch: Watch) -> None:
-        if self._watches.get(number) is watch:
-            self._all.watching.add(watch)
+    def _forget(self, number: int) -> None:
+        if watch := self._watches.pop(number, None):
+            self._all.watching.remove(watch)
 
     async def _show(self, request: pb.ShowWorkRequest) -> pb.ShowWorkResponse:
         """Keep what a process has at work, for people who look."""
@@ -290,15 +301,24 @@ class _Session:
         return run.path, ""
 
     async def _unwatch(self, request: pb.UnwatchRunRequest) -> pb.UnwatchRunResponse:
-        watch = self._watches.pop(request.watch_id, None)
-        if watch:
-            self._all.watching.remove(watch)
+        self._forget(request.watch_id)
         return pb.UnwatchRunResponse()
 
-    def _stopped(self, number: int, run_id: str, refusal: Refusal) -> None:
+    def _stopped(self, number: int, run_id: str, refusal: Refusal, as_of: Position) -> None:
         if self._watches.pop(number, None):
-            stop = pb.Stop(watch_id=number, run_id=run_id, refusal=refused_call(refusal))
+            told = refused_call(refusal)
+            stop = pb.Stop(watch_id=number, run_id=run_id, refusal=told, position=_position(as_of))
             self._send(pb.OpenSessionResponse(stops=[stop]))
+
+
+def _after(request: pb.WatchRunRequest) -> Position | None:
+    if not request.HasField("after"):
+        return None
+    return Position(limits.text("after.store_epoch", request.after.store_epoch), request.after.seq)
+
+
+def _position(told: Position) -> pb.Position:
+    return pb.Position(store_epoch=told.epoch, seq=told.seq)
 
 
 def refused_call(refusal: Refusal) -> pb.RefusedCall:

@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 
 import structlog
 
@@ -29,13 +30,23 @@ _AT_ONCE = 50
 _MOST = 100_000
 
 
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in what a store has written; those of two epochs have no order."""
+
+    epoch: str
+    seq: int
+
+
 @dataclass(eq=False, slots=True)
 class Watch:
-    """What is watched: a run of a path, or a grant of it; and who is told, once."""
+    """What is watched: a run of a path, or a grant of it; and who is told, once, and as of where."""
 
     path: tuple[str, ...]
     grant_id: str
-    tell: Callable[[Refusal], None]
+    tell: Callable[[Refusal, Position], None]
+    #: Where whoever watches was last told that it goes on.
+    after: Position | None = None
 
     @property
     def run_id(self) -> str:
@@ -56,6 +67,8 @@ class Watching:
     #: Runs that may have ended, and watches to be asked about one by one.
     _runs: set[str] = field(default_factory=set)
     _doubted: set[Watch] = field(default_factory=set)
+    #: New ones, for whom somebody waits to hear how they stand.
+    _asked: "dict[Watch, asyncio.Future[tuple[Position, Refusal | None]]]" = field(default_factory=dict)
     _doubt: asyncio.Event = field(default_factory=asyncio.Event)
     #: By the time at which the first run of the path is over.
     _deadlines: list[tuple[int, int, Watch]] = field(default_factory=list)
@@ -70,17 +83,20 @@ class Watching:
         """Whether no more can be watched."""
         return len(self._watches) >= _MOST
 
-    def add(self, watch: Watch) -> None:
-        """Watch; it is asked about at once, so what stopped just before is told as well."""
+    def add(self, watch: Watch) -> "asyncio.Future[tuple[Position, Refusal | None]]":
+        """Watch, and answer how it stood as of when: if it has stopped, it is not watched, nor told of."""
         self._watches.add(watch)
         for run_id in watch.path:
             self._by_run.setdefault(run_id, set()).add(watch)
-        self._doubted.add(watch)
+        asked = self._asked[watch] = asyncio.get_running_loop().create_future()
         self._doubt.set()
+        return asked
 
     def remove(self, watch: Watch) -> None:
         """Watch it no more."""
         self._watches.discard(watch)
+        if asked := self._asked.pop(watch, None):
+            asked.cancel()
         for run_id in watch.path:
             if watches := self._by_run.get(run_id):
                 watches.discard(watch)
@@ -95,7 +111,7 @@ class Watching:
             self._doubted |= self._watches
         elif run_id in self._by_run:
             self._runs.add(run_id)
-        if self._runs or self._doubted:
+        if self._is_in_doubt:
             self._doubt.set()
 
     async def work(self) -> None:
@@ -112,42 +128,57 @@ class Watching:
 
     async def _look(self) -> None:
         """Ask about what is in doubt; what could not be asked stays so, until time makes somebody look."""
-        while self._runs or self._doubted:
+        while self._is_in_doubt:
             if self._runs:
-                await self._look_at_run(next(iter(self._runs)))
+                await self._look_at_run(self._runs.pop())
+            if self._asked:
+                await self._look_at(set(self._asked))
             if self._doubted:
-                await self._look_at_some()
+                doubted, self._doubted = self._doubted & self._watches, set()
+                await self._look_at(doubted)
+
+    @property
+    def _is_in_doubt(self) -> bool:
+        return bool(self._runs or self._asked or self._doubted)
 
     async def _look_at_run(self, run_id: str) -> None:
         """Tell everybody below a run that has ended: one look, however many are told."""
-        standing = await self.store.standing()
-        (run,) = await self.store.runs([run_id])
-        self._runs.discard(run_id)
+        try:
+            standing = await self.store.standing()
+            (run,) = await self.store.runs([run_id])
+        except BaseException:
+            self._runs.add(run_id)
+            raise
         state = Snapshot(standing.epoch, standing.now, runs={run_id: run} if run else {})
+        as_of = Position(standing.epoch, standing.last_seq)
         for index, watch in enumerate(list(self._by_run.get(run_id, ()))):
             if refusal := ended(state, (run_id,), watch.run_id):
-                self._tell(watch, refusal)
+                self._tell(watch, refusal, as_of)
             else:  # not the run, then: a grant of it
                 self._doubted.add(watch)
             if index % _AT_ONCE == _AT_ONCE - 1:
                 await asyncio.sleep(0)
 
-    async def _look_at_some(self) -> None:
-        """Ask about all that are in doubt now, a few at a time; the fences are read once for all of them."""
-        doubted, self._doubted = self._doubted & self._watches, set()
+    async def _look_at(self, doubted: set[Watch]) -> None:
+        """Ask about these, a few at a time; the fences are read once for all, unless somebody else waits."""
         try:
             state = await snapshot(self.store)
+            as_of = Position(state.epoch, state.seq)
             while doubted:
-                some = [doubted.pop() for _ in range(min(_AT_ONCE, len(doubted)))]
-                self._doubted.update(some)
+                some = list(islice(doubted, _AT_ONCE))
                 told = await refusals(self.store, state, [(one.run_id, one.grant_id) for one in some])
-                self._doubted.difference_update(some)
+                doubted.difference_update(some)
                 for watch, refusal in zip(some, told, strict=True):
-                    if refusal and refusal.reason in _STOPS:
-                        self._tell(watch, refusal)
+                    if lost := _lost(watch.after, as_of):
+                        self._tell(watch, lost, as_of)
+                    elif refusal and refusal.reason in _STOPS:
+                        self._tell(watch, refusal, as_of)
                     else:
+                        self._answer(watch, as_of)
                         self._note_deadline(watch, state)
                 await asyncio.sleep(0)
+                if self._asked.keys() - doubted:
+                    break
         finally:
             self._doubted |= doubted
 
@@ -157,10 +188,17 @@ class Watching:
             over = min(run.deadline for run in runs)
             heapq.heappush(self._deadlines, (over, next(self._numbers), watch))
 
-    def _tell(self, watch: Watch, refusal: Refusal) -> None:
-        if watch in self._watches:
-            self.remove(watch)
-            watch.tell(refusal)
+    def _tell(self, watch: Watch, refusal: Refusal, as_of: Position) -> None:
+        if watch in self._watches and not self._answer(watch, as_of, refusal):
+            watch.tell(refusal, as_of)
+        self.remove(watch)
+
+    def _answer(self, watch: Watch, as_of: Position, refusal: Refusal | None = None) -> bool:
+        """Say how a new one stands, if somebody waits to hear that."""
+        asked = self._asked.pop(watch, None)
+        if asked is not None and not asked.done():
+            asked.set_result((as_of, refusal))
+        return asked is not None
 
     async def _doubt_in_time(self) -> None:
         looked = 0.0
@@ -182,8 +220,18 @@ class Watching:
             _, _, watch = heapq.heappop(self._deadlines)
             if watch in self._watches:
                 self._doubted.add(watch)
-        if self._runs or self._doubted:
+        if self._is_in_doubt:
             self._doubt.set()
+
+
+def _lost(known: Position | None, as_of: Position) -> Refusal | None:
+    """Refuse if the store has less than was known of it in this epoch: a stop may be among what it lost."""
+    if known is None or known.epoch != as_of.epoch or known.seq <= as_of.seq:
+        return None
+    cause = f"it has {as_of.seq} entries and had {known.seq}: it has lost what it had written"
+    return Refusal(
+        ErrorReason.STORE_UNFIT, {"cause": cause, "remedy": "open new runs, and see what became of it"}
+    )
 
 
 async def _try(work: Callable[[], Awaitable[None]]) -> bool:

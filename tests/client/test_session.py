@@ -266,7 +266,7 @@ def test_a_forked_child_has_no_session(monkeypatch: pytest.MonkeyPatch, tmp_path
     """Its threads are gone, so its calls go alone."""
     with grpc.insecure_channel(f"unix:{tmp_path}/nobody.sock") as channel:
         session = _session.Session(channel)
-        session._desk = _session._Desk(lambda _: None)
+        session._come(_session._Desk(lambda _: None))
         assert session.want()
         monkeypatch.setattr("os.getpid", lambda: 1)
         assert not session.want()

@@ -5,6 +5,7 @@ the races must find nothing; what clients hear of is another matter, and is told
 """
 
 import asyncio
+import itertools
 import random
 import sys
 from collections.abc import Callable
@@ -12,13 +13,24 @@ from typing import Any
 
 from grant_service.core.errors import ErrorReason, Refusal
 from grant_service.rpc import session
+from grant_service.rpc.watching import Position
 from tests.support.standby import live_again_and_again
 
 _tell = session._Session._stopped
 
 
 def dropped() -> None:
-    """Tell nobody of anything."""
+    """Tell nobody of anything, not even of what has stopped before it was watched."""
+    watch, numbers = session._Session._watch, itertools.count(10**6)
+
+    async def silent(self: Any, call: Any, request: Any) -> Any:
+        answer = await watch(self, call, request)
+        if answer.HasField("refusal"):
+            answer.ClearField("refusal")
+            answer.watch_id = next(numbers)
+        return answer
+
+    session._Session._watch = silent  # type: ignore[method-assign]
     session._Session._stopped = lambda *_: None  # type: ignore[method-assign]
 
 
@@ -46,14 +58,16 @@ def reordered() -> None:
 
 def made_up() -> None:
     """Tell everybody at once that their run was cancelled, whether it was or not."""
-    add = session._Session._add
+    watch = session._Session._watch
 
-    def lie(self: Any, number: int, watch: Any) -> None:
-        add(self, number, watch)
-        refusal = Refusal(ErrorReason.REVOKED, {"run": watch.run_id, "ended_run": watch.run_id})
-        _tell(self, number, watch.run_id, refusal)
+    async def lie(self: Any, call: Any, request: Any) -> Any:
+        answer = await watch(self, call, request)
+        refusal = Refusal(ErrorReason.REVOKED, {"run": answer.run_id, "ended_run": answer.run_id})
+        told = (answer.watch_id, answer.run_id, refusal, Position("", 0))
+        asyncio.get_running_loop().call_soon(_tell, self, *told)
+        return answer
 
-    session._Session._add = lie  # type: ignore[method-assign]
+    session._Session._watch = lie  # type: ignore[method-assign]
 
 
 #: Each fault, and whether clients hear of stops all the same.

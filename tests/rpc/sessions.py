@@ -66,11 +66,17 @@ class Opened:
         assert answer.WhichOneof("answer") == "refusal", answer
         return answer.refusal
 
+    async def told(self, **request: Any) -> pb.WatchRunResponse:
+        """Watch, and answer what is told of it."""
+        (answer,) = await self.ask({"watch": pb.WatchRunRequest(**request)})
+        assert answer.WhichOneof("answer") == "watch", answer
+        return answer.watch
+
     async def watch(self, token: str = "", run_id: str = "") -> int:
         """Watch, and answer the number of the watch."""
-        (answer,) = await self.ask({"watch": pb.WatchRunRequest(grant_token=token, run_id=run_id)})
-        assert answer.WhichOneof("answer") == "watch", answer
-        return answer.watch.watch_id
+        told = await self.told(grant_token=token, run_id=run_id)
+        assert not told.HasField("refusal"), told
+        return told.watch_id
 
     async def stop(self) -> pb.Stop:
         """Wait for the next stop."""

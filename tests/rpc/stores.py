@@ -46,13 +46,14 @@ class UntouchedStore:
 
 
 class ObstructedStore(MemoryStore):
-    """Decides like the store in memory, after whatever `before` does: wait, fail, or nothing."""
+    """Decides like the store in memory, between whatever `before` and `after` do: wait, fail, or nothing."""
 
     def __init__(self, clock: Callable[[], int] | None = None) -> None:
         super().__init__(*([clock] if clock else []))
         self.entered: list[str] = []
         self._entry = asyncio.Event()
         self.before: dict[str, Callable[[], Any]] = {}
+        self.after: dict[str, Callable[[], Any]] = {}
 
     async def _obstruct(self, verb: str) -> None:
         self.entered.append(verb)
@@ -77,7 +78,10 @@ def _obstructed(verb: str) -> Any:
 
     async def obstructed(self: ObstructedStore, *told: Any) -> Any:
         await self._obstruct(verb)
-        return await decide(self, *told)
+        answer = await decide(self, *told)
+        if verb in self.after:
+            await self.after[verb]()
+        return answer
 
     return obstructed
 

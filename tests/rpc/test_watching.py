@@ -98,15 +98,68 @@ async def test_whatever_stops_it_is_told(stop: Stopping) -> None:
 
 
 @pytest.mark.parametrize("stop", STOPS, ids=lambda stop: stop.__name__[1:])
-async def test_what_stopped_before_is_told_at_once(stop: Stopping) -> None:
-    """So what was missed while there was no session is told first."""
+async def test_what_stopped_before_is_in_the_answer(stop: Stopping) -> None:
+    """So what was missed while there was no session is told before anything else."""
     async with served() as sidecar:
         token = await _opened(sidecar)
+        async with session(sidecar.tool) as opened:
+            known = (await opened.told(grant_token=token)).position
         await stop(sidecar)
         async with session(sidecar.tool) as opened:
-            number = await opened.watch(token)
-            told = await opened.stop()
-    assert (told.watch_id, reason(told.refusal)) == (number, STOPS[stop])
+            told = await opened.told(grant_token=token, after=known)
+            assert await opened.silent(0.05)
+        assert (told.watch_id, reason(told.refusal)) == (0, STOPS[stop])
+        assert not len(sidecar.sidecar._watching)
+
+
+async def test_answers_and_stops_say_as_of_where_they_hold(sidecar: Served) -> None:
+    """By the numbers of the journal: nothing that is written up to there is missed."""
+    token = await _opened(sidecar)
+    async with session(sidecar.tool) as opened:
+        told = await opened.told(grant_token=token)
+        standing = await sidecar.store.standing()
+        assert (told.position.store_epoch, told.position.seq) == (standing.epoch, standing.last_seq)
+        await _cancel(sidecar)
+        stop = await opened.stop()
+    assert stop.position.store_epoch == standing.epoch
+    assert stop.position.seq >= int(stop.refusal.metadata["seq"]) > told.position.seq
+
+
+async def test_a_store_that_has_less_than_was_known_of_it_is_not_trusted(sidecar: Served) -> None:
+    """In one epoch positions only grow: what it lost may be a stop. Those of another epoch say nothing."""
+    token = await _opened(sidecar)
+    async with session(sidecar.tool) as opened:
+        now = (await opened.told(grant_token=token)).position
+        ahead = pb.Position(store_epoch=now.store_epoch, seq=now.seq + 1)
+        foreign = pb.Position(store_epoch="another", seq=now.seq + 1)
+        assert reason((await opened.told(grant_token=token, after=ahead)).refusal) == "STORE_UNFIT"
+        for after in (now, foreign):
+            assert (await opened.told(grant_token=token, after=after)).watch_id
+
+
+async def test_what_stops_while_it_is_looked_at_is_told() -> None:
+    """The look that is under way has read before it: the hint makes for another look."""
+    store = ObstructedStore()
+    async with served(store) as sidecar:
+        sidecar.sidecar._watching.everything_every = 3600
+        token = await _opened(sidecar)
+        async with session(sidecar.tool) as opened:
+            await opened.watch(token)
+            store.after["runs"] = lambda: _once(store.after, "runs", _cancel(sidecar))
+            sidecar.sidecar._watching._heard("r-1")  # for nothing; while it is looked at, it is cancelled
+            assert reason((await opened.stop()).refusal) == "REVOKED"
+        token = await sidecar.grant_for("r-0", request_id="g-other")
+        async with session(sidecar.tool) as opened:
+            await opened.watch(token)
+            store.after["grants"] = lambda: _once(store.after, "grants", _revoke(sidecar))
+            sidecar.sidecar._watching._heard("")
+            assert reason((await opened.stop()).refusal) == "FENCED"
+
+
+async def _once(hooks: dict[str, Any], name: str, work: Awaitable[Any]) -> None:
+    del hooks[name]
+    await work
+    await asyncio.sleep(0.05)  # its hint is heard before the look goes on
 
 
 async def test_a_stop_says_who_and_why(sidecar: Served) -> None:

@@ -273,41 +273,85 @@ class WatchRunRequest(google.protobuf.message.Message):
 
     GRANT_TOKEN_FIELD_NUMBER: builtins.int
     RUN_ID_FIELD_NUMBER: builtins.int
+    AFTER_FIELD_NUMBER: builtins.int
     grant_token: builtins.str
     """A tool's: the token of the grant it acts by."""
     run_id: builtins.str
     """An issuer's: the run."""
+    @property
+    def after(self) -> global___Position:
+        """As of where an earlier answer said that it goes on, if it is watched again after a session broke. A store that
+        has not come so far has lost something, and is refused as STORE_UNFIT; a position of another epoch says nothing.
+        """
+
     def __init__(
         self,
         *,
         grant_token: builtins.str = ...,
         run_id: builtins.str = ...,
+        after: global___Position | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["grant_token", b"grant_token", "run_id", b"run_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["after", b"after"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["after", b"after", "grant_token", b"grant_token", "run_id", b"run_id"]) -> None: ...
 
 global___WatchRunRequest = WatchRunRequest
 
 @typing.final
 class WatchRunResponse(google.protobuf.message.Message):
-    """WatchRunResponse says that it is watched. If it has stopped already, a stop follows at once."""
+    """WatchRunResponse says how it stands, and that it is watched from there on."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     WATCH_ID_FIELD_NUMBER: builtins.int
     RUN_ID_FIELD_NUMBER: builtins.int
+    POSITION_FIELD_NUMBER: builtins.int
+    REFUSAL_FIELD_NUMBER: builtins.int
     watch_id: builtins.int
-    """Names the watch: its stop has the same one."""
+    """Names the watch: its stop has the same one. 0 if there is a refusal: then it has stopped, and is not watched."""
     run_id: builtins.str
     """The run."""
+    @property
+    def position(self) -> global___Position:
+        """As of where this holds: what was written up to there is heeded, also if there was no session meanwhile."""
+
+    @property
+    def refusal(self) -> global___RefusedCall:
+        """Why it has stopped, if it has: what a commit is refused with now. Or that the store has lost something."""
+
     def __init__(
         self,
         *,
         watch_id: builtins.int = ...,
         run_id: builtins.str = ...,
+        position: global___Position | None = ...,
+        refusal: global___RefusedCall | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["run_id", b"run_id", "watch_id", b"watch_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["position", b"position", "refusal", b"refusal"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["position", b"position", "refusal", b"refusal", "run_id", b"run_id", "watch_id", b"watch_id"]) -> None: ...
 
 global___WatchRunResponse = WatchRunResponse
+
+@typing.final
+class Position(google.protobuf.message.Message):
+    """Position is a place in what a store has written."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    STORE_EPOCH_FIELD_NUMBER: builtins.int
+    SEQ_FIELD_NUMBER: builtins.int
+    store_epoch: builtins.str
+    """The store's epoch. Positions of two epochs have no order."""
+    seq: builtins.int
+    """The number of the last journal entry."""
+    def __init__(
+        self,
+        *,
+        store_epoch: builtins.str = ...,
+        seq: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["seq", b"seq", "store_epoch", b"store_epoch"]) -> None: ...
+
+global___Position = Position
 
 @typing.final
 class UnwatchRunRequest(google.protobuf.message.Message):
@@ -394,6 +438,7 @@ class Stop(google.protobuf.message.Message):
     WATCH_ID_FIELD_NUMBER: builtins.int
     RUN_ID_FIELD_NUMBER: builtins.int
     REFUSAL_FIELD_NUMBER: builtins.int
+    POSITION_FIELD_NUMBER: builtins.int
     watch_id: builtins.int
     """The watch."""
     run_id: builtins.str
@@ -402,14 +447,21 @@ class Stop(google.protobuf.message.Message):
     def refusal(self) -> global___RefusedCall:
         """Why: what a commit is refused with now."""
 
+    @property
+    def position(self) -> global___Position:
+        """As of where it was found to have stopped. If that comes before the position in the answer to the watch, it is
+        older than what is known: watch again.
+        """
+
     def __init__(
         self,
         *,
         watch_id: builtins.int = ...,
         run_id: builtins.str = ...,
         refusal: global___RefusedCall | None = ...,
+        position: global___Position | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["refusal", b"refusal"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["refusal", b"refusal", "run_id", b"run_id", "watch_id", b"watch_id"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["position", b"position", "refusal", b"refusal"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["position", b"position", "refusal", b"refusal", "run_id", b"run_id", "watch_id", b"watch_id"]) -> None: ...
 
 global___Stop = Stop
