@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 import countermand
+from countermand.integrations._http.deadline import time_left
 from countermand.integrations.asgi import RequestBoundary, run_for_request
-from countermand.integrations.asgi.deadline import time_left
 from countermand.integrations.asgi.line import MOST_KEPT
 from countermand.testing import Sidecar, sidecar
 

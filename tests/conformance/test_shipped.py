@@ -33,11 +33,14 @@ def fault_of(name: str) -> str:
     """Say what an integration lacks, or ''."""
     if not [*conformance_classes(name)]:
         return f"{name}: no class in tests/**/test_{name}*.py derives from Conformance"
-    if not (ROOT / f"docs/guide/{name}.md").exists():
-        return f"{name}: no page docs/guide/{name}.md"
-    grades = {code(row[0]): row[1] for row in page("docs/guide/conformance.md").table("Seam")}
-    if grades.get(f"countermand.integrations.{name}", "?")[0] not in "ABC":
+    module = f"countermand.integrations.{name}"
+    rows = {code(row[0]): row for row in page("docs/guide/conformance.md").table("Seam")}
+    _, grade, link = rows.get(module, (module, "?", ""))
+    if grade[0] not in "ABC":
         return f"{name}: no row with its grade in docs/guide/conformance.md"
+    path = ROOT / "docs/guide" / link.partition("(")[2].rstrip(")")
+    if not path.is_file() or module not in path.read_text("utf-8"):
+        return f"{name}: its row leads to no page that is about {module}"
     return ""
 
 
@@ -45,4 +48,4 @@ def test_a_seam_without_a_test_would_be_seen() -> None:
     """What is asked of the tests finds the class that is there, and none where there is none."""
     assert "TestTool" in conformance_classes("own_seams")
     assert fault_of("defects").startswith("defects: no class")
-    assert fault_of("own_seams").startswith("own_seams: no page")
+    assert fault_of("own_seams").startswith("own_seams: no row")

@@ -13,8 +13,8 @@ from countermand._models.budgets import Budgets
 from countermand._span import Span, seconds
 from countermand._words import StopReason
 from countermand._world import log
+from countermand.integrations._http.deadline import time_left
 from countermand.integrations.asgi.boundary import LINE
-from countermand.integrations.asgi.deadline import time_left
 from countermand.integrations.asgi.line import Line
 from countermand.work.causes import because_of
 from countermand.work.scope import WorkScope, scope

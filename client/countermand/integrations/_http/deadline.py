@@ -1,4 +1,4 @@
-"""How long a client will wait, as the headers of its request say. It only ever shortens."""
+"""How long a client will wait, as the headers of a request say. It only ever shortens."""
 
 import re
 from collections.abc import Iterable
@@ -10,6 +10,9 @@ _GRPC = re.compile(rb"(\d{1,8})([HMSmun])")
 _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 #: Seconds, with decimals if need be.
 _PLAIN = re.compile(rb"\d{1,8}(?:\.\d{1,9})?")
+
+#: How long a client will wait, in seconds: read on the way in, written on the way out.
+REQUEST_TIMEOUT = "request-timeout"
 
 _SHOWN = 40  # bytes of a header that is refused
 
@@ -45,8 +48,8 @@ def _plain(value: bytes) -> float | None:
     return float(value) if _PLAIN.fullmatch(value) else None
 
 
-_READ = {b"grpc-timeout": _grpc, b"request-timeout": _plain}
+_READ = {b"grpc-timeout": _grpc, REQUEST_TIMEOUT.encode(): _plain}
 _RULES = {
     b"grpc-timeout": "must be at most 8 digits and one of H, M, S, m, u, n",
-    b"request-timeout": "must be a number of seconds such as 2.5",
+    REQUEST_TIMEOUT.encode(): "must be a number of seconds such as 2.5",
 }

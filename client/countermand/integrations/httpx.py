@@ -1,0 +1,31 @@
+"""Writes over httpx only under a permit: `httpx.Client(transport=PermitTransport())`.
+
+async with httpx.AsyncClient(transport=AsyncPermitTransport()) as client:
+    with run.grant(scopes=["http.* https://api.example.com/*"]):
+        await client.post("https://api.example.com/orders", json=order)
+"""
+
+import httpx
+
+from countermand.integrations._http.call import Call
+from countermand.integrations._http.sending import Answer, Write
+from countermand.integrations._http.transport import Async, Blocking
+
+__all__ = ["Answer", "AsyncPermitTransport", "Call", "PermitTransport", "Write"]
+
+
+class PermitTransport(Blocking, httpx.BaseTransport):
+    """Lets a write out only under a permit, asked for right before it is sent. Reads pass untouched.
+
+    It stands before a `transport`, by default httpx's own. `action` answers what `perform` is to be told of
+    a request; `reads=True` asks for reads, too; `settle` gets the action and the answer, and may say more of
+    what became of it.
+    """
+
+    library = httpx
+
+
+class AsyncPermitTransport(Async, httpx.AsyncBaseTransport):
+    """The same for `httpx.AsyncClient`."""
+
+    library = httpx

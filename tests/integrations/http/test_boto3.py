@@ -1,0 +1,94 @@
+"""boto3 keeps every rule of the conformance suite, and its table of reads is true."""
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+import boto3
+import botocore.config
+import botocore.exceptions
+import botocore.session
+import pytest
+
+import countermand
+from countermand.integrations._http import aws
+from countermand.integrations.boto3 import permit_client
+from countermand.testing import Sidecar
+from countermand.testing.conformance import Conformance
+from tests.integrations.http.clients import Boto3
+from tests.integrations.http.opened import on_record, sending
+from tests.integrations.http.seam import seam_of
+from tests.integrations.http.target import Target, serving
+
+
+class TestBoto3(Conformance):
+    seam = seam_of(Boto3)
+
+
+def test_every_read_in_the_table_is_an_operation_of_aws() -> None:
+    """By the names that botocore itself has, and so do those of services that nobody looked up."""
+    session = botocore.session.get_session()
+    services = {one.partition(".")[0] for one in aws.READS}
+    models = {
+        model.service_id.hyphenize(): model
+        for name in session.get_available_services()
+        if name in {"cloudwatch", "logs", *services, "secretsmanager"}
+        for model in [session.get_service_model(name)]
+    }
+    assert services <= models.keys()
+    known = {f"{service}.{name}" for service in services for name in models[service].operation_names}
+    assert aws.READS - known == set()
+
+
+async def test_an_operation_that_is_not_in_the_table_is_a_write() -> None:
+    """However it is named, and by whatever method it goes: unless the caller knows better."""
+    options = {"region_name": "eu-central-1", "aws_access_key_id": "a", "aws_secret_access_key": "b"}
+    with serving() as target:
+        closed = boto3.client("s3", endpoint_url=target.url, **options)
+        permit_client(closed)
+        with pytest.raises(countermand.NoGrant):
+            closed.list_bucket_inventory_configurations(Bucket="b")
+        once = botocore.config.Config(retries={"total_max_attempts": 1})
+        opened = boto3.client("s3", endpoint_url=target.url, config=once, **options)
+        permit_client(opened, also_reads=["s3.ListBucketInventoryConfigurations"])
+        with suppress(botocore.exceptions.ClientError):  # the target speaks no XML
+            opened.list_bucket_inventory_configurations(Bucket="b")
+        assert [seen.method for seen in target.seen] == ["GET"]
+
+
+async def test_an_error_that_comes_with_a_200_is_one(real: Sidecar, target: Target) -> None:
+    """S3 says so in the body; a batch may be done in part."""
+    async with sending(Boto3, target.url, real) as (sender, run):
+        assert await sender.send("PUT", "xml", "broken", body=b"x") == 500
+        deleted = {"Errors": [{"Key": "k"}], "ResponseMetadata": {"HTTPStatusCode": 200}}
+        client: Any = sender.client  # type: ignore[attr-defined]
+        client.meta.events.register_first(
+            "response-received.s3.DeleteObjects", lambda parsed_response, **_: parsed_response.update(deleted)
+        )
+        with suppress(botocore.exceptions.ClientError):
+            await asyncio.to_thread(client.delete_objects, Bucket="ok", Delete={"Objects": [{"Key": "k"}]})
+        actions = await on_record(run)
+    assert [one.state for one in actions] == ["UNKNOWN", "UNKNOWN"]
+    assert [one.note.partition(":")[0] for one in actions] == ["HTTP 500", "done in part"]
+
+
+def test_a_url_that_is_only_signed_asks_nobody() -> None:
+    """Nothing is sent."""
+    options = {"region_name": "eu-central-1", "aws_access_key_id": "a", "aws_secret_access_key": "b"}
+    client = permit_client(boto3.client("s3", **options))
+    assert client.generate_presigned_url("put_object", Params={"Bucket": "b", "Key": "k"})
+
+
+def test_what_cannot_be_signed_is_on_record_as_not_sent(
+    real: Sidecar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The permit was there, and the credentials were not."""
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+    client = permit_client(boto3.client("s3", region_name="eu-central-1", endpoint_url="http://127.0.0.1:9"))
+    with real.connect_sync() as cm, cm.open_run(agent="clerk") as run:
+        with run.grant(scopes=["*"]), pytest.raises(botocore.exceptions.NoCredentialsError):
+            client.put_object(Bucket="b", Key="k", Body=b"x")
+        [action] = run.report().not_done
+    assert (action.state, action.note) == ("FAILED", "not sent: NoCredentialsError")
