@@ -85,7 +85,7 @@ class Sidecar:
         self._listening = listening
         self._health = Health(store)
         self._archive: ArchiveFiles | None = None
-        self._watching, self._works = Watching(store), Works()
+        self._watching, self._works = Watching(store.aside()), Works()
         self._at_work: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -150,7 +150,7 @@ class Sidecar:
         signer = HeadSigner(keyring)
         told_from = reading(store, self._archive) if self._archive else store
         actions = ActionServicer(store, decode)
-        sessions = Sessions(store, decode, actions, self._watching, self._works)
+        sessions = Sessions(decode, actions, self._watching, self._works)
         servicers: dict[str, object] = {
             "GrantService": GrantServicer(store, decode, partial(_mint, keyring)),
             "ActionService": actions,

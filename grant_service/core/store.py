@@ -80,6 +80,10 @@ class Store(Protocol):
         """
         ...
 
+    def aside(self) -> "Store":
+        """Answer the same store by another way, for reading much: no decision or cancel waits behind that."""
+        ...
+
     async def release(self, command: verbs.Release) -> bool:
         """Let go of all a run left but its record; False if it goes on or was written to since."""
         ...

@@ -18,7 +18,6 @@ from google.protobuf.message import DecodeError
 from countermand.v1 import errors_pb2
 from countermand.v1 import session_service_pb2 as pb
 from grant_service.core.errors import ErrorReason, Refusal, Refused, explain
-from grant_service.core.store import Store
 from grant_service.rpc import limits
 from grant_service.rpc.action import ActionServicer
 from grant_service.rpc.decode import Decoder
@@ -54,10 +53,8 @@ _FAREWELL = 1.0
 class Sessions:
     """The sessions of one listener."""
 
-    def __init__(
-        self, store: Store, decode: Decoder, actions: ActionServicer, watching: Watching, works: Works
-    ) -> None:
-        self.store, self.decode, self.actions = store, decode, actions
+    def __init__(self, decode: Decoder, actions: ActionServicer, watching: Watching, works: Works) -> None:
+        self.decode, self.actions = decode, actions
         self.watching, self.works = watching, works
         self._kept: set[_Session] = set()
         self._closing = False
@@ -295,7 +292,7 @@ class _Session:
             ref = decode.watched(request)
             return ref.path, ref.grant_id
         run_id = decode.watched_run(request)
-        (run,) = await self._all.store.runs([run_id])
+        (run,) = await self._all.watching.store.runs([run_id])
         if run is None or not run.was_opened:
             raise Refused(ErrorReason.RUN_UNKNOWN, run=run_id)
         return run.path, ""

@@ -1,7 +1,7 @@
 """The verbs of a store that decides by the rules in Python: each is one rule, run in one atomic step."""
 
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from grant_service.core import lifecycle, verbs
 from grant_service.core.duty import LOOKS, RUNS_AT_ONCE
@@ -42,6 +42,10 @@ class ByRules:
         raise NotImplementedError
 
     _hears: tuple[Heard, ...] = ()
+
+    def aside(self) -> Self:
+        """Answer itself: there is one way to it."""
+        return self
 
     def on_stop(self, heard: Heard) -> None:
         """Say when something stops."""

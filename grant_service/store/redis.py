@@ -4,6 +4,7 @@ Python names the keys, sends the script and checks what comes back; every decisi
 """
 
 import asyncio
+import copy
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -57,13 +58,17 @@ class _Asking:
 
 
 class RedisStore(RedisReads, RedisControl, RedisDuties, RedisRelease):
-    """Decides by the scripts. Cancels and reads have their own link: no queue of decisions delays them."""
+    """Decides by the scripts. Cancels and reads have their own link: no queue of decisions delays them.
+
+    Whoever reads much for what decides nothing has a third, so that cancels do not wait behind that either.
+    """
 
     def __init__(
         self,
         link: Link,
         *,
         control: Link | None = None,
+        aside: Link | None = None,
         prefix: str = PREFIX,
         partition: str = "p0",
         host: str | None = None,
@@ -71,7 +76,8 @@ class RedisStore(RedisReads, RedisControl, RedisDuties, RedisRelease):
         connection: Callable[[], AbstractConnection] | None = None,
     ) -> None:
         """Use the links given; `host` is the text of another `_host.lua`, for tests to set time and epoch."""
-        self._links = [link, control] if control else [link]
+        self._links = [one for one in (link, control, aside) if one]
+        self._aside = Asker(aside) if aside else None
         super().__init__(Asker(link), Asker(control or link), Keys(prefix, partition), scripts(host))
         self._durability = durability
         self._hints = Hints(connection, self._keys.stops) if connection else None
@@ -88,10 +94,11 @@ class RedisStore(RedisReads, RedisControl, RedisDuties, RedisRelease):
     ) -> Self:
         """Connect, or raise StoreFailed if the server is not fit to decide. `timeout`: seconds for a call."""
         dial = Dial(url, scripts().values(), accept_durability, timeout)
-        link, control = dial.link(), dial.link()
+        link = dial.link()
         store = cls(
             link,
-            control=control,
+            control=dial.link(),
+            aside=dial.link(),
             prefix=prefix,
             partition=partition,
             durability=dial.durability,
@@ -104,6 +111,12 @@ class RedisStore(RedisReads, RedisControl, RedisDuties, RedisRelease):
             await store.close()
             raise dial.named(store_failed(error), error) from error
         return store
+
+    def aside(self) -> "RedisStore":
+        """Answer the same store, reading over the third link. It is closed with this one."""
+        other = copy.copy(self)
+        other._control = self._aside or self._control
+        return other
 
     def on_stop(self, heard: Heard) -> None:
         """Say when something stops. Without a connection to hear it by, nobody is told."""

@@ -34,6 +34,10 @@ class UntouchedStore:
 
         return touch
 
+    def aside(self) -> "UntouchedStore":
+        """There is one way to it."""
+        return self
+
     def on_stop(self, _: Any) -> None:
         """Nothing stops here."""
 
