@@ -98,6 +98,12 @@ RULES = [
         why="typer and rich belong to the extra `cli`",
     ),
     Rule(
+        where="client/countermand",
+        unless=("client/countermand/integrations/sqlalchemy",),
+        forbidden=("sqlalchemy",),
+        why="sqlalchemy belongs to the extra of its integration",
+    ),
+    Rule(
         where="client/countermand/integrations/asgi",
         forbidden=("starlette", "fastapi", "uvicorn", "hypercorn", "anyio"),
         why="it is plain ASGI, for every framework alike",

@@ -30,6 +30,7 @@ FORBIDDEN = {
         "client/countermand/integrations/asgi/a.py",
         "from starlette.requests import Request",
     ),
+    "sqlalchemy is for its integration": ("client/countermand/integrations/asgi/a.py", "import sqlalchemy"),
     "no integration by default": ("client/countermand/a.py", "from .integrations import mcp"),
 }
 ALLOWED = {

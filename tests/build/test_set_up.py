@@ -8,6 +8,7 @@ import pytest
 from tests.build.support import ROOT, bare_machine, program, run, script, write
 
 ENSURE_REDIS = ROOT / "scripts/ensure_redis"
+ENSURE_POSTGRES = ROOT / "scripts/ensure_postgres"
 BOOTSTRAP = ROOT / "scripts/bootstrap"
 OLD = 'echo "Redis server v=6.2.14 sha=0:0 malloc=libc bits=64 build=0"'
 NEW = 'echo "Valkey server v=8.1.0 sha=0:0 malloc=libc bits=64 build=0"'
@@ -131,3 +132,23 @@ def test_a_server_just_installed_is_used(tmp_path: Path) -> None:
     done = run(ENSURE_REDIS, PATH=path, REDIS_SERVER="")
     assert (done.returncode, done.stdout) == (0, f"{made}\n")
     assert "talk" not in done.stderr
+
+
+def test_postgres_is_found_quickly(tmp_path: Path) -> None:
+    """With a server on PATH, the script prints the directory of its programs and nothing else."""
+    path = bare_machine(tmp_path, "sh", "sed", "dirname")
+    program(tmp_path, "initdb", "exit 1")
+    program(tmp_path, "postgres", 'echo "postgres (PostgreSQL) 16.2"')
+    done = run(ENSURE_POSTGRES, PATH=path, POSTGRES_BIN="")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{tmp_path}\n", "")
+
+
+@pytest.mark.parametrize("version", ["echo 'postgres (PostgreSQL) 12.9'", "echo hello", None])
+def test_a_named_postgres_that_will_not_do_is_refused(tmp_path: Path, version: str | None) -> None:
+    """POSTGRES_BIN= is an order: nothing else is taken, nothing is installed."""
+    if version:
+        program(tmp_path, "initdb", "exit 1")
+        program(tmp_path, "postgres", version)
+    done = run(ENSURE_POSTGRES, POSTGRES_BIN=str(tmp_path))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"POSTGRES_BIN={tmp_path} has no initdb and postgres >= 13" in one_line(done.stderr)

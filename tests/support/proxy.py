@@ -1,4 +1,4 @@
-"""A way to Redis that can be cut at a chosen moment: before a command arrives or before its reply does."""
+"""A way to a server that can be cut at a chosen moment: before a command arrives or before its reply does."""
 
 import shutil
 import socket
@@ -12,7 +12,7 @@ Act = Callable[[], None]
 
 
 class Proxy:
-    """Passes bytes between a Unix socket of its own and that of a Redis. One trap at a time may be set."""
+    """Passes bytes between a Unix socket of its own and that of a server. One trap at a time may be set."""
 
     def __init__(self, upstream: Path) -> None:
         self._upstream = upstream
@@ -35,9 +35,9 @@ class Proxy:
         return f"unix://{self.socket}"
 
     def trap(self, marker: str, when: str, act: Act = lambda: None) -> None:
-        """Cut the connection on which `marker` is sent: `before` Redis gets it, or `after`, before its reply.
+        """Cut the connection on which `marker` is sent: `before` it arrives, or `after`, before its reply.
 
-        `act` is done at that moment. Redis has not seen the command then, or will have answered to nobody.
+        `act` is done at that moment. The server has not seen the command then, or has answered to nobody.
         """
         assert when in ("before", "after")
         self.sprung.clear()
@@ -103,7 +103,7 @@ class Proxy:
         if when == "after":
             self._held, self._replied = far, threading.Event()
             far.sendall(data)
-            assert self._replied.wait(5), "Redis did not answer"
+            assert self._replied.wait(5), "nobody answered"
         act()
         self.sprung.set()
 
