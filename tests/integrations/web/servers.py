@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import json
 import logging
 import socket
@@ -15,7 +16,8 @@ import uvicorn
 
 App = Callable[..., Awaitable[None]]
 
-SERVERS = ("uvicorn", "hypercorn")
+#: How each is run, by its name; uvicorn takes httptools by itself where that is installed.
+SERVERS = ("uvicorn-h11", "uvicorn-httptools", "hypercorn")
 
 
 class Served:
@@ -73,7 +75,8 @@ def serving(app: App, server: str) -> Iterator[Served]:
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         listening.setblocking(False)
-        run = {"uvicorn": _uvicorn, "hypercorn": _hypercorn}[server]
+        name, _, parser = server.partition("-")
+        run = functools.partial(_uvicorn, parser) if name == "uvicorn" else _hypercorn
         failures = list[BaseException]()
 
         def body() -> None:
@@ -97,13 +100,16 @@ def serving(app: App, server: str) -> Iterator[Served]:
             assert not failures, failures
 
 
-async def _uvicorn(app: App, listening: socket.socket, ready: threading.Event, ends: list[Any]) -> None:
-    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+async def _uvicorn(
+    parser: Any, app: App, listening: socket.socket, ready: threading.Event, ends: list[Any]
+) -> None:
+    config = uvicorn.Config(app, http=parser, log_config=None, access_log=False, timeout_graceful_shutdown=5)
     server = uvicorn.Server(config)
     ends.append(lambda: setattr(server, "should_exit", True))
     serve = asyncio.ensure_future(server.serve(sockets=[listening]))
     while not (server.started or serve.done()):  # noqa: ASYNC110 - it has no event for this
         await asyncio.sleep(0.01)
+    assert parser in config.http_protocol_class.__module__  # type: ignore[union-attr]
     ready.set()
     await serve
 

@@ -34,7 +34,7 @@ def test_the_application_of_the_page_stops(real: Sidecar, monkeypatch: pytest.Mo
             runs = [run for run in (await cm.auditor.runs()).runs if run.agent == "helper"]
         return [str(run.end.reason) if run.end else "" for run in runs]
 
-    with serving(names["app"], "uvicorn") as served:
+    with serving(names["app"], "uvicorn-h11") as served:
         line = served.post("/ask", "what?")
         until(lambda: asyncio.run(ends()) == [""])
         time.sleep(0.1)
