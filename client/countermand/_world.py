@@ -12,6 +12,7 @@ import grpc
 
 from countermand._retry import Pacing
 from countermand.work.interrupts import Shield as Shield_
+from countermand.work.loops import running_loop
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,6 +43,7 @@ class AsyncWorld:
     @staticmethod
     def open_channel(target: str) -> grpc.aio.Channel:
         """Make a channel; it connects when it is first used."""
+        running_loop()
         return grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS)
 
     @staticmethod
@@ -74,7 +76,7 @@ class AsyncBackground:
 
     async def finish(self, work: Callable[P, Coroutine[Any, Any, T]], *args: P.args, **named: P.kwargs) -> T:
         """Do the work; a cancelled caller leaves, the work does not. It has a deadline of its own."""
-        task = asyncio.get_running_loop().create_task(work(*args, **named))
+        task = running_loop().create_task(work(*args, **named))
         self._tasks.add(task)  # the loop itself holds tasks weakly
         task.add_done_callback(self._tasks.discard)
         return await asyncio.shield(task)

@@ -6,6 +6,7 @@ import agents
 import pytest
 from agents.items import ModelResponse as AgentsResponse
 from agents.models.interface import Model
+from agents.stream_events import RawResponsesStreamEvent
 from agents.usage import Usage as AgentsUsage
 from anthropic.types import Message, MessageDeltaUsage
 from anthropic.types import Usage as AnthropicUsage
@@ -13,7 +14,12 @@ from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
 from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
-from openai.types.responses import Response, ResponseOutputMessage, ResponseOutputText
+from openai.types.responses import (
+    Response,
+    ResponseCompletedEvent,
+    ResponseOutputMessage,
+    ResponseOutputText,
+)
 from pydantic_ai import Agent
 from pydantic_ai.models.test import TestModel
 from pydantic_ai.usage import RequestUsage, RunUsage
@@ -90,6 +96,14 @@ AGENTS = AgentsUsage(
         (
             RequestUsage(input_tokens=10, output_tokens=5, cache_read_tokens=4, cache_write_tokens=1),
             Usage(10, 5, 4, 1),
+        ),
+        (
+            RawResponsesStreamEvent(
+                ResponseCompletedEvent(
+                    type="response.completed", sequence_number=1, response=Response.model_validate(RESPONSE)
+                )
+            ),
+            Usage(10, 5, 4, 1, 2),
         ),
         (RunUsage(requests=2, input_tokens=10, output_tokens=5), Usage(10, 5)),
     ],

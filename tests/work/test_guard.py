@@ -261,6 +261,53 @@ async def test_a_loop_that_is_left_closes_it(leaves: str) -> None:
     assert without.closed == 1
 
 
+async def test_a_loop_that_fails_is_closed_though_its_failure_is_kept() -> None:
+    """Without a block, too: no traceback holds the connection open."""
+    source, kept = Source(*"ab"), []
+    guarded = guard(source)
+    try:
+        async for _ in guarded:
+            raise ValueError("boom")
+    except ValueError as failure:
+        kept.append(failure)
+    await a_turn(5)
+    assert source.closed == 1
+    assert guarded.partial == ["a"]
+
+
+async def test_what_nothing_can_stop_is_closed() -> None:
+    """Where it cannot be listened for a stop, it is not left open either."""
+
+    class NotIssued:
+        def watch(self, _: object) -> None:
+            raise FixTheCall("the grant is not issued yet")
+
+    with_block, without = Source("a"), Source("a")
+    with pytest.raises(FixTheCall, match="not issued"):
+        async with guard(with_block, until=NotIssued()):
+            pass
+    with pytest.raises(FixTheCall, match="not issued"):
+        await drain(guard(without, until=NotIssued()))
+    assert (with_block.closed, without.closed, without.read) == (1, 1, 0)
+
+
+async def test_it_is_closed_though_it_cannot_stop_listening() -> None:
+    """The run's client is closed, for instance."""
+
+    class Closed:
+        def watch(self, _: object):  # type: ignore[no-untyped-def]
+            return self.unwatch
+
+        def unwatch(self) -> None:
+            raise OSError("the client is closed")
+
+    source = Source("a")
+    async with guard(source, until=Closed()) as guarded:
+        async for _ in guarded:
+            break
+    assert source.closed == 1
+
+
 async def test_it_is_closed_though_its_reader_is_cancelled_meanwhile() -> None:
     """The close goes on, whoever gives up waiting for it."""
     may_end, closed = asyncio.Event(), []

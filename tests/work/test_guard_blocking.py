@@ -273,6 +273,40 @@ def test_failures_and_ends_are_the_streams_own() -> None:
     assert (failed.partial, failed.is_complete, failed.not_closed) == (["a"], False, "")
 
 
+def test_what_nothing_can_stop_is_closed(wire: Wire) -> None:
+    """Where it cannot be listened for a stop, it is not left open either."""
+
+    class NotIssued:
+        def watch(self, _: object) -> Any:
+            raise FixTheCall("the grant is not issued yet")
+
+    with pytest.raises(FixTheCall, match="not issued"):
+        list(guard(wire, until=NotIssued()))
+    other = Wire()
+    with pytest.raises(FixTheCall, match="not issued"), guard(other, until=NotIssued()):
+        pass
+    assert len(wire.closed_in) == len(other.closed_in) == 1
+    other.theirs.close()
+
+
+def test_a_stream_that_connects_only_when_it_is_read_is_stopped_too() -> None:
+    """Its beginning may block as any read may."""
+    silence, token = threading.Event(), CancellationToken()
+
+    class Connects:
+        def __iter__(self) -> Iterator[str]:
+            silence.wait()
+            raise ConnectionError("closed while it connected")
+
+    guarded, thread, ended = in_thread(Connects(), token, close=silence.set)
+    until(lambda: stream_threads())
+    token.cancel(USER)
+    thread.join(10)
+    assert ended[0].stop is guarded.stop is USER
+    assert guarded.not_closed == ""
+    until(lambda: not stream_threads())
+
+
 def test_wrong_calls_are_refused() -> None:
     """What it cannot read, and reading twice."""
     with pytest.raises(FixTheCall, match=r"guarded by countermand\.guard"):

@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
+from contextlib import nullcontext
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -12,6 +13,7 @@ from countermand.streams.closing import SHARED, Close, closers_of, is_shared
 from countermand.streams.cutting import Cut
 from countermand.streams.listening import Heard, Until, listen
 from countermand.streams.partial import CLOSING, PATIENCE, Metered, Partial
+from countermand.work.loops import hush, running_loop
 from countermand.work.place import apart
 from countermand.work.stop import Stop
 
@@ -52,13 +54,18 @@ class AsyncGuarded(Partial[T]):
         self._until, self._closers = until, closers_of(stream, close, _NAMES)
         self._is_shared = close is None and is_shared(stream)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._deaf: Callable[[], None] = lambda: None
+        self._deaf: Callable[[], None] | None = None
         self._cut = Cut()
         self._closing: asyncio.Task[None] | None = None
         self._alarm: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
-        self._listen()
+        self._loop = running_loop()
+        try:
+            self._listen()
+        except BaseException:  # nobody will leave the block, and so close it
+            await self.aclose()
+            raise
         return self
 
     async def __aexit__(
@@ -71,8 +78,9 @@ class AsyncGuarded(Partial[T]):
         return self._chunks()
 
     async def _chunks(self) -> AsyncGenerator[T, None]:
-        self._listen()
+        self._loop = running_loop()
         try:
+            self._listen()
             if self._meter is not None:
                 await self._meter.begin(self._heard)
             source = aiter(self._stream)
@@ -120,8 +128,7 @@ class AsyncGuarded(Partial[T]):
     # -- the stop
 
     def _listen(self) -> None:
-        if self._loop is None:
-            self._loop = asyncio.get_running_loop()
+        if self._deaf is None:
             self._deaf = listen(self._until, self._heard)
 
     def _heard(self, stop: Stop) -> None:
@@ -149,9 +156,12 @@ class AsyncGuarded(Partial[T]):
 
     async def aclose(self) -> None:
         """Close the provider's connection, and wait until it is; what came is kept."""
-        self._deaf()
+        if self._deaf is not None:
+            self._deaf()
         # A task of its own: whoever cancels this one must not leave the connection open.
-        await asyncio.shield(self._close_soon())
+        closing = self._close_soon()
+        with hush() or nullcontext():
+            await asyncio.shield(closing)
 
     def _close_soon(self) -> "asyncio.Task[None]":
         if self._closing is None:

@@ -54,7 +54,11 @@ class Guarded(Partial[T]):
         self._is_closed = False
 
     def __enter__(self) -> Self:
-        self._listen()
+        try:
+            self._listen()
+        except BaseException:  # nobody will leave the block, and so close it
+            self.close()
+            raise
         return self
 
     def __exit__(
@@ -67,8 +71,8 @@ class Guarded(Partial[T]):
         return self._chunks()
 
     def _chunks(self) -> Generator[T, None, None]:
-        self._listen()
         try:
+            self._listen()
             if self._meter is not None:
                 self._meter.begin(self._heard)
             while True:

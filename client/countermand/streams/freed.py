@@ -8,6 +8,7 @@ from typing import Self
 from countermand._errors import Stopped
 from countermand.streams.ledger import Ledger
 from countermand.streams.listening import listen
+from countermand.work.loops import running_loop
 from countermand.work.stop import Stop
 
 
@@ -15,7 +16,7 @@ class AsyncFreed:
     """Hears of what is freed from the beginning of its block on; a stop of the scope interrupts its task."""
 
     def __init__(self, ledger: Ledger) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop = running_loop()
         self._event = asyncio.Event()
         self._end = ledger.wait(self._wake)
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 from countermand._errors import FixTheCall
+from countermand._world import log
 from countermand.work.interrupts import level
 from countermand.work.owner import StopSource, open_place
 from countermand.work.place import above_here
@@ -38,7 +39,10 @@ def listen(until: Until | None, heard: Heard) -> Callable[[], None]:
 
     def end() -> None:
         while ends:
-            ends.pop()()
+            try:
+                ends.pop()()
+            except Exception as error:  # such as that of a client that is closed: the stream is, all the same
+                log.warning("a stream goes on to be told of stops: %s", error)
 
     return end
 

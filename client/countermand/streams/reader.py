@@ -3,7 +3,7 @@
 import contextvars
 import queue
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -38,13 +38,12 @@ class Reader(Generic[T]):
     def next(self) -> Told:
         """Ask for the next chunk and wait for it, or until somebody wakes us."""
         if self._thread is None:
-            source = iter(self._stream)
             run = contextvars.copy_context().run
             self._thread = threading.Thread(
                 target=run, args=(_serve, self._asked, self._told), name="countermand-stream", daemon=True
             )
             self._thread.start()
-            self._step = lambda: _step(source)
+            self._step = _stepper(self._stream)
         self.is_busy = True
         self._asked.put(self._step)
         return self._answer(None)
@@ -90,10 +89,18 @@ def _serve(asked: "queue.SimpleQueue[Callable[[], Any] | None]", told: "queue.Si
         del step, answer  # keep nothing alive while asleep
 
 
-def _step(source: Any) -> Told:
-    try:
-        return Told(next(source), has_chunk=True)
-    except StopIteration:
-        return Told()
-    except BaseException as error:  # whoever asked waits for an answer
-        return Told(error=error)
+def _stepper(stream: Iterable[Any]) -> Callable[[], Told]:
+    """Answer what reads one chunk. It also begins in the thread: some streams connect only then."""
+    source: Iterator[Any] | None = None
+
+    def step() -> Told:
+        nonlocal source
+        try:
+            source = iter(stream) if source is None else source
+            return Told(next(source), has_chunk=True)
+        except StopIteration:
+            return Told()
+        except BaseException as error:  # whoever asked waits for an answer
+            return Told(error=error)
+
+    return step

@@ -1,11 +1,13 @@
 """How a scope ends: its work first, then its clean-up, and then the one exception that says how it went."""
 
 import asyncio
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from countermand._errors import Stopped
 from countermand._world import log
 from countermand.work.causes import because_of
+from countermand.work.loops import hush
 from countermand.work.receipt import WorkFailure
 from countermand.work.tree import WorkState
 
@@ -20,8 +22,9 @@ class Closing:
         self._owner = owner
         self.is_cleaning = False
         self._idle: asyncio.Future[None] | None = None
-        #: A cancellation of the host task by something else: it has to go on.
+        #: A cancellation of the host task by something else, the last one: it has to go on.
         self._outside: BaseException | None = None
+        self._hushed: ExitStack | None = None
         #: KeyboardInterrupt or SystemExit, which end the program.
         self._end: BaseException | None = None
         self._clean_up_failure: WorkFailure | None = None
@@ -35,9 +38,11 @@ class Closing:
         self._leave_body(error)
         if (late := await owner.host.absorb()) is not None:
             self._cancelled(late)
-        await self._join()
-        self.is_cleaning = True
-        await self._clean_up()
+        with ExitStack() as self._hushed:
+            self._hush()
+            await self._join()
+            self.is_cleaning = True
+            await self._clean_up()
         owner.host.settle()
         owner.close()
         self._say(error)
@@ -86,7 +91,13 @@ class Closing:
 
     def _cancelled(self, error: BaseException) -> None:
         self._outside = error
+        self._hush()
         self._owner.begin_stop(because_of(error))
+
+    def _hush(self) -> None:
+        """What was cancelled need not be told so again and again."""
+        if self._outside is not None and self._hushed is not None and (quiet := hush()) is not None:
+            self._hushed.enter_context(quiet)
 
     async def _clean_up(self) -> None:
         owner = self._owner
@@ -131,8 +142,8 @@ class Closing:
         for end in (error, first, self._end):
             if isinstance(end, KeyboardInterrupt | SystemExit):
                 return end
-        if self._outside is not None:
-            return error if isinstance(error, asyncio.CancelledError) else self._outside
+        if self._outside is not None:  # and no interrupt of ours: whoever cancelled knows their own
+            return self._outside
         if first is not None:
             return first
         if stopping is None or stopping.late:

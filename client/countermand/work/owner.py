@@ -13,6 +13,7 @@ from countermand.work.causes import because_of
 from countermand.work.cleanup import CleanUps
 from countermand.work.closing import Closing
 from countermand.work.host import Host
+from countermand.work.loops import running_loop
 from countermand.work.names import name_of
 from countermand.work.piece import Work
 from countermand.work.place import Body, Place, above_here, apart, enter, here
@@ -87,7 +88,7 @@ class Owner:
         """Begin to own, within the place that the running code is in."""
         if self.is_open:
             raise FixTheCall(f"scope {self.name} was opened before; make a new one with countermand.scope()")
-        self.loop, self.host = asyncio.get_running_loop(), Host()
+        self.loop, self.host = running_loop(), Host()
         place = open_place()
         is_near = place is None or place.owner.loop is self.loop
         self.place = place if is_near else None
