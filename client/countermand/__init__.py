@@ -16,6 +16,7 @@ from countermand._async.action import Action, Commit, action
 from countermand._async.client import Client, connect
 from countermand._async.compensator import Compensator, compensator
 from countermand._async.delegation import delegate, delegate_run, spend
+from countermand._async.file_write import StagedFile, staged_file, write_file
 from countermand._async.grant import CurrentGrant, current_grant
 from countermand._async.guard import GuardedStream, guard
 from countermand._async.perform import Performance, perform
@@ -161,6 +162,9 @@ __all__ = [
     "Performance",
     "transaction",
     "Transaction",
+    "write_file",
+    "staged_file",
+    "StagedFile",
     # own what is started in this process, and stop it
     "scope",
     "current_scope",

@@ -51,6 +51,11 @@ class AsyncWorld:
         """Answer what a function of somebody else's came to, `async def` or not."""
         return await answered if inspect.isawaitable(answered) else answered
 
+    @staticmethod
+    async def aside(work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+        """Do what blocks in a thread, so that the loop goes on."""
+        return await asyncio.to_thread(work, *args, **named)
+
 
 class World:
     """For code that blocks."""
@@ -66,6 +71,11 @@ class World:
     def result(answered: Any) -> Any:
         """Answer what a function of somebody else's came to."""
         return answered
+
+    @staticmethod
+    def aside(work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
+        """Do it: whoever blocks may block here, too."""
+        return work(*args, **named)
 
 
 class AsyncBackground:

@@ -115,6 +115,7 @@ from countermand._sync.action import Action, Commit, action
 from countermand._sync.client import Client, connect
 from countermand._sync.compensator import Compensator, compensator
 from countermand._sync.delegation import delegate, delegate_run, spend
+from countermand._sync.file_write import StagedFile, staged_file, write_file
 from countermand._sync.grant import CurrentGrant, current_grant
 from countermand._sync.guard import GuardedStream, guard
 from countermand._sync.perform import Performance, perform
@@ -162,6 +163,9 @@ __all__ = [
     "Performance",
     "transaction",
     "Transaction",
+    "write_file",
+    "staged_file",
+    "StagedFile",
     # own what is started in this process, and stop it
     "scope",
     "current_scope",

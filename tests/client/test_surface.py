@@ -27,6 +27,7 @@ OWN = ["Action", "ActiveRun", "Client", "Commit", "Compensator", "CurrentGrant",
 OWN += ["Performance", "action", "compensator", "connect", "current_grant", "delegate", "delegate_run"]
 OWN += ["guard", "perform", "spend", "Work", "WorkScope", "current_scope", "scope"]
 OWN += ["TokenBudget", "TokenRequest", "token_budget", "Transaction", "transaction"]
+OWN += ["StagedFile", "staged_file", "write_file"]
 SHARED = [
     *("Abandoned", "ActionApproved", "ActionDenied", "ActionState", "AlreadyPermitted"),
     *("AlreadySettled", "Approval", "ApprovalPage", "ApprovalTimedOut", "AskOperator", "AuthorityEnded"),

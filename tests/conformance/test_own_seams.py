@@ -1,6 +1,7 @@
 """The client's own seams keep every rule of the conformance suite."""
 
 from countermand.testing.conformance import Conformance
+from tests.conformance.files import BlockingStagedFile, StagedFile
 from tests.conformance.seams import (
     BlockingPerform,
     BlockingTool,
@@ -33,3 +34,11 @@ class TestTransaction(Conformance):
 
 class TestBlockingTransaction(Conformance):
     seam = BlockingTransaction
+
+
+class TestStagedFile(Conformance):
+    seam = StagedFile
+
+
+class TestBlockingStagedFile(Conformance):
+    seam = BlockingStagedFile
