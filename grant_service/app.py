@@ -1,7 +1,9 @@
 """The wiring: what is made from what, in which order it opens and in which it closes."""
 
 import asyncio
+import hashlib
 import secrets
+import socket
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -85,7 +87,7 @@ class Sidecar:
         self._listening = listening
         self._health = Health(store)
         self._archive: ArchiveFiles | None = None
-        self._watching, self._works = Watching(store.aside()), Works()
+        self._watching, self._works = Watching(store.aside()), Works(store.neighbours(_name(settings.home)))
         self._at_work: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -124,6 +126,8 @@ class Sidecar:
             archiver = self._archiver(self._archive, seals)
             self._at_work.append(asyncio.create_task(archiver.work(), name="archive"))
         self._at_work.append(asyncio.create_task(self._watching.work(), name="watching"))
+        if self._works.neighbours:
+            self._works.neighbours.answer_with(self._works.answer)
         verifier = Verifier(keyring, self.settings.token_cache)
         for offset, role in enumerate(Role):
             decode = Decoder(self.settings, role, verifier.verify, new_id, tools)
@@ -194,9 +198,16 @@ class Sidecar:
         await asyncio.gather(*self._at_work, return_exceptions=True)
         if self._archive:
             self._archive.close()
+        if self._works.neighbours:
+            await self._works.neighbours.close()
         await self.store.close()
         self._lock.release()
         _log.info("stopped", calls_left=left)
+
+
+def _name(home: Path) -> str:
+    """Answer the name by which other sidecars miss this one: that of its home, which stays over restarts."""
+    return hashlib.sha256(f"{socket.gethostname()}:{home.resolve()}".encode()).hexdigest()[:16]
 
 
 def _locked(home: Path, run: Path) -> LockFile:

@@ -107,7 +107,7 @@ from countermand._models.reports import (
     Undo,
 )
 from countermand._models.runs import ChildRun, Delegated, End, Finished, Grant, Issued, Opened, Run, RunPage
-from countermand._models.work import ShownWork
+from countermand._models.work import RunWork, ShownWork
 from countermand._registry import Registry, canceller, compensation, probe
 from countermand._scope import Scope
 from countermand._secret import SecretToken
@@ -231,6 +231,7 @@ __all__ = [
     "Entry",
     "EntryPage",
     "EvidenceKey",
+    "RunWork",
     "ShownWork",
     "SignedHead",
     "LateAttempt",

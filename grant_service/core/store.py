@@ -17,6 +17,7 @@ from grant_service.core.errors import Refusal
 from grant_service.core.fence import Fence
 from grant_service.core.grant import Grant
 from grant_service.core.journal import Entry, Kind
+from grant_service.core.neighbours import Neighbours
 from grant_service.core.run import Run
 
 
@@ -82,6 +83,10 @@ class Store(Protocol):
 
     def aside(self) -> "Store":
         """Answer the same store by another way, for reading much: no decision or cancel waits behind that."""
+        ...
+
+    def neighbours(self, name: str) -> Neighbours | None:
+        """Answer a way to the other sidecars on this store, for the one of this name, if there can be any."""
         ...
 
     async def release(self, command: verbs.Release) -> bool:

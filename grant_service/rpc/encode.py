@@ -25,7 +25,6 @@ from grant_service.core.scope import Reversibility
 from grant_service.core.store import Durability
 from grant_service.core.sweep import Hit
 from grant_service.core.why import Why
-from grant_service.rpc.works import Shown
 
 _NEVER = action_pb.REVERSIBILITY_UNSPECIFIED
 
@@ -213,16 +212,6 @@ def explanation(told: Why) -> journal_pb.ExplainRefusalResponse:
         details=refusal.details,
         fence=fence(over, now) if over else None,
         story=story,
-    )
-
-
-def shown_work(told: Shown, now: float) -> journal_pb.ShownWork:
-    """Write what a process shows of its work, at a time of the loop's clock."""
-    return journal_pb.ShownWork(
-        run_id=told.path[-1],
-        process=told.process,
-        age=duration(round((now - told.at) * 1000)),
-        nodes=told.nodes,
     )
 
 

@@ -109,11 +109,10 @@ class JournalServicer:
             return pb.GetHeadResponse(head=self._signer.signed(head, standing.now, standing.epoch))
 
     async def GetWork(self, request: pb.GetWorkRequest) -> pb.GetWorkResponse:
-        """Tell what is at work for a run, as far as it is shown here."""
+        """Tell what is at work for a run, as far as it is shown to a sidecar on this store."""
         run_id = limits.identifier("run_id", request.run_id)
         await self._must_be_known(run_id)
-        now = asyncio.get_running_loop().time()
-        return pb.GetWorkResponse(works=[encode.shown_work(one, now) for one in self._works.of(run_id)])
+        return await self._works.of(run_id)
 
     async def _must_be_known(self, run_id: str) -> None:
         """Refuse the journal of a run that nobody knows."""

@@ -57,6 +57,7 @@ _WORDS = {
     "complete": "COMPLETED",
     "fail": "FAILED",
     "prune": "PRUNED",
+    "present": "PRESENT",
     "stopped": "STOPPED",
     "call_off": "CALLED_OFF",
     "standing": "STANDING",

@@ -47,6 +47,9 @@ class ByRules:
         """Answer itself: there is one way to it."""
         return self
 
+    def neighbours(self, _: str) -> None:
+        """There are none: a store in a process is one sidecar's alone."""
+
     def on_stop(self, heard: Heard) -> None:
         """Say when something stops."""
         self._hears = (*self._hears, heard)

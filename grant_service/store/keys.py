@@ -24,6 +24,8 @@ class Life(StrEnum):
     TOMBSTONE = "tombstone"
     #: Until its run's `keep_until`; the journal of a run cancelled before it was opened, for a set time.
     RUN = "run"
+    #: As long as somebody is there to say so, and a quarter of an hour.
+    PRESENCE = "presence"
 
 
 LIVES = {
@@ -39,6 +41,7 @@ LIVES = {
     "fences": Life.PERMANENT,  # hash id -> a fence: records.fence_fields as JSON
     "standing": Life.PERMANENT,  # sorted set kill_until -> id of a fence that commits look for
     "anchors": Life.PERMANENT,  # hash anchor -> ids of the standing fences under it, comma-separated
+    "sidecars": Life.PRESENCE,  # sorted set time -> name of a sidecar that was there then
     "run": Life.TOMBSTONE,  # hash, as in records.run_fields
     "journal": Life.RUN,  # stream; an entry's id is `<seq>-0`, its fields kind, time and the data
     "grant": Life.RUN,  # hash, as in records.grant_fields
@@ -68,6 +71,13 @@ class Keys:
         self.fences = f"{self.stem}fences"
         self.standing = f"{self.stem}standing"
         self.anchors = f"{self.stem}anchors"
+        self.sidecars = f"{self.stem}sidecars"
+        #: The channel on which sidecars ask each other.
+        self.questions = f"{self.meta}:questions"
+
+    def answers(self, asker: str) -> str:
+        """Name the channel on which a sidecar is answered."""
+        return f"{self.meta}:answers:{asker}"
 
     def run(self, run_id: str) -> str:
         """Name a run's record."""

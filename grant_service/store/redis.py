@@ -18,6 +18,7 @@ from grant_service.core.budget import budgets_text, costs_text
 from grant_service.core.duty import DutyKind
 from grant_service.core.errors import ErrorReason, Refusal, StoreFailed, explain
 from grant_service.core.grant import GrantRef
+from grant_service.core.neighbours import Neighbours
 from grant_service.core.run import labels_text
 from grant_service.core.scope import scopes_text
 from grant_service.core.store import Durability, Heard, Standing
@@ -31,6 +32,7 @@ from grant_service.store.link import Link
 from grant_service.store.redis_control import RedisControl
 from grant_service.store.redis_duties import RedisDuties
 from grant_service.store.redis_hints import Hints
+from grant_service.store.redis_neighbours import RedisNeighbours
 from grant_service.store.redis_reads import RedisReads
 from grant_service.store.redis_release import RedisRelease
 from grant_service.store.scripts import scripts
@@ -80,6 +82,7 @@ class RedisStore(RedisReads, RedisControl, RedisDuties, RedisRelease):
         self._aside = Asker(aside) if aside else None
         super().__init__(Asker(link), Asker(control or link), Keys(prefix, partition), scripts(host))
         self._durability = durability
+        self._connection = connection
         self._hints = Hints(connection, self._keys.stops) if connection else None
 
     @classmethod
@@ -121,7 +124,14 @@ class RedisStore(RedisReads, RedisControl, RedisDuties, RedisRelease):
     def on_stop(self, heard: Heard) -> None:
         """Say when something stops. Without a connection to hear it by, nobody is told."""
         if self._hints:
-            self._hints.on_stop(heard)
+            self._hints.hear(heard)
+
+    def neighbours(self, name: str) -> Neighbours | None:
+        """Answer a way to the other sidecars on this Redis, for the one of this name."""
+        if self._connection is None or self._aside is None:
+            return None
+        hints = partial(Hints, self._connection)
+        return RedisNeighbours(self._aside, self._keys, self._scripts["present"], hints, name)
 
     async def open(self, command: verbs.Open) -> verbs.Opened | Refusal:
         """Open a run."""

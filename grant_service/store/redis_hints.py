@@ -1,7 +1,7 @@
-"""Hearing from Redis that something stopped: what the scripts publish, on a connection of its own.
+"""Hearing from Redis what is published, such as that something stopped, on a connection of its own.
 
-What is published while nobody listens is lost, so whoever hears is told to look at everything whenever the
-connection is made. Where it cannot be made, time has to do: see rpc/watching.py.
+What is published while nobody listens is lost, so whoever hears is told of '', which may be anything,
+when the connection is made. Where it cannot be made, time has to do: see rpc/watching.py.
 """
 
 import asyncio
@@ -21,15 +21,21 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 
 
 class Hints:
-    """Listens to one channel from the moment somebody wants to hear."""
+    """Listens to channels from the moment somebody wants to hear."""
 
-    def __init__(self, connection: Callable[[], AbstractConnection], channel: str) -> None:
-        self._make, self._channel = connection, channel
+    def __init__(self, connection: Callable[[], AbstractConnection], *channels: str) -> None:
+        self._make, self._channels = connection, channels
         self._hears: tuple[Heard, ...] = ()
+        self._heard_of: set[str] = set()
         self._task: asyncio.Task[None] | None = None
 
-    def on_stop(self, heard: Heard) -> None:
-        """Say from now on when something stops."""
+    @property
+    def listening(self) -> bool:
+        """Whether what is published now will be heard, as far as is known."""
+        return len(self._heard_of) == len(self._channels)
+
+    def hear(self, heard: Heard) -> None:
+        """Say from now on what is published."""
         self._hears = (*self._hears, heard)
         if self._task is None:
             self._task = asyncio.create_task(self._work(), name="hints")
@@ -41,22 +47,27 @@ class Hints:
             connection = self._make()
             try:
                 await connection.connect()  # type: ignore[no-untyped-call]
-                await connection.send_command("SUBSCRIBE", self._channel)
+                await connection.send_command("SUBSCRIBE", *self._channels)
                 while True:
-                    kind, _, told = await connection.read_response(timeout=math.inf)
+                    kind, channel, told = await connection.read_response(timeout=math.inf)
                     pause = _FIRST_PAUSE
-                    self._tell(str(told) if kind == "message" else "")
+                    if kind == "message":
+                        self._tell(str(told))
+                    else:
+                        self._heard_of.add(channel)
+                        self._tell("")
             except (RedisError, OSError, ValueError, TypeError) as error:
                 if pause == _FIRST_PAUSE:  # said once, until it is well again
-                    _log.warning("no hints of stops from Redis: they are told later", cause=str(error))
+                    _log.warning("no hints from Redis: what they say is noticed later", cause=str(error))
+                self._heard_of.clear()
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
             finally:
                 await connection.disconnect(nowait=True)
 
-    def _tell(self, run_id: str) -> None:
+    def _tell(self, told: str) -> None:
         for heard in self._hears:
-            heard(run_id)
+            heard(told)
 
     async def close(self) -> None:
         """Listen no more."""

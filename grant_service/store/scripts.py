@@ -54,6 +54,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "complete": (*_ABOUT, "_resolve", "_lease"),
     "fail": (*_ABOUT, "_lease", "_give_up"),
     "prune": (),
+    "present": (),
     "release": (),
     "standing": (),
     "standing_when_full": (),

@@ -24,10 +24,10 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("countermand.cli.watching._LOOK_EVERY", 0.05)
 
 
-async def until(look: Callable[[str], Awaitable[object]], run: str) -> None:
+async def until(look: Callable[[str], Awaitable[countermand.RunWork]], run: str) -> None:
     """Look until there is something."""
     ends = time.monotonic() + 10
-    while not await look(run):
+    while not (await look(run)).works:
         assert time.monotonic() < ends
         await asyncio.sleep(0.01)
 

@@ -34,7 +34,7 @@ SHARED = [
     *("AwaitingApproval", "Budget", "BudgetExhausted", "BudgetStanding", "Cancelled", "ChildRun"),
     *("Conflict", "CountermandError", "Delegated", "Denied", "DigestMismatch", "Durability", "End"),
     *("Entry", "EntryPage", "ErrorReason", "Exhausted", "Exhaustion", "Expired", "Explanation"),
-    *("EvidenceKey", "SignedHead", "ShownWork"),
+    *("EvidenceKey", "SignedHead", "RunWork", "ShownWork"),
     *("Fence", "FenceKind", "FenceLifted", "FenceSet", "FenceStanding", "FenceState", "Fenced"),
     *("Finished", "FixTheCall", "Grant", "GrantEnded", "GrantUnknown", "Hit", "HitRow", "HitRun"),
     *("Intent", "InvalidRequest", "Issued", "LateAttempt", "NoGrant", "NotAllowed", "NotFound"),

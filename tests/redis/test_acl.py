@@ -10,10 +10,12 @@ import redis
 from grant_service.core import verbs
 from grant_service.core.duty import DutyKind
 from grant_service.core.errors import ErrorReason, StoreFailed
+from grant_service.core.neighbours import Told
 from grant_service.core.retention import release_of
 from grant_service.core.run import StopReason
 from grant_service.store.keys import Keys
 from grant_service.store.redis import RedisStore
+from tests.redis.neighbours import neighbour
 from tests.redis.support import Desk, story, undoable
 from tests.support.redis_server import RedisServer, redis_running
 
@@ -107,6 +109,12 @@ async def test_hints_need_their_rights_and_nothing_else_does(
         finally:
             admin.execute_command("ACL", "SETUSER", "countermand", *HINTING)
     assert ("run" in heard) == (missing is None)
+
+
+async def test_sidecars_hear_each_other_with_these_rights(url: str) -> None:
+    """On channels below the prefix only."""
+    async with neighbour(url, "a") as a, neighbour(url, "b"):
+        assert await a.ask("r-1") == Told(["b r-1"], 0)
 
 
 async def _hints(url: str) -> list[str]:

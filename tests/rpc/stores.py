@@ -38,6 +38,9 @@ class UntouchedStore:
         """There is one way to it."""
         return self
 
+    def neighbours(self, _: str) -> None:
+        """It is alone."""
+
     def on_stop(self, _: Any) -> None:
         """Nothing stops here."""
 

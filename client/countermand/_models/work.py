@@ -13,3 +13,12 @@ class ShownWork:
     process: str
     age: float
     roots: tuple[WorkNode, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RunWork:
+    """What is at work for a run, as far as processes show it."""
+
+    works: tuple[ShownWork, ...]
+    #: Why there may be more, a sentence each, such as a sidecar on the same store that does not answer.
+    gaps: tuple[str, ...] = ()

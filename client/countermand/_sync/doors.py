@@ -12,7 +12,7 @@ from countermand._ids import new_id
 from countermand._models.budgets import Budgets
 from countermand._models.reports import Cancelled, Entry, EntryPage, EvidenceKey, Report, SignedHead
 from countermand._models.runs import Finished, Issued, Opened, Run, RunPage
-from countermand._models.work import ShownWork
+from countermand._models.work import RunWork
 from countermand._scope import Scope
 from countermand._secret import SecretToken
 from countermand._span import Span, duration
@@ -40,10 +40,10 @@ class Watcher(Door):
         request = journal.GetRunRequest(run_id=run_id)
         return wire.run((self._call(rpcs.GET_RUN, request, timeout)).message.run)
 
-    def work(self, run_id: str, *, timeout: float | None = None) -> tuple[ShownWork, ...]:
-        """Tell what is at work for a run and those below it, as far as processes show it to this sidecar."""
+    def work(self, run_id: str, *, timeout: float | None = None) -> RunWork:
+        """Tell what is at work for a run and those below it, as far as processes show it to a sidecar."""
         request = journal.GetWorkRequest(run_id=run_id)
-        return wire.every(wire.shown_work, (self._call(rpcs.GET_WORK, request, timeout)).message.works)
+        return wire.run_work((self._call(rpcs.GET_WORK, request, timeout)).message)
 
     def evidence_keys(self, *, timeout: float | None = None) -> tuple[EvidenceKey, ...]:
         """List the public keys by which signed heads are verified, the one that signs now first."""

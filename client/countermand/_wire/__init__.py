@@ -7,7 +7,7 @@ from countermand._wire.fences import explanation, fence, hit, selector_message
 from countermand._wire.reports import evidence_key, report, signed_head
 from countermand._wire.runs import budget_messages, child_message, grant, run, scope_messages
 from countermand._wire.words import ENUMS, every, number, time, word
-from countermand._wire.work import shown_work, work_nodes
+from countermand._wire.work import run_work, work_nodes
 
 __all__ = [
     "ENUMS",
@@ -28,9 +28,9 @@ __all__ = [
     "pending_approval",
     "report",
     "run",
+    "run_work",
     "scope_messages",
     "selector_message",
-    "shown_work",
     "signed_head",
     "time",
     "undo_asked",

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from google.protobuf.duration_pb2 import Duration
 
-from countermand._models.work import ShownWork
+from countermand._models.work import RunWork, ShownWork
 from countermand.v1 import journal_service_pb2 as journal
 from countermand.work.tree import WorkNode, WorkState
 
@@ -35,6 +35,11 @@ def _node(depth: int, told: WorkNode) -> journal.WorkNode:
     age = Duration()
     age.FromMilliseconds(round(told.age * 1000))
     return journal.WorkNode(depth=depth, name=name, kind=told.kind, state=told.state, age=age)
+
+
+def run_work(message: journal.GetWorkResponse) -> RunWork:
+    """Read what is at work for a run."""
+    return RunWork(tuple(map(shown_work, message.works)), tuple(message.gaps))
 
 
 def shown_work(message: journal.ShownWork) -> ShownWork:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from countermand import Run, RunState, ShownWork
+from countermand import Run, RunState, RunWork, ShownWork
 from countermand.cli import completion
 from countermand.cli.call import Call
 from countermand.cli.documents import Document, document, dumps, plain
@@ -45,8 +45,8 @@ def watch(
     """
     with call.connect() as client:
         if once:
-            told, works = client.auditor.run(run), client.auditor.work(run)
-            show(call.output, _whole(told, works), lambda console: _print(console, told, works))
+            told, work = client.auditor.run(run), client.auditor.work(run)
+            show(call.output, _whole(told, work), lambda console: _print(console, told, work))
             return
         _until_over(call, client, run)
 
@@ -56,17 +56,17 @@ def _until_over(call: Call, client: "Client", run: str) -> None:
     live = _live(call)
     with live or nullcontext():
         while True:
-            told, works = client.auditor.run(run), client.auditor.work(run)
-            outline = (told.state, _outline(works))
+            told, work = client.auditor.run(run), client.auditor.work(run)
+            outline = (told.state, _outline(work))
             if live:
-                live.update(_page(told, works), refresh=True)
+                live.update(_page(told, work), refresh=True)
             elif outline != seen:
-                print(dumps(_whole(told, works)), flush=True)
+                print(dumps(_whole(told, work)), flush=True)
             seen = outline
-            if told.end is not None and not any(_at_work(works)):
+            if told.end is not None and not any(_at_work(work)):
                 break
             time.sleep(_LOOK_EVERY)
-    say(_last_word(told))
+    say(_last_word(told, work))
 
 
 def _live(call: Call) -> Any:
@@ -79,13 +79,15 @@ def _live(call: Call) -> Any:
     return Live(console=Console(highlight=False), auto_refresh=False)
 
 
-def _whole(run: Run, works: tuple[ShownWork, ...]) -> Document:
-    return document("work", run_id=run.run_id, state=run.state, end=run.end, works=plain(works))
+def _whole(run: Run, work: RunWork) -> Document:
+    told = {"works": plain(work.works), "gaps": plain(work.gaps)}
+    return document("work", run_id=run.run_id, state=run.state, end=run.end, **told)
 
 
-def _outline(works: tuple[ShownWork, ...]) -> list[tuple[str, str, str]]:
+def _outline(work: RunWork) -> list[tuple[str, ...]]:
     """Tell what makes a change: not that time goes by."""
-    return [(one.process, node.path, node.state) for one in works for node in _nodes(one)]
+    shown = [(one.process, node.path, node.state) for one in work.works for node in _nodes(one)]
+    return [*shown, work.gaps]
 
 
 def _nodes(work: ShownWork) -> Iterator[Any]:
@@ -96,22 +98,22 @@ def _nodes(work: ShownWork) -> Iterator[Any]:
         waiting += node.children[::-1]
 
 
-def _at_work(works: tuple[ShownWork, ...]) -> Iterator[Any]:
+def _at_work(work: RunWork) -> Iterator[Any]:
     """Find the work that has not come to its end; scopes and their bodies only hold it."""
-    for one in works:
+    for one in work.works:
         yield from (node for node in _nodes(one) if node.state in _GOES_ON)
 
 
-def _print(console: "Console", run: Run, works: tuple[ShownWork, ...]) -> None:
-    console.print(_headline(run, works), soft_wrap=True)
-    for one in works:
+def _print(console: "Console", run: Run, work: RunWork) -> None:
+    console.print(_headline(run, work), soft_wrap=True)
+    for one in work.works:
         console.print(f"{one.process}, for run {one.run_id}, {one.age:.1f} s ago", soft_wrap=True)
         for root in one.roots:
             for line in str(root).splitlines():
                 console.print(f"  {line}", soft_wrap=True)
 
 
-def _page(run: Run, works: tuple[ShownWork, ...]) -> Any:
+def _page(run: Run, work: RunWork) -> Any:
     from rich.console import Group
     from rich.text import Text
     from rich.tree import Tree
@@ -125,17 +127,24 @@ def _page(run: Run, works: tuple[ShownWork, ...]) -> Any:
             grow(tree.add(text.append(f"{node.state} {node.age:.1f}s")), node.children)
 
     trees = []
-    for one in works:
+    for one in work.works:
         tree = Tree(Text(f"{one.process}, for run {one.run_id}", style="bold"))
         grow(tree, one.roots)
         trees.append(tree)
-    return Group(Text(_headline(run, works)), *trees)
+    return Group(Text(_headline(run, work)), *trees)
 
 
-def _headline(run: Run, works: tuple[ShownWork, ...]) -> str:
-    count = counted(len(works), "process", "processes")
-    shown = f"{count} show work for it" if len(works) != 1 else "one process shows work for it"
-    return f"Run {run.run_id} is {_state(run)}; {shown if works else 'no process shows work for it'}."
+def _headline(run: Run, work: RunWork) -> str:
+    count = counted(len(work.works), "process", "processes")
+    shown = (
+        f"{count} show" if len(work.works) > 1 else "one process shows" if work.works else "no process shows"
+    )
+    return f"Run {run.run_id} is {_state(run)}; {shown} work for it{_doubt(work)}."
+
+
+def _doubt(work: RunWork) -> str:
+    """Say that there may be more than is shown."""
+    return f". This may not be complete: {'; '.join(work.gaps)}" if work.gaps else ""
 
 
 def _state(run: Run) -> str:
@@ -144,5 +153,6 @@ def _state(run: Run) -> str:
     return f"{run.state.lower()} ({run.end.reason} by {who(run.end.actor)})"
 
 
-def _last_word(run: Run) -> str:
-    return f"Run {run.run_id} is {_state(run)}, and nothing that is shown is at work for it any more."
+def _last_word(run: Run, work: RunWork) -> str:
+    nothing = "nothing that is shown is at work for it any more"
+    return f"Run {run.run_id} is {_state(run)}, and {nothing}{_doubt(work)}."

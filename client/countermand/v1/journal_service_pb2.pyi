@@ -1590,16 +1590,22 @@ class GetWorkResponse(google.protobuf.message.Message):
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     WORKS_FIELD_NUMBER: builtins.int
+    GAPS_FIELD_NUMBER: builtins.int
     @property
     def works(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ShownWork]:
         """The processes that show something, each with the run it is for. None is forgotten work, or work that is not shown."""
+
+    @property
+    def gaps(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Why there may be more than is told here, a sentence each, such as a sidecar that does not answer."""
 
     def __init__(
         self,
         *,
         works: collections.abc.Iterable[global___ShownWork] | None = ...,
+        gaps: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["works", b"works"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["gaps", b"gaps", "works", b"works"]) -> None: ...
 
 global___GetWorkResponse = GetWorkResponse
 

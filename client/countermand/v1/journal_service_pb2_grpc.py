@@ -147,7 +147,8 @@ class JournalServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetWork(self, request, context):
-        """GetWork tells what is at work for a run and the runs below it in the processes that show it to this sidecar.
+        """GetWork tells what is at work for a run and the runs below it in the processes that show it to this sidecar,
+        or to another one on the same store.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -65,7 +65,9 @@ class JournalServiceStub:
         countermand.v1.journal_service_pb2.GetWorkRequest,
         countermand.v1.journal_service_pb2.GetWorkResponse,
     ]
-    """GetWork tells what is at work for a run and the runs below it in the processes that show it to this sidecar."""
+    """GetWork tells what is at work for a run and the runs below it in the processes that show it to this sidecar,
+    or to another one on the same store.
+    """
 
     ExplainRefusal: grpc.UnaryUnaryMultiCallable[
         countermand.v1.journal_service_pb2.ExplainRefusalRequest,
@@ -146,7 +148,9 @@ class JournalServiceAsyncStub:
         countermand.v1.journal_service_pb2.GetWorkRequest,
         countermand.v1.journal_service_pb2.GetWorkResponse,
     ]
-    """GetWork tells what is at work for a run and the runs below it in the processes that show it to this sidecar."""
+    """GetWork tells what is at work for a run and the runs below it in the processes that show it to this sidecar,
+    or to another one on the same store.
+    """
 
     ExplainRefusal: grpc.aio.UnaryUnaryMultiCallable[
         countermand.v1.journal_service_pb2.ExplainRefusalRequest,
@@ -241,7 +245,9 @@ class JournalServiceServicer(metaclass=abc.ABCMeta):
         request: countermand.v1.journal_service_pb2.GetWorkRequest,
         context: _ServicerContext,
     ) -> typing.Union[countermand.v1.journal_service_pb2.GetWorkResponse, collections.abc.Awaitable[countermand.v1.journal_service_pb2.GetWorkResponse]]:
-        """GetWork tells what is at work for a run and the runs below it in the processes that show it to this sidecar."""
+        """GetWork tells what is at work for a run and the runs below it in the processes that show it to this sidecar,
+        or to another one on the same store.
+        """
 
     @abc.abstractmethod
     def ExplainRefusal(
