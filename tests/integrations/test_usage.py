@@ -146,11 +146,13 @@ async def test_a_whole_run_of_pydantic_ai() -> None:
 
 async def test_streams_of_the_frameworks_are_guarded_too() -> None:
     """Their text is known; the end of the loop is the end of their generator."""
+    tokens = countermand.token_budget(shared=False)
     model = GenericFakeChatModel(messages=iter([AIMessage("good morning")]))
-    async with countermand.guard(model.astream("hi")) as langchain:
+    async with countermand.guard(model.astream("hi"), tokens=tokens) as langchain:
         async for _ in langchain:
             pass
     assert (langchain.text, langchain.not_closed) == ("good morning", "")
+    assert langchain.took == Usage(0, 4, estimated=4)
 
     async with (
         Agent(TestModel(custom_output_text="good morning")).iter("hi") as run,
@@ -159,10 +161,11 @@ async def test_streams_of_the_frameworks_are_guarded_too() -> None:
         async for node in nodes:
             if Agent.is_model_request_node(node):
                 async with node.stream(run.ctx) as events:
-                    said = countermand.guard(events, close=_nothing)
+                    said = countermand.guard(events, close=_nothing, tokens=tokens)
                     async for _ in said:
                         pass
     assert said.text == "good morning"
+    assert said.took == Usage(0, 4, estimated=4)
 
 
 def _nothing() -> None:

@@ -156,6 +156,18 @@ def test_an_estimate_that_was_too_high_is_given_back() -> None:
     assert (book.left, book.used) == ({"out": 5}, Usage(1, 25))
 
 
+def test_money_is_counted_as_it_comes() -> None:
+    """By the price of all of it, so that no part of a millionth is counted twice."""
+    book = Ledger("in", "out", "usd", Price(3, 0.5), {"usd": 30})
+    account = Account(book, None, None)
+    account.see(start("m", 7, 0))
+    for _ in range(9):
+        assert account.see(says("a")) == ""
+    assert account.claim() == ("1.estimate", {"in": 7, "out": 9, "usd": 26})
+    assert book.left == {"usd": 4}
+    assert [account.see(says("aaa")) for _ in range(10)][-1] == "usd"
+
+
 def test_what_the_sidecar_was_told_it_is_not_told_again() -> None:
     """Each claim has what is new, and a name of its own; too much is not asked back."""
     account = Account(ledger(), None, None)

@@ -99,6 +99,30 @@ async def test_one_that_waits_is_served_when_an_answer_took_less() -> None:
     assert stopped.value.stop_reason is StopReason.BUDGET
 
 
+async def test_one_that_would_wait_for_itself_is_refused() -> None:
+    """In the block of the one that holds all. A task that was started there waits, as for any other."""
+    tokens, blocking = budget(), blocking_budget()
+
+    async def within() -> int:
+        async with tokens.request(50) as request:
+            return request.max_tokens
+
+    async with tokens.request(LEFT) as first:
+        with pytest.raises(countermand.FixTheCall, match="within the block of another"):
+            await within()
+        beside = asyncio.create_task(within())
+        await a_turn()
+        await first.take(Usage(0, 60))
+        assert await beside == await within() == 40
+    with (
+        blocking.request(LEFT),
+        pytest.raises(countermand.FixTheCall, match="within the block of another"),
+        blocking.request(50),
+    ):
+        pass
+    assert (tokens.held, blocking.held) == ({}, {})
+
+
 async def test_one_that_waits_hears_that_the_budget_ran_out() -> None:
     """By another who took more than was left."""
     tokens = budget()

@@ -127,7 +127,7 @@ class TokenBudget:
         while True:
             with AsyncFreed(self._ledger) as freed:
                 self.check()
-                hold = self._ledger.reserve(wanted, input, min(least, wanted))
+                hold = self._ledger.reserve(wanted, input, min(least, wanted), freed.who)
                 if isinstance(hold, Hold):
                     return hold
                 if hold:

@@ -128,7 +128,7 @@ class TokenBudget:
         while True:
             with Freed(self._ledger) as freed:
                 self.check()
-                hold = self._ledger.reserve(wanted, input, min(least, wanted))
+                hold = self._ledger.reserve(wanted, input, min(least, wanted), freed.who)
                 if isinstance(hold, Hold):
                     return hold
                 if hold:

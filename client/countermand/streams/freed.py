@@ -17,6 +17,8 @@ class AsyncFreed:
 
     def __init__(self, ledger: Ledger) -> None:
         self._loop = running_loop()
+        #: Whoever waits.
+        self.who: object = asyncio.current_task()
         self._event = asyncio.Event()
         self._end = ledger.wait(self._wake)
 
@@ -42,6 +44,8 @@ class Freed:
 
     def __init__(self, ledger: Ledger) -> None:
         self._event = threading.Event()
+        #: Whoever waits.
+        self.who: object = threading.get_ident()
         self._stop: Stop | None = None
         self._end = ledger.wait(self._event.set)
         self._deaf = listen(None, self._heard)

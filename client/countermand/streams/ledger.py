@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from countermand._errors import InvalidRequest
+from countermand._errors import FixTheCall, InvalidRequest
 from countermand._models.budgets import costs_of
 from countermand.streams.price import Price
 from countermand.streams.usage import Usage
@@ -21,6 +21,8 @@ class Hold:
     input: int
     max_tokens: int
     amounts: dict[str, int]
+    #: The task or thread that asked for it.
+    who: object
 
 
 class Ledger:
@@ -124,22 +126,30 @@ class Ledger:
 
     # -- what is held
 
-    def reserve(self, wanted: int, input: int, least: int) -> Hold | str:
+    def reserve(self, wanted: int, input: int, least: int, who: object = None) -> Hold | str:
         """Hold what a request may take; in one step, so that all together never hold more than is left.
 
         Where not even `least` are left, answers the budget; empty if that is only because others hold it.
+        Refused if all of them are of the task or thread that asks: it would wait for itself.
         """
         with self._lock:
             left = self._all_left()
             free = self._room(input, {name: one - self._held_of(name) for name, one in left.items()})
             most = min([wanted, *free.values()])
             if most >= least:
-                hold = Hold(input, most, self.amounts(Usage(input, most)))
+                hold = Hold(input, most, self.amounts(Usage(input, most)), who)
                 self._holds[hold] = None
                 return hold
             room = self._room(input, left)
             tightest = min(room, key=lambda name: room[name])
-            return tightest if room[tightest] < least else ""
+            if room[tightest] < least:
+                return tightest
+            if who is not None and all(hold.who == who for hold in self._holds):
+                raise FixTheCall(
+                    "this request is made within the block of another, which holds what is left: take the "
+                    "answer of that one first, or let it ask for less"
+                )
+            return ""
 
     def release(self, hold: Hold) -> None:
         """Hold it no longer."""
