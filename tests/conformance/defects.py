@@ -5,7 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 import countermand
-from countermand.testing.conformance import Fault
+from countermand.testing.conformance import Fault, Grade
 from countermand.testing.conformance.stage import caught
 from tests.conformance.seams import Perform
 
@@ -20,6 +20,7 @@ ONCE, RAISED, LOST, INSIDE = (
     "a_lost_connection_settles_honestly",
     "a_cancel_while_inside_is_told_truly",
 )
+STOPPED, AFTER_STOP = "a_stop_at_the_target_wins", "nothing_lands_after_a_stop_at_the_target"
 
 
 class SwallowsTheRefusal(Perform):
@@ -116,6 +117,35 @@ class SettlesNothing(Perform):
         await self.target.hit_async(key, fault)
 
 
+class OnlySaysItIsOfGradeA(Perform):
+    """Its target takes whatever comes."""
+
+    grade = Grade.A
+
+    async def stop_target(self, run_id: str) -> None:
+        pass
+
+
+class LooksTooEarly(Perform):
+    """It looks for the stop in its target, but before the effect and not with it."""
+
+    grade = Grade.A
+
+    async def start(self) -> None:
+        await super().start()
+        self.stopped: set[str] = set()
+
+    async def attempt(self, key: str, fault: Fault | None = None) -> None:
+        async with countermand.perform(self.action) as act:
+            if countermand.current_grant().run_id in self.stopped:
+                act.failed("its target was told to stop")
+                raise countermand.Fenced
+            await self.target.hit_async(key, fault)
+
+    async def stop_target(self, run_id: str) -> None:
+        self.stopped.add(run_id)
+
+
 DEFECTS = {
     SwallowsTheRefusal: {REVOKED},
     ActsWithoutAGrant: {NO_GRANT},
@@ -128,5 +158,7 @@ DEFECTS = {
     HidesTheException: {RAISED},
     TakesALostAnswerForAYes: {LOST},
     TakesALostAnswerForANo: {LOST},
+    OnlySaysItIsOfGradeA: {STOPPED, AFTER_STOP},
+    LooksTooEarly: {AFTER_STOP},
     SettlesNothing: {ONCE, RAISED, LOST, INSIDE},
 }

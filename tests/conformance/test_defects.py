@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from countermand.testing.conformance import CHECKS, NotConforming, ProcessService, Seam, Service, Stage
+from countermand.testing.conformance import (
+    CHECKS,
+    CHECKS_OF_GRADE_A,
+    NotConforming,
+    ProcessService,
+    Seam,
+    Service,
+    Stage,
+    checks_of,
+)
 from countermand.testing.conformance.service import VARIABLE, make_service, remove
 from tests.conformance.defects import DEFECTS
 from tests.conformance.seams import Perform
@@ -33,7 +42,7 @@ def broken(seam: Seam, service: Service) -> dict[str, str]:
     """Run all checks; answer the rules that it breaks, and what is said of it."""
     faults = {}
     with Stage(seam, service) as stage:
-        for check in CHECKS:
+        for check in checks_of(seam):
             try:
                 stage.run(check)
             except NotConforming as fault:
@@ -51,7 +60,7 @@ def test_a_defect_is_caught_by_the_rule_it_breaks(defect: type[Seam], service: S
 
 def test_every_rule_has_a_defect() -> None:
     """So that none of them is one that cannot fail."""
-    assert set().union(*DEFECTS.values()) == {check.__name__ for check in CHECKS}
+    assert set().union(*DEFECTS.values()) == {check.__name__ for check in (*CHECKS, *CHECKS_OF_GRADE_A)}
 
 
 def test_a_sidecar_of_another_environment_serves_as_well(monkeypatch: pytest.MonkeyPatch) -> None:

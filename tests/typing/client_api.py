@@ -1,5 +1,6 @@
 """The client's types as its users meet them. Never run: mypy reads it in strict mode."""
 
+import asyncio
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, assert_type
 
@@ -23,6 +24,11 @@ async def a_story_for_an_event_loop(args: dict[str, object]) -> None:
                     assert_type(act.settled, countermand.Settled | None)
                 async with countermand.perform("email.send") as done:
                     done.failed("mailbox full")
+                async with countermand.transaction("crm.update", use_within="5s") as tx:
+                    tx.stage(print, "a", end="")
+                    tx.stage(asyncio.sleep, 0)
+                    tx.stage(asyncio.sleep, "long")  # type: ignore[arg-type]
+                    assert_type(tx.results, list[Any])
                 with countermand.delegate(scopes=["email.send"], ttl="30s", sealed=True) as inner:
                     assert_type(inner, countermand.CurrentGrant)
                 with countermand.delegate_run(

@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import tempfile
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -120,8 +121,8 @@ class OnDatabase(Seam):
 
     def __init__(self, database: Sqlite | Postgres) -> None:
         self.database = database
-        self._fault: Fault | None = None
-        self._released = threading.Event()
+        self._held = ""
+        self._released: set[str] = set()
 
     async def start(self) -> None:
         self._look = create_engine(
@@ -135,7 +136,7 @@ class OnDatabase(Seam):
         self.database.close()
 
     def order(self, key: str, fault: Fault | None) -> Order:
-        self._fault = fault
+        self._held = key if fault is Fault.HELD else ""
         if fault is Fault.LOST:
             self.database.loses.set()
         return Order(key=key, customer=7 if fault is Fault.RAISED else None)
@@ -146,7 +147,12 @@ class OnDatabase(Seam):
             return connection.execute(found).scalar_one()
 
     def release(self, key: str) -> None:
-        self._released.set()
+        self._released.add(key)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the attempt that is under way stays inside."""
+        return bool(self._held) and self._held not in self._released
 
 
 class Blocking(OnDatabase, BlockingSeam):
@@ -182,8 +188,8 @@ class Blocking(OnDatabase, BlockingSeam):
             stop()
 
     def _hold(self, _: Connection) -> None:
-        if self._fault is Fault.HELD:
-            assert self._released.wait(60)
+        while self.is_held:
+            time.sleep(0.01)
 
 
 class Async(OnDatabase):
@@ -219,19 +225,27 @@ class Async(OnDatabase):
             await stop()
 
     def _hold(self, _: Connection) -> None:
-        while self._fault is Fault.HELD and not self._released.is_set():
+        while self.is_held:
             await_only(asyncio.sleep(0.01))
 
 
-class FencedBlocking(Blocking):
-    """The same with fence rows."""
+class Fenced(OnDatabase):
+    """What fence rows add: the database can be told to stop."""
 
     grade = Grade.A
     fences = FENCES
 
+    async def stop_target(self, run_id: str) -> None:
+        def stop() -> None:
+            with self._look.begin() as connection:
+                FENCES.stop(connection, run_id)
 
-class FencedAsync(Async):
-    """The same with fence rows."""
+        await asyncio.to_thread(stop)
 
-    grade = Grade.A
-    fences = FENCES
+
+class FencedBlocking(Fenced, Blocking):
+    """With fence rows."""
+
+
+class FencedAsync(Fenced, Async):
+    """With fence rows."""

@@ -14,7 +14,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, create_engine, event, func, select, text
+from sqlalchemy import Connection, Engine, MetaData, create_engine, event, func, select, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session, sessionmaker
@@ -56,11 +56,11 @@ class Stage:
         with self.engine.connect() as connection:
             return connection.scalar(select(func.count()).select_from(Order)) or 0
 
-    def waits(self) -> bool:
-        """Whether somebody waits for a lock; SQLite does not tell."""
+    def waiting(self) -> int:
+        """How many wait for a lock; SQLite does not tell."""
         query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
         with self.engine.connect() as connection:
-            return bool(connection.scalar(text(query)))
+            return connection.scalar(text(query)) or 0
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -132,7 +132,7 @@ def test_a_write_that_is_first_wins_and_the_stop_waits_for_it(
 
         def begin_to_stop() -> None:
             stopping.append(pool.submit(stop_and_look))
-            until(lambda: stopping[0].done() or stage.waits())
+            until(lambda: stopping[0].done() or stage.waiting() == 1)
 
         stopping: list[Any] = []
         with stage.sessions(fences)() as session:
@@ -142,6 +142,48 @@ def test_a_write_that_is_first_wins_and_the_stop_waits_for_it(
         stopping[0].result(30)
     assert stage.landed() == 1
     assert seen == [1 if fences else 0]
+
+
+class Unqueued(FenceRows):
+    """Where those who write let each other in before a stop."""
+
+    def _queue(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("kind", [FenceRows, Unqueued])
+def test_a_stop_waits_for_nobody_who_comes_after_it(on_postgres: Stage, kind: type[FenceRows]) -> None:
+    """Else a run that writes all the time could keep its stop waiting for ever."""
+    stage, fences = on_postgres, kind(MetaData())
+    sessions = stage.sessions(fences)
+    with sessions() as session, session.begin():
+        session.add(Order(key="before"))  # the run's row is there
+    with ThreadPoolExecutor(2) as pool:
+        stopping: list[Any] = []
+        writing: list[Any] = []
+
+        def stop() -> None:
+            with stage.engine.begin() as connection:
+                fences.stop(connection, stage.run.run_id)
+
+        def write_later() -> None:
+            with stage.client.use_token(stage.grant.token()), sessions() as session, session.begin():
+                session.add(Order(key="later"))
+
+        def begin_both() -> None:
+            stopping.append(pool.submit(stop))
+            until(lambda: stage.waiting() == 1)
+            writing.append(pool.submit(write_later))
+            until(lambda: stage.waiting() == 2 or writing[0].done())
+
+        with sessions() as session:
+            session.add(Order(key="first"))
+            event.listen(stage.engine, "commit", _once(begin_both))
+            session.commit()
+        stopping[0].result(30)
+        refused = writing[0].exception(30)
+    assert isinstance(refused, countermand.Fenced) == (kind is FenceRows)
+    assert stage.landed() == (2 if kind is FenceRows else 3)
 
 
 @fenced

@@ -53,6 +53,7 @@ class FenceRows:
         With `below`, only permits with lower fencing numbers are refused, such as those of a worker whose
         job was given to another. A stop is never taken back.
         """
+        self._queue(connection, [run_id], "pg_advisory_xact_lock")
         table = self.table
         new = self._insert(connection).values(run_id=run_id, fence=below, change_time=func.now())
         higher = case((table.c.fence > new.excluded.fence, table.c.fence), else_=new.excluded.fence)
@@ -65,9 +66,9 @@ class FenceRows:
     def check(self, connection: Connection, token: SecretToken, permit: Permit) -> None:
         """Raise unless the permit may be used in this transaction; what is read stays so until its end."""
         runs = _unverified_runs(token)
-        for run_id in runs:  # sorted: two who write for the same runs do not wait for each other in a ring
-            new = self._insert(connection).values(run_id=run_id, fence=0, change_time=func.now())
-            connection.execute(new.on_conflict_do_nothing())
+        self._queue(connection, runs, "pg_advisory_xact_lock_shared")
+        new = [{"run_id": run_id, "fence": 0, "change_time": func.now()} for run_id in runs]
+        connection.execute(self._insert(connection).values(new).on_conflict_do_nothing())
         known = {row.run_id: row for row in connection.execute(self._locking(connection, runs, permit))}
         for run_id in runs:
             if run_id not in known or known[run_id].fence > permit.fence:
@@ -81,6 +82,15 @@ class FenceRows:
                 f"the permit of action {permit.op_id} lapsed by the database's clock before COMMIT: it did "
                 "not happen; do it again as a new action",
                 metadata={"op": permit.op_id},
+            )
+
+    def _queue(self, connection: Connection, runs: list[str], lock: str) -> None:
+        """Wait in turn, in PostgreSQL: those who share a row's lock would let each other in before a stop."""
+        if connection.dialect.name != "postgresql":
+            return
+        for run_id in runs:  # sorted, so that nobody waits for each other in a ring
+            connection.execute(
+                select(getattr(func, lock)(func.hashtextextended(f"{self.table}:{run_id}", 0)))
             )
 
     def _insert(self, connection: Connection) -> Any:

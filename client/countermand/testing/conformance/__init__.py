@@ -11,7 +11,7 @@ effect is inside is told as in flight, then as what became of it. Needs pytest.
 """
 # ruff: noqa: RUF022 - grouped by what the names are for
 
-from countermand.testing.conformance.checks import CHECKS, Check
+from countermand.testing.conformance.checks import CHECKS, CHECKS_OF_GRADE_A, Check, checks_of
 from countermand.testing.conformance.seam import BlockingSeam, Fault, Grade, Seam
 from countermand.testing.conformance.service import ProcessService, Service
 from countermand.testing.conformance.stage import NotConforming, Stage
@@ -29,6 +29,8 @@ __all__ = [
     "Target",
     # run a check without pytest
     "CHECKS",
+    "CHECKS_OF_GRADE_A",
+    "checks_of",
     "Check",
     "Stage",
     "NotConforming",

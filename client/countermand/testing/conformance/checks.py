@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from countermand._models.reports import ReportedAction
 from countermand._words import ActionState, ErrorReason, Outcome
-from countermand.testing.conformance.seam import Fault, Seam
+from countermand.testing.conformance.seam import Fault, Grade, Seam
 from countermand.testing.conformance.stage import Round, Stage, caught, demand
 
 Check = Callable[[Stage], Awaitable[None]]
@@ -90,6 +90,39 @@ async def a_cancel_while_inside_is_told_truly(stage: Stage) -> None:
         _demand_true(seam, round_, seam.cancelled)
 
 
+async def a_stop_at_the_target_wins(stage: Stage) -> None:
+    """What the target was told to stop does not land, though the sidecar permits it, and has failed."""
+    seam = stage.seam
+    async with stage.open_run() as round_:
+        await seam.stop_target(round_.run.run_id)
+        _demand_refused(seam, round_.key, await round_.attempt(), "its target was told to stop")
+        _demand_outcome(seam, await round_.settled(), Outcome.FAILED, "an attempt that its target refused")
+
+
+async def nothing_lands_after_a_stop_at_the_target(stage: Stage) -> None:
+    """What is inside has landed when the stop returns, or never will."""
+    seam = stage.seam
+    async with stage.open_run() as round_:
+        attempt = asyncio.ensure_future(round_.attempt(Fault.HELD))
+        try:
+            inside = await round_.inside(attempt)
+            demand(
+                inside, f"{seam.name}: an effect that is held inside is not in flight; it settled too early"
+            )
+            stopping = asyncio.ensure_future(seam.stop_target(round_.run.run_id))
+            await asyncio.wait([stopping], timeout=_WAITS)
+            has_returned, at_stop = stopping.done(), round_.happened
+        finally:
+            seam.release(round_.key)
+        await stopping
+        at_stop = at_stop if has_returned else round_.happened
+        await attempt
+        later = round_.happened - at_stop
+        demand(
+            not later, f"{seam.name}: it is of grade A, and {later} effects landed after the stop returned"
+        )
+
+
 CHECKS: tuple[Check, ...] = (
     a_revoked_call_does_not_run,
     a_call_without_a_grant_does_not_run,
@@ -99,6 +132,19 @@ CHECKS: tuple[Check, ...] = (
     a_lost_connection_settles_honestly,
     a_cancel_while_inside_is_told_truly,
 )
+
+#: Those for seams of grade A alone.
+CHECKS_OF_GRADE_A: tuple[Check, ...] = (
+    a_stop_at_the_target_wins,
+    nothing_lands_after_a_stop_at_the_target,
+)
+#: How long a stop that waits for nothing may take, in seconds; one that waits for the effect takes longer.
+_WAITS = 0.3
+
+
+def checks_of(seam: type[Seam] | Seam) -> tuple[Check, ...]:
+    """Answer the rules that a seam is held to, by its grade."""
+    return CHECKS + (CHECKS_OF_GRADE_A if seam.grade is Grade.A else ())
 
 
 async def _settles(stage: Stage, fault: Fault, outcome: Outcome) -> None:

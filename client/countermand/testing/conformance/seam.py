@@ -83,6 +83,10 @@ class Seam:
         """Let an attempt go on that was `Fault.HELD`."""
         raise NotImplementedError
 
+    async def stop_target(self, run_id: str) -> None:
+        """Grade A only: tell the target itself to stop a run. Nothing of it lands after this has returned."""
+        raise NotImplementedError
+
 
 class BlockingSeam(Seam):
     """The same where the adapter blocks: say `act`, it is called in a thread that has the grant."""

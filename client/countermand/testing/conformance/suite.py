@@ -1,11 +1,11 @@
 """The suite as pytest collects it: a class to derive from."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import ClassVar
 
 import pytest
 
-from countermand.testing.conformance.checks import CHECKS, Check
+from countermand.testing.conformance.checks import Check, checks_of
 from countermand.testing.conformance.seam import Seam
 from countermand.testing.conformance.service import Service, make_service, remove
 from countermand.testing.conformance.stage import Stage
@@ -17,8 +17,7 @@ class Conformance:
     One sidecar and one seam serve all checks of the class. Both fixtures can be overridden.
     """
 
-    #: What makes it: its class.
-    seam: ClassVar[Callable[[], Seam]]
+    seam: ClassVar[type[Seam]]
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -38,7 +37,12 @@ class Conformance:
         with Stage(cls.seam(), conformance_service) as stage:
             yield stage
 
-    @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Have one test for each rule that the seam's grade asks for."""
+        if metafunc.function.__name__ == "test_conforms" and hasattr(metafunc.cls, "seam"):
+            checks = checks_of(metafunc.cls.seam)
+            metafunc.parametrize("check", checks, ids=[check.__name__ for check in checks])
+
     def test_conforms(self, conformance_stage: Stage, check: Check) -> None:
         """The seam keeps the rule."""
         conformance_stage.run(check)
