@@ -33,6 +33,7 @@ from grant_service.rpc.line import Line
 from grant_service.rpc.roles import Role
 from grant_service.rpc.server import build_server
 from grant_service.rpc.session import Sessions
+from grant_service.rpc.tally import Tally
 from grant_service.rpc.undo import UndoServicer
 from grant_service.rpc.watching import Watching
 from grant_service.rpc.works import Works
@@ -88,6 +89,7 @@ class Sidecar:
         self._health = Health(store)
         self._archive: ArchiveFiles | None = None
         self._watching, self._works = Watching(store.aside()), Works(store.neighbours(_name(settings.home)))
+        self._tally, self.metrics_address = Tally(), ""
         self._at_work: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -132,6 +134,18 @@ class Sidecar:
         for offset, role in enumerate(Role):
             decode = Decoder(self.settings, role, verifier.verify, new_id, tools)
             self._listening[role] = await self._serve(role, decode, keyring, run, offset)
+        if self.settings.metrics_listen:
+            self._serve_metrics(self.settings.metrics_listen, run)
+
+    def _serve_metrics(self, where: str, run: Path) -> None:
+        # Loaded where it is asked for only.
+        from grant_service.http.metrics import Metrics
+        from grant_service.http.server import Served, bind
+
+        listening, self.metrics_address = bind(where, run)
+        metrics = Metrics(self._tally, self._health, self._watching, self._listening)
+        served = Served(listening, lambda: metrics.snapshot().text)
+        self._at_work.append(asyncio.create_task(served.work(), name="metrics"))
 
     def _archiver(self, files: ArchiveFiles, seals: Seals) -> Archiver:
         settings = self.settings
@@ -153,17 +167,19 @@ class Sidecar:
         )
         signer = HeadSigner(keyring)
         told_from = reading(store, self._archive) if self._archive else store
-        actions = ActionServicer(store, decode)
+        actions = ActionServicer(store, decode, self._tally)
         sessions = Sessions(decode, actions, self._watching, self._works)
         servicers: dict[str, object] = {
-            "GrantService": GrantServicer(store, decode, partial(_mint, keyring)),
+            "GrantService": GrantServicer(store, decode, partial(_mint, keyring), self._tally),
             "ActionService": actions,
-            "ControlService": ControlServicer(told_from, decode, counts, signer, longest),
+            "ControlService": ControlServicer(told_from, decode, counts, signer, self._tally, longest),
             "JournalService": JournalServicer(told_from, reports, counts, followers, signer, self._works),
             "UndoService": UndoServicer(store, decode, settings.decision_timeout),
             "SessionService": sessions,
         }
-        guard = Guard(role, slots, followers, settings.decision_timeout, settings.operator_timeout)
+        guard = Guard(
+            role, slots, followers, self._tally, settings.decision_timeout, settings.operator_timeout
+        )
         server = build_server(guard, servicers, self._health.servicer)
         try:
             address = self._bind(server, listener.socket_path(run, role), offset)

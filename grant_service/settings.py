@@ -62,6 +62,10 @@ class Settings(BaseSettings):
     """Listen on loopback TCP too, such as `127.0.0.1:7420`: issuer there, tool, operator, auditor and
     compensator on the next four ports. Anybody on this machine can then do anything. For development only."""
 
+    metrics_listen: str = ""
+    """Serve metrics, by plain HTTP at /metrics: on a loopback address and port such as `127.0.0.1:7430`; or,
+    if it says `socket`, on `metrics.sock` beside the other sockets. They tell numbers and no names."""
+
     grant_ttl: Seconds = 300
     """How long a grant lasts if its request does not say. Short: a stolen token is worth this much."""
 
@@ -179,13 +183,15 @@ class Settings(BaseSettings):
     @field_validator("insecure_dev_tcp")
     @classmethod
     def _loopback_only(cls, value: str) -> str:
-        if not value:
-            return value
-        host, _, port = value.rpartition(":")
-        if not port.isdigit() or not 0 < int(port) <= 65_531:
+        if value and not 0 < _loopback_port(value) <= 65_531:
             raise ValueError("must be ADDRESS:PORT, with four free ports after it")
-        if not ipaddress.ip_address(host.strip("[]")).is_loopback:
-            raise ValueError("must be a loopback address such as 127.0.0.1: it has no authentication at all")
+        return value
+
+    @field_validator("metrics_listen")
+    @classmethod
+    def _loopback_or_socket(cls, value: str) -> str:
+        if value not in ("", "socket") and not 0 < _loopback_port(value) <= 65_535:
+            raise ValueError("must be ADDRESS:PORT, or socket")
         return value
 
     @property
@@ -193,6 +199,16 @@ class Settings(BaseSettings):
         """Where runs that are over go, or None if they stay in the store."""
         wanted = self.archive == "on" or (self.archive == "auto" and self.store == "sqlite")
         return (self.archive_directory or self.home / "archive") if wanted else None
+
+
+def _loopback_port(value: str) -> int:
+    """Read the port of a loopback address; 0 if there is none."""
+    host, _, port = value.rpartition(":")
+    if not port.isascii() or not port.isdigit():
+        return 0
+    if not ipaddress.ip_address(host.strip("[]")).is_loopback:
+        raise ValueError("must be a loopback address such as 127.0.0.1: it has no authentication at all")
+    return int(port)
 
 
 def variable(name: str) -> str:

@@ -15,6 +15,8 @@ def welcome(sidecar: Sidecar) -> str:
     store = settings.store if "://" not in settings.store else "redis"
     lines = [f"Countermand is ready. Store: {store}. Home: {settings.home}", ""]
     lines += [f"  {role:<11} {address}" for role, address in sidecar.addresses.items()]
+    if sidecar.metrics_address:
+        lines.append(f"  {'metrics':<11} {sidecar.metrics_address}")
     lines += ["", "Try next, in another terminal:", ""]
     command = _prefix(settings.home) + _command()
     lines += [f"  {command} {words}" for words in _TRY]

@@ -104,6 +104,12 @@ RULES = [
         why="sqlalchemy belongs to the extra of its integration",
     ),
     Rule(
+        where="client/countermand",
+        unless=("client/countermand/integrations/prometheus.py",),
+        forbidden=("prometheus_client",),
+        why="only who asks for its counters needs it, by the extra `prometheus`",
+    ),
+    Rule(
         where="client/countermand/integrations/asgi",
         forbidden=("starlette", "fastapi", "uvicorn", "hypercorn", "anyio"),
         why="it is plain ASGI, for every framework alike",

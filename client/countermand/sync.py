@@ -62,6 +62,7 @@ from countermand._errors import (
     Unavailable,
     WorkerDied,
 )
+from countermand._events import CommitRefused, ScopeStopped, WorkUnstopped, on_event
 from countermand._models.actions import Abandoned, Intent, Permit, Prepared, Settled, Spent
 from countermand._models.approvals import (
     ActionApproved,
@@ -180,6 +181,11 @@ __all__ = [
     "WorkNode",
     "WorkerDied",
     "WorkState",
+    # hear of what happens here, to count or trace it
+    "on_event",
+    "ScopeStopped",
+    "WorkUnstopped",
+    "CommitRefused",
     # read a model's stream until a stop, and count its tokens
     "guard",
     "GuardedStream",

@@ -1,15 +1,19 @@
 """ActionService: what a tool may ask. The hot path of the product."""
 
 from dataclasses import replace
+from typing import TypeVar
 
 import structlog
 
 from countermand.v1 import action_service_pb2 as pb
-from grant_service.core.errors import granted
+from grant_service.core.errors import Refusal, granted
 from grant_service.core.store import Store
 from grant_service.core.verbs import Settle
 from grant_service.rpc import encode
 from grant_service.rpc.decode import Decoder
+from grant_service.rpc.tally import Tally
+
+T = TypeVar("T")
 
 _log = structlog.get_logger()
 
@@ -19,12 +23,18 @@ _OVERTAKEN = "its outcome came before its action was on record: say it again"
 class ActionServicer:
     """Prepares, commits, performs, settles and abandons actions; spends budgets."""
 
-    def __init__(self, store: Store, decode: Decoder) -> None:
-        self._store, self._decode = store, decode
+    def __init__(self, store: Store, decode: Decoder, tally: Tally) -> None:
+        self._store, self._decode, self._tally = store, decode, tally
+
+    def _granted(self, answer: T | Refusal) -> T:
+        """Take the answer to what may run a budget out, or raise its refusal."""
+        if isinstance(answer, Refusal):
+            self._tally.looked_at(answer)
+        return granted(answer)
 
     async def PrepareAction(self, request: pb.PrepareActionRequest) -> pb.PrepareActionResponse:
         """Record an intended action."""
-        prepared = granted(await self._store.prepare(self._decode.prepare(request)))
+        prepared = self._granted(await self._store.prepare(self._decode.prepare(request)))
         return pb.PrepareActionResponse(
             op_id=prepared.op_id,
             seq=prepared.seq,
@@ -43,7 +53,7 @@ class ActionServicer:
 
     async def PerformAction(self, request: pb.PerformActionRequest) -> pb.PerformActionResponse:
         """Record an action and answer whether it may happen now."""
-        permitted = granted(await self._store.perform(self._decode.perform(request)))
+        permitted = self._granted(await self._store.perform(self._decode.perform(request)))
         return pb.PerformActionResponse(permit=encode.permit(permitted), remaining=permitted.remaining)
 
     async def SettleAction(self, request: pb.SettleActionRequest) -> pb.SettleActionResponse:
@@ -87,7 +97,7 @@ class ActionServicer:
 
     async def SpendBudget(self, request: pb.SpendBudgetRequest) -> pb.SpendBudgetResponse:
         """Take from a budget for what is no action."""
-        spent = granted(await self._store.spend(self._decode.spend(request)))
+        spent = self._granted(await self._store.spend(self._decode.spend(request)))
         return pb.SpendBudgetResponse(
             op_id=spent.op_id,
             seq=spent.seq,

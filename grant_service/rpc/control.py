@@ -10,6 +10,7 @@ from countermand.v1 import action_service_pb2 as action_pb
 from countermand.v1 import control_service_pb2 as pb
 from grant_service.core.compile import compile_report
 from grant_service.core.errors import ErrorReason, Refusal, Refused, granted
+from grant_service.core.journal import Kind
 from grant_service.core.report import PARTS, Report, ReportedAction
 from grant_service.core.store import Store
 from grant_service.core.sweep import Hit
@@ -19,6 +20,7 @@ from grant_service.rpc.decode import Decoder
 from grant_service.rpc.heads import HeadSigner
 from grant_service.rpc.journal import report_message
 from grant_service.rpc.line import Line, patience
+from grant_service.rpc.tally import Tally
 
 _log = structlog.get_logger()
 
@@ -33,14 +35,16 @@ class ControlServicer:
     """Stops runs, sets and lifts fences, agrees to actions and refuses them."""
 
     def __init__(
-        self, store: Store, decode: Decoder, counts: Line, signer: HeadSigner, timeout: float
+        self, store: Store, decode: Decoder, counts: Line, signer: HeadSigner, tally: Tally, timeout: float
     ) -> None:
         self._store, self._decode, self._counts, self._timeout = store, decode, counts, timeout
-        self._signer = signer
+        self._signer, self._tally = signer, tally
 
     async def CancelRun(self, request: pb.CancelRunRequest) -> pb.CancelRunResponse:
         """Stop first, then compile the report: nothing accepted before the cut can be missing from it."""
-        cancelled = await self._store.cancel(self._decode.cancel(request))
+        command = self._decode.cancel(request)
+        cancelled = await self._store.cancel(command)
+        self._tally.cancelled(command, cancelled)
         # The answer that the run is stopped must still get out.
         seconds = patience(self._timeout)
         try:
@@ -63,6 +67,7 @@ class ControlServicer:
             hit = await self._counts.count(self._store, command.selector)
             return pb.RevokeGrantsResponse(run_count=hit.run_count, hit=encode.hit(hit))
         fenced = granted(await self._store.revoke(command))
+        self._tally.fenced(Kind.REVOKED, fenced.fence, replayed=fenced.replayed)
         return pb.RevokeGrantsResponse(**await self._told(fenced))
 
     async def FreezeGrants(self, request: pb.FreezeGrantsRequest) -> pb.FreezeGrantsResponse:
@@ -72,6 +77,7 @@ class ControlServicer:
             hit = await self._counts.count(self._store, command.selector)
             return pb.FreezeGrantsResponse(run_count=hit.run_count, hit=encode.hit(hit))
         fenced = granted(await self._store.freeze(command))
+        self._tally.fenced(Kind.FROZEN, fenced.fence, replayed=fenced.replayed)
         return pb.FreezeGrantsResponse(**await self._told(fenced))
 
     async def _told(self, fenced: Fenced) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from grant_service.core.store import Store
 from grant_service.core.verbs import Delegated, Issued
 from grant_service.rpc import encode
 from grant_service.rpc.decode import Decoder
+from grant_service.rpc.tally import Tally
 from grant_service.tokens.secret import SecretToken
 
 Mint = Callable[[Issued | Delegated], SecretToken]
@@ -19,8 +20,8 @@ Mint = Callable[[Issued | Delegated], SecretToken]
 class GrantServicer:
     """Opens runs, issues grants, finishes runs."""
 
-    def __init__(self, store: Store, decode: Decoder, mint: Mint) -> None:
-        self._store, self._decode, self._mint = store, decode, mint
+    def __init__(self, store: Store, decode: Decoder, mint: Mint, tally: Tally) -> None:
+        self._store, self._decode, self._mint, self._tally = store, decode, mint, tally
 
     async def OpenRun(self, request: pb.OpenRunRequest) -> pb.OpenRunResponse:
         """Open a run."""
@@ -58,6 +59,7 @@ class GrantServicer:
     async def FinishRun(self, request: pb.FinishRunRequest) -> pb.FinishRunResponse:
         """End a run that did its work."""
         finished = granted(await self._store.finish(self._decode.finish(request)))
+        self._tally.finished(finished.run, replayed=finished.replayed)
         run, end, now = await find_run(self._store, finished.run.run_id)
         return pb.FinishRunResponse(run=encode.run(run, end, now), replayed=finished.replayed)
 

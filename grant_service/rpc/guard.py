@@ -5,6 +5,7 @@ It wraps the handlers when they are registered, so a call pays for nothing it do
 
 import asyncio
 import secrets
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from functools import partial
@@ -19,6 +20,7 @@ from grant_service.rpc.errors import ALARMS, status
 from grant_service.rpc.following import Followers
 from grant_service.rpc.line import caller_waits
 from grant_service.rpc.roles import ALLOWED, Role
+from grant_service.rpc.tally import Tally, verb_of
 
 if TYPE_CHECKING:
     from grant_service.rpc.session import Sessions
@@ -53,6 +55,9 @@ class Slots:
         if not task.cancelled():
             task.exception()  # the caller may have gone; looked at here so that nobody is warned of it
 
+    def __len__(self) -> int:
+        return len(self._under_way)
+
     async def drain(self, timeout: float) -> int:
         """Refuse what comes, wait for what is under way, and tell how many calls were left at the end."""
         self.draining = True
@@ -65,9 +70,15 @@ class Guard:
     """Guards the handlers of one listener."""
 
     def __init__(
-        self, role: Role, slots: Slots, followers: Followers, decision_timeout: float, report_timeout: float
+        self,
+        role: Role,
+        slots: Slots,
+        followers: Followers,
+        tally: Tally,
+        decision_timeout: float,
+        report_timeout: float,
     ) -> None:
-        self._role = role
+        self._role, self.tally = role, tally
         self.slots, self._followers = slots, followers
         self.decision_timeout, self._report_timeout = decision_timeout, report_timeout
 
@@ -96,23 +107,32 @@ class Guard:
         return self._report_timeout if slow else self.decision_timeout
 
     def _refusing(self, rpc: str, refusal: Refusal) -> Handler:
+        verb = verb_of(rpc)
+
         async def refuse(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+            self.tally.no(verb, refusal.reason)
             await self._abort(rpc, context, refusal)
 
         return refuse
 
     def _guarded(self, rpc: str, request_type: type[Message], method: Method) -> Handler:
-        longest = self._timeout(rpc)
+        longest, verb, tally = self._timeout(rpc), verb_of(rpc), self.tally
+        clock = time.perf_counter
 
         async def handle(request: bytes, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            began = clock()
             try:
                 remaining: float | None = context.time_remaining()
                 timeout = longest if remaining is None else min(longest, remaining)
                 caller_waits(timeout)
                 answer = await self._decide(method(_parsed(request_type, request)), timeout)
-                return answer.SerializeToString()
+                written = answer.SerializeToString()
             except Exception as error:
                 refusal = refusal_of(rpc, error)
+            else:
+                tally.yes(verb, clock() - began)
+                return written
+            tally.no(verb, refusal.reason, clock() - began)
             return await self._abort(rpc, context, refusal)
 
         return handle
@@ -135,6 +155,7 @@ class Guard:
                 refusal = Refusal(ErrorReason.TIMED_OUT)
             except Exception as error:
                 refusal = refusal_of(rpc, error)
+            self.tally.no(verb_of(rpc), refusal.reason)
             await self._abort(rpc, context, refusal)
 
         return handle
@@ -149,7 +170,9 @@ class Guard:
             try:
                 await sessions.OpenSession(context, self)
             except Exception as error:
-                await self._abort(rpc, context, refusal_of(rpc, error))
+                refusal = refusal_of(rpc, error)
+                self.tally.no(verb_of(rpc), refusal.reason)
+                await self._abort(rpc, context, refusal)
 
         return keep
 

@@ -8,7 +8,7 @@ from grpc_health.v1.health import aio as grpc_health
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from grant_service.core.errors import Refused, explain
-from grant_service.core.store import Store
+from grant_service.core.store import Standing, Store
 
 _INTERVAL_S = 1.0
 #: A store that does not answer for so long is not well: it must not look well because it fell silent.
@@ -25,6 +25,9 @@ class Health:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._well: bool | None = None
+        #: How the store stood when it last answered, and how many epochs it has shown.
+        self.standing: Standing | None = None
+        self.epochs = 0
         self._draining = False
         self.servicer = grpc_health.HealthServicer()
 
@@ -42,7 +45,7 @@ class Health:
         """Look once, and tell."""
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                trouble = (await self._store.standing()).trouble
+                standing = await self._store.standing()
         except TimeoutError:
             await self._tell(False, f"the store did not answer in {_PATIENCE_S:g} s")
         except asyncio.CancelledError:
@@ -54,7 +57,18 @@ class Health:
         except Exception as defect:
             await self._tell(False, repr(defect))
         else:
-            await self._tell(not trouble, trouble)
+            self._note(standing)
+            await self._tell(not standing.trouble, standing.trouble)
+
+    @property
+    def is_well(self) -> bool:
+        """Whether the store was well when it was last looked at."""
+        return bool(self._well)
+
+    def _note(self, standing: Standing) -> None:
+        if self.standing is None or self.standing.epoch != standing.epoch:
+            self.epochs += 1
+        self.standing = standing
 
     async def drain(self) -> None:
         """Say `not ready` from now on, whatever the store says."""

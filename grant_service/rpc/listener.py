@@ -74,12 +74,7 @@ def _open_to_others(cause: str, directory: Path) -> Unlistenable:
 def bind(server: grpc.aio.Server, path: Path) -> str:
     """Listen on a socket; one left behind by a process that died is removed, a live one is respected."""
     target = f"unix:{quote(str(path))}"  # gRPC reads it as a URI: it would decode what looks encoded
-    if path.is_symlink() or (path.exists() and not path.is_socket()):
-        raise Unlistenable(f"{path} exists and is no socket", f"remove it, or {_ELSEWHERE}")
-    if path.exists():
-        if not _is_dead(path):
-            raise Unlistenable(f"another process listens on {path}", f"stop it, or {_ELSEWHERE}")
-        path.unlink()
+    make_way(path)
     # The socket gets its mode from the umask at bind: readable by nobody else from its first moment.
     before = os.umask(0o177)
     try:
@@ -89,6 +84,16 @@ def bind(server: grpc.aio.Server, path: Path) -> str:
     finally:
         os.umask(before)
     return target
+
+
+def make_way(path: Path) -> None:
+    """Remove a socket that a process left behind when it died; respect a live one, and what is no socket."""
+    if path.is_symlink() or (path.exists() and not path.is_socket()):
+        raise Unlistenable(f"{path} exists and is no socket", f"remove it, or {_ELSEWHERE}")
+    if path.exists():
+        if not _is_dead(path):
+            raise Unlistenable(f"another process listens on {path}", f"stop it, or {_ELSEWHERE}")
+        path.unlink()
 
 
 def bind_tcp(server: grpc.aio.Server, address: str, offset: int) -> str:

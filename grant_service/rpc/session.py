@@ -7,6 +7,7 @@ servicers as the calls that travel alone.
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +25,7 @@ from grant_service.rpc.decode import Decoder
 from grant_service.rpc.guard import Guard, refusal_of
 from grant_service.rpc.limits import invalid
 from grant_service.rpc.roles import Role
+from grant_service.rpc.tally import verb_of
 from grant_service.rpc.watching import Position, Watch, Watching
 from grant_service.rpc.works import Works, checked
 
@@ -71,6 +73,9 @@ class Sessions:
             self._kept.discard(session)
             session.end()
 
+    def __len__(self) -> int:
+        return len(self._kept)
+
     async def close(self) -> None:
         """End all sessions, once what was decided of what they asked is told."""
         self._closing = True
@@ -83,6 +88,8 @@ class _Call:
 
     call_id: int
     name: str
+    #: When it came, by the process's clock.
+    began: float
 
     @property
     def rpc(self) -> str:
@@ -169,22 +176,22 @@ class _Session:
                 raise invalid("message", "must be the bytes of an OpenSessionRequest") from None
             if len(calls) > _MOST_CALLS:
                 raise invalid("calls", f"must be {_MOST_CALLS} at the most in one message")
-            longest = round(self._guard.decision_timeout * 1000)
+            longest, came = round(self._guard.decision_timeout * 1000), time.perf_counter()
             begun: dict[int, list[_Call]] = {}
             for index, told in enumerate(calls):
-                if call := self._begin(told):
+                if call := self._begin(told, came):
                     begun.setdefault(min(told.timeout_ms or longest, longest), []).append(call)
                 if index % _AT_ONCE == _AT_ONCE - 1:
                     await asyncio.sleep(0)
             for timeout, together in begun.items():  # one timer for those that came together
                 self._loop.call_later(timeout / 1000, self._be_late, together)
 
-    def _begin(self, told: pb.SessionCall) -> _Call | None:
+    def _begin(self, told: pb.SessionCall, came: float) -> _Call | None:
         """Decide a call in a slot of its own, like one that travels alone: who asks may leave meanwhile."""
         if told.call_id in self._open:
             raise invalid("call_id", "must not be that of a call without an answer")
         name = told.WhichOneof("request") or ""
-        call = self._open[told.call_id] = _Call(told.call_id, name)
+        call = self._open[told.call_id] = _Call(told.call_id, name, came)
         self._idle.clear()
         if not self._guard.allows(call.rpc):
             self._refuse(call, _not_allowed(self._all.decode.role, call.rpc))
@@ -206,7 +213,8 @@ class _Session:
         except Exception as error:
             self._refuse(call, refusal_of(call.rpc, error))
         else:
-            self._answer(call, written)
+            if self._answer(call, written):
+                self._guard.tally.yes(verb_of(call.rpc), time.perf_counter() - call.began)
 
     def _be_late(self, calls: list[_Call]) -> None:
         for call in calls:
@@ -220,14 +228,18 @@ class _Session:
     def _refuse(self, call: _Call, refusal: Refusal) -> None:
         if self._is_open(call):
             self._guard.tell(call.rpc, refusal)
+            self._guard.tally.no(verb_of(call.rpc), refusal.reason, time.perf_counter() - call.began)
             self._answer(call, pb.SessionAnswer(call_id=call.call_id, refusal=refused_call(refusal)))
 
-    def _answer(self, call: _Call, answer: pb.SessionAnswer) -> None:
-        if self._is_open(call):  # or it was told already that it is late
-            del self._open[call.call_id]
-            if not self._open:
-                self._idle.set()
-            self._send(pb.OpenSessionResponse(answers=[answer]))
+    def _answer(self, call: _Call, answer: pb.SessionAnswer) -> bool:
+        """Answer a call, unless it was told already that it is late."""
+        if not self._is_open(call):
+            return False
+        del self._open[call.call_id]
+        if not self._open:
+            self._idle.set()
+        self._send(pb.OpenSessionResponse(answers=[answer]))
+        return True
 
     def _send(self, response: pb.OpenSessionResponse) -> None:
         """Put it into the next message: messages one after the other are one message, too."""

@@ -7,6 +7,7 @@ commit is. All of it is a courtesy: no decision waits for it or depends on it.
 import asyncio
 import heapq
 import itertools
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -74,6 +75,8 @@ class Watching:
     _deadlines: list[tuple[int, int, Watch]] = field(default_factory=list)
     _numbers: "itertools.count[int]" = field(default_factory=itertools.count)
     _epoch: str = ""
+    #: How many were told of a stop, by what a commit would be refused with.
+    told: Counter[ErrorReason] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self.store.on_stop(self._heard)
@@ -189,8 +192,10 @@ class Watching:
             heapq.heappush(self._deadlines, (over, next(self._numbers), watch))
 
     def _tell(self, watch: Watch, refusal: Refusal, as_of: Position) -> None:
-        if watch in self._watches and not self._answer(watch, as_of, refusal):
-            watch.tell(refusal, as_of)
+        if watch in self._watches:
+            if not self._answer(watch, as_of, refusal):
+                watch.tell(refusal, as_of)
+            self.told[refusal.reason] += 1
         self.remove(watch)
 
     def _answer(self, watch: Watch, as_of: Position, refusal: Refusal | None = None) -> bool:

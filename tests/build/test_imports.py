@@ -31,6 +31,7 @@ FORBIDDEN = {
         "from starlette.requests import Request",
     ),
     "sqlalchemy is for its integration": ("client/countermand/integrations/asgi/a.py", "import sqlalchemy"),
+    "the client has no prometheus": ("client/countermand/_events.py", "import prometheus_client"),
     "no integration by default": ("client/countermand/a.py", "from .integrations import mcp"),
 }
 ALLOWED = {

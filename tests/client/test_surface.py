@@ -50,6 +50,7 @@ SHARED = [
     *("CancellationToken", "Stop", "StopCause", "StopReceipt", "StopSource", "Stopped", "WorkFailure"),
     *("WorkNode", "WorkState", "WorkerDied"),
     *("Price", "Usage", "usage_of"),
+    *("CommitRefused", "ScopeStopped", "WorkUnstopped", "on_event"),
 ]
 
 
@@ -152,6 +153,7 @@ def test_importing_it_loads_nothing_of_the_service_or_the_command_line() -> None
         "cryptography",
         "grant_service",
         "jwt",
+        "prometheus_client",
         "pydantic",
         "pytest",
         "redis",

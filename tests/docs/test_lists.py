@@ -4,9 +4,11 @@ import re
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 import countermand
 from countermand import _errors as client_errors
+from countermand.integrations import prometheus
 from countermand.v1 import errors_pb2
 from grant_service.core.action import ActionState
 from grant_service.core.errors import ErrorReason
@@ -19,9 +21,14 @@ from grant_service.core.scope import (
     resource_pattern_fault,
 )
 from grant_service.core.store import Durability
+from grant_service.http.metrics import Metrics
 from grant_service.rpc.errors import ALARMS, CODES
+from grant_service.rpc.health import Health
 from grant_service.rpc.roles import ALLOWED
+from grant_service.rpc.tally import Tally
+from grant_service.rpc.watching import Watching
 from grant_service.store.keys import LIVES, Life
+from grant_service.store.memory import MemoryStore
 from tests.docs.pages import code, page
 
 
@@ -106,6 +113,27 @@ def test_every_redis_key_is_listed_with_its_life() -> None:
     assert listed.keys() == LIVES.keys()
     for name, life in LIVES.items():
         assert listed[name].startswith("for ever") == (life is Life.PERMANENT), name
+
+
+def test_every_metric_is_listed_with_its_type_and_labels() -> None:
+    """docs/metrics.md lists what the sidecar tells, and what the client's counters do."""
+    listed = {code(row[0]): (row[1], tuple(re.findall(r"`(\w+)`", row[2]))) for row in _metrics()}
+    registry, store = CollectorRegistry(), MemoryStore()
+    end = prometheus.count(registry)
+    metrics = Metrics(Tally(), Health(store), Watching(store), {})
+    told = [*metrics.snapshot().collect(), *registry.collect()]
+    labels = {one.name: one._labelnames for one in metrics.snapshot().collect()}
+    labels |= {one.describe()[0].name: one._labelnames for one in registry._collector_to_names}
+    end()
+    suffix = {"counter": "_total"}
+    assert listed == {
+        one.name + suffix.get(one.type, ""): (one.type, tuple(labels[one.name])) for one in told
+    }
+    assert all(row[3].endswith(".") for row in _metrics())
+
+
+def _metrics() -> list[list[str]]:
+    return page("docs/metrics.md").table("Metric")
 
 
 @pytest.mark.parametrize("row", page("docs/concepts.md").table("Pattern"), ids=lambda row: row[0])

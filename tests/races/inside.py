@@ -23,6 +23,7 @@ from grant_service.rpc.heads import HeadSigner
 from grant_service.rpc.journal import JournalServicer
 from grant_service.rpc.line import Line, caller_waits
 from grant_service.rpc.roles import Role
+from grant_service.rpc.tally import Tally
 from grant_service.rpc.undo import UndoServicer
 from grant_service.rpc.works import Works
 from grant_service.settings import Settings
@@ -45,12 +46,13 @@ class Inside:
         """Let a role call them."""
         store, signer = self._store, HeadSigner(self._keyring)
         decode = Decoder(self._settings, Role(role), self._verifier.verify, random_id)
+        tally = Tally()
         line, counts = Line(_LONG, 8, 512), Line(_LONG, 8, 512)
         return _Channel(
             {
-                "GrantService": GrantServicer(store, decode, partial(_mint, self._keyring)),
-                "ActionService": ActionServicer(store, decode),
-                "ControlService": ControlServicer(store, decode, counts, signer, _LONG),
+                "GrantService": GrantServicer(store, decode, partial(_mint, self._keyring), tally),
+                "ActionService": ActionServicer(store, decode, tally),
+                "ControlService": ControlServicer(store, decode, counts, signer, tally, _LONG),
                 "JournalService": JournalServicer(store, line, counts, Followers(8, _LONG), signer, Works()),
                 "UndoService": UndoServicer(store, decode, _LONG),
             }

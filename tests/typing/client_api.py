@@ -6,6 +6,7 @@ from typing import Any, assert_type
 
 import countermand
 import countermand.sync
+from countermand.integrations import prometheus
 from countermand.integrations.asgi import RequestBoundary, run_for_request
 
 
@@ -41,6 +42,22 @@ async def a_story_for_an_event_loop(args: dict[str, object]) -> None:
         assert_type(
             await cm.operator.cancel("r-1", reason=countermand.StopReason.INCIDENT), countermand.Cancelled
         )
+
+
+def a_hook_that_is_told(
+    event: countermand.ScopeStopped | countermand.WorkUnstopped | countermand.CommitRefused,
+) -> None:
+    """Each event carries why."""
+    if isinstance(event, countermand.CommitRefused):
+        assert_type(event.reason, countermand.ErrorReason)
+    else:
+        assert_type(event.stop, countermand.Stop)
+
+
+def what_is_told_is_counted() -> None:
+    """Both answer how to end it."""
+    assert_type(countermand.on_event(a_hook_that_is_told), Callable[[], None])
+    assert_type(prometheus.count(), Callable[[], None])
 
 
 async def a_request_has_its_run(cm: countermand.Client, scope: dict[str, Any]) -> str:

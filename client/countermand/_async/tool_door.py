@@ -7,10 +7,12 @@ from countermand import _rpcs as rpcs
 from countermand import _wire as wire
 from countermand._async.connection import Answer
 from countermand._async.door import Delegator
-from countermand._errors import AskOperator
+from countermand._errors import AskOperator, CountermandError
+from countermand._events import CommitRefused, tell
 from countermand._ids import new_id
 from countermand._models.actions import Abandoned, Intent, Permit, Prepared, Settled, Spent
 from countermand._models.budgets import amount as amount_of
+from countermand._rpcs import Q, R, Rpc
 from countermand._secret import SecretToken
 from countermand._span import Span, duration
 from countermand._words import ActionState, Outcome
@@ -55,7 +57,7 @@ class Tool(Delegator):
     ) -> Permit:
         """Ask whether a prepared action may happen now. If this raises, it must not."""
         request = actions.CommitActionRequest(op_id=op_id, digest=digest, use_within=duration(use_within))
-        answer = await self._call(rpcs.COMMIT, request, timeout, token)
+        answer = await self._ask_permit(rpcs.COMMIT, request, timeout, token)
         return self._permit(op_id, answer)
 
     async def perform(
@@ -70,8 +72,17 @@ class Tool(Delegator):
         request = actions.PerformActionRequest(
             intent=wire.intent_message(intent), use_within=duration(use_within)
         )
-        answer = await self._call(rpcs.PERFORM, request, timeout, token)
+        answer = await self._ask_permit(rpcs.PERFORM, request, timeout, token)
         return self._permit(intent.op_id, answer)
+
+    async def _ask_permit(
+        self, rpc: Rpc[Q, R], request: Q, timeout: float | None, token: SecretToken | str
+    ) -> Answer[R]:
+        try:
+            return await self._call(rpc, request, timeout, token)
+        except CountermandError as refusal:
+            tell(CommitRefused(refusal))
+            raise
 
     def _permit(self, op_id: str, answer: Answer[Permitting]) -> Permit:
         told = answer.message.permit

@@ -46,6 +46,11 @@ class AuthorityEnded(_SaidBySomebody):
         return self._number("seq")
 
     @property
+    def stop(self) -> Stop:
+        """All of this as the stop that it is for the work of a scope."""
+        return Stop.of_refusal(self)
+
+    @property
     def prior_decision(self) -> ActionState | None:
         """PERMITTED if the action had its permit before the stop: its effect may have happened."""
         return self._word(ActionState, "prior_decision")

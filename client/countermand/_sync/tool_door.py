@@ -6,10 +6,12 @@ from typing import TypeVar
 
 from countermand import _rpcs as rpcs
 from countermand import _wire as wire
-from countermand._errors import AskOperator
+from countermand._errors import AskOperator, CountermandError
+from countermand._events import CommitRefused, tell
 from countermand._ids import new_id
 from countermand._models.actions import Abandoned, Intent, Permit, Prepared, Settled, Spent
 from countermand._models.budgets import amount as amount_of
+from countermand._rpcs import Q, R, Rpc
 from countermand._secret import SecretToken
 from countermand._span import Span, duration
 from countermand._sync.connection import Answer
@@ -56,7 +58,7 @@ class Tool(Delegator):
     ) -> Permit:
         """Ask whether a prepared action may happen now. If this raises, it must not."""
         request = actions.CommitActionRequest(op_id=op_id, digest=digest, use_within=duration(use_within))
-        answer = self._call(rpcs.COMMIT, request, timeout, token)
+        answer = self._ask_permit(rpcs.COMMIT, request, timeout, token)
         return self._permit(op_id, answer)
 
     def perform(
@@ -71,8 +73,17 @@ class Tool(Delegator):
         request = actions.PerformActionRequest(
             intent=wire.intent_message(intent), use_within=duration(use_within)
         )
-        answer = self._call(rpcs.PERFORM, request, timeout, token)
+        answer = self._ask_permit(rpcs.PERFORM, request, timeout, token)
         return self._permit(intent.op_id, answer)
+
+    def _ask_permit(
+        self, rpc: Rpc[Q, R], request: Q, timeout: float | None, token: SecretToken | str
+    ) -> Answer[R]:
+        try:
+            return self._call(rpc, request, timeout, token)
+        except CountermandError as refusal:
+            tell(CommitRefused(refusal))
+            raise
 
     def _permit(self, op_id: str, answer: Answer[Permitting]) -> Permit:
         told = answer.message.permit

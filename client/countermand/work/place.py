@@ -47,6 +47,8 @@ class Place:
         self.kind = kind
         self.nested: dict[Owner, None] = {}
         self.task: asyncio.Task[Any] | None = None
+        #: It was told of as work that did not stop.
+        self.was_named = False
         self._state = state
         self._begun = time.monotonic()
         self._ended: float | None = None

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
-from countermand._world import log
 from countermand.work.piece import Work
 from countermand.work.place import Place, apart
 from countermand.work.receipt import StopReceipt, WorkFailure
 from countermand.work.stop import Stop
+from countermand.work.told import not_stopped, stopped
 from countermand.work.tree import WorkNode, WorkState
 
 if TYPE_CHECKING:
@@ -118,10 +118,7 @@ class Stopping:
             self._write()
         late = [one for one in self._told if not one.is_over]
         for one in late:
-            log.warning(
-                "%s (%s) did not stop in %gs (%s)",
-                one.path, one.kind, self._owner.grace, self.stop, extra={"stop": self.stop},
-            )  # fmt: skip
+            not_stopped(one, self.stop, self._owner.grace)
             if isinstance(one, Work):
                 one._interrupt(self.stop)
             elif self._interrupted_body:
@@ -156,7 +153,7 @@ class Stopping:
             callbacks_failed=self._failures(below),
             late=self.late,
         )
-        log.info("stopped %s", self.receipt, extra={"stop": self.stop, "receipt": self.receipt})
+        stopped(self.receipt)
         if not self._done.done() and not self._owner.loop.is_closed():
             self._done.set_result(self.receipt)
         for watcher in self._watchers:

@@ -31,6 +31,8 @@ class Work(Generic[T]):
         self.state = WorkState.QUEUED
         self.error: BaseException | None = None
         self.thread_id = 0
+        #: It was told of as work that did not stop.
+        self.was_named = False
         self._scope = scope
         self._result: T
         self._over = threading.Event()

@@ -4,10 +4,10 @@ import threading
 import time
 from typing import Any
 
-from countermand._world import log
 from countermand.work.receipt import StopReceipt, WorkFailure
 from countermand.work.stop import Stop
 from countermand.work.thread_work import Work
+from countermand.work.told import not_stopped, stopped
 from countermand.work.tree import WorkNode, WorkState
 
 
@@ -36,10 +36,10 @@ class ThreadsTold:
         """Answer the receipt; it is written the first time."""
         if self.receipt is None:
             self.receipt = self._write(path, failures)
-            log.info("stopped %s", self.receipt, extra={"stop": self.stop, "receipt": self.receipt})
+            stopped(self.receipt)
             for work in self._told:
                 if not work.is_over and work.thread_id != threading.get_ident():
-                    log.warning("%s (%s) did not stop in %gs (%s)", work.path, work.kind, patience, self.stop)
+                    not_stopped(work, self.stop, patience)
         return self.receipt
 
     def _write(self, path: str, failures: tuple[WorkFailure, ...]) -> StopReceipt:
