@@ -187,6 +187,7 @@ async def test_one_that_streams_stops_the_others() -> None:
     assert [one.stop for one in ended if isinstance(one, Stopped)] == [tokens.stop] * 2
     assert tokens.used == Usage(0, LEFT + 1, estimated=LEFT + 1)
     assert closed == [True]
+    assert not tokens._meters
 
 
 def test_one_that_streams_stops_the_others_in_threads() -> None:

@@ -1,9 +1,10 @@
 """What counts a guarded stream against a token budget, while it is read."""
 
 from collections.abc import Callable
+from logging import INFO, WARNING
 from typing import TYPE_CHECKING
 
-from countermand._errors import CountermandError
+from countermand._errors import AuthorityEnded, CountermandError
 from countermand._ids import new_id
 from countermand._world import log
 from countermand.streams.account import Account
@@ -31,7 +32,7 @@ class Meter:
         self._stops: Callable[[Stop], object] | None = None
         #: It was what the budget ran out by.
         self._is_short = False
-        #: Why the sidecar may not know what it took; None if it does.
+        #: Why no budget of the run may have what it took; None if they have.
         self.failure: CountermandError | None = None
 
     @property
@@ -87,4 +88,5 @@ class Meter:
                 await self._budget._spend(self._grant, name, amount, op_id, limit)
             except CountermandError as error:
                 self.failure = error
-                log.warning("it may not be on record that a stream took %s %s: %s", amount, name, error)
+                level = INFO if isinstance(error, AuthorityEnded) else WARNING  # then its journal has it
+                log.log(level, "a stream took %s %s, which may be in no budget: %s", amount, name, error)

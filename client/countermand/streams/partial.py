@@ -16,7 +16,7 @@ PATIENCE, CLOSING = 1.0, 5.0
 class Metered(Protocol):
     """What counts the tokens of a stream."""
 
-    #: Why the sidecar may not know what it took; None if it does.
+    #: Why no budget of the run may have what it took; None if they have.
     failure: CountermandError | None
 
     @property
@@ -62,7 +62,7 @@ class Partial(Generic[T]):
 
     @property
     def not_told(self) -> str:
-        """Why the sidecar may not know all that it took; empty if it does, and before."""
+        """Why no budget of the run may have all that it took; empty if they have, and before."""
         return str(self._metered.failure or "") if self._metered else ""
 
     def _keep(self, chunk: T) -> None:
@@ -80,7 +80,7 @@ class Partial(Generic[T]):
         if self.not_closed:
             stopped.add_note(f"countermand: the connection may still be open: {self.not_closed}")
         if self.not_told:
-            stopped.add_note(f"countermand: what it took may not be on record: {self.not_told}")
+            stopped.add_note(f"countermand: what it took may be in no budget: {self.not_told}")
 
     def _fail_untold(self) -> None:
         """A whole stream that could not be accounted for is not passed off as fine."""

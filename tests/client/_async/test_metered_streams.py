@@ -8,7 +8,7 @@ import pytest
 import countermand
 from countermand import CancellationToken, Stop, Stopped, StopReason, Usage
 from countermand.testing import Sidecar
-from tests.client.support import Proxy, refuse
+from tests.client.support import AsyncSoon, Proxy, refuse
 
 USER = Stop(StopReason.USER_STOP, note="enough")
 
@@ -93,6 +93,26 @@ async def test_a_stop_loses_nothing_that_was_streamed(real: Sidecar) -> None:
     assert stopped.value.stop is USER
     assert model.is_closed
     assert guarded.took == Usage(0, 20, estimated=20)
+
+
+async def test_what_came_before_the_run_was_cancelled_is_in_its_journal(real: Sidecar) -> None:
+    """No budget counts it after the end, which is said."""
+    async with countermand.connect(real.home) as cm, cm.open_run(budgets={"tokens_out": 500}) as run:
+        with run.grant(scopes=["*"]):
+            tokens = countermand.token_budget()
+            guarded = countermand.guard(Model(1000).stream(), until=run, tokens=tokens)
+            with pytest.raises(Stopped) as stopped:
+                async for _ in guarded:
+                    if len(guarded.partial) == 20:
+                        await run.cancel(reason="USER_STOP", note="enough")
+                        await AsyncSoon.until(lambda: guarded.stop is not None)
+            assert await spent(cm, run) == {"tokens_out": 0}
+            refused = [one for one in (await cm.auditor.entries(run.run_id)).entries if one.kind == "REFUSED"]
+
+    assert stopped.value.stop_reason is StopReason.USER_STOP
+    assert [(one.data["budget"], one.data["amount"]) for one in refused] == [("tokens_out", "20")]
+    assert guarded.not_told in stopped.value.__notes__[-1]
+    assert tokens.used == Usage(0, 20, estimated=20)
 
 
 @pytest.mark.parametrize("leaves", ["break", "raise"])
