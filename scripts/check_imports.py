@@ -110,6 +110,11 @@ RULES = [
         why="only who asks for its counters needs it, by the extra `prometheus`",
     ),
     Rule(
+        where="client/countermand/integrations/_http",
+        forbidden=(*WEB, "boto3", "botocore", "urllib3"),
+        why="it is the rules of all HTTP clients alike; each library's own file adapts it",
+    ),
+    Rule(
         where="client/countermand/integrations/asgi",
         forbidden=("starlette", "fastapi", "uvicorn", "hypercorn", "anyio"),
         why="it is plain ASGI, for every framework alike",

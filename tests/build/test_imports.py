@@ -26,6 +26,7 @@ FORBIDDEN = {
     "cli imports late": ("client/countermand/cli/serve.py", "import grant_service.app"),
     "typer is for the cli": ("client/countermand/a.py", "import typer"),
     "no cli by default": ("client/countermand/__init__.py", "from . import cli"),
+    "the rules of HTTP know no client": ("client/countermand/integrations/_http/a.py", "import httpx"),
     "asgi knows no framework": (
         "client/countermand/integrations/asgi/a.py",
         "from starlette.requests import Request",

@@ -71,6 +71,8 @@ class _Gate:
         sending = self._sending(request, operation)
         if sending is None:
             return
+        if _HERE in request.context:
+            raise FixTheCall(f"{operation} passes permit_client twice: call it once for each client")
         open_ = ExitStack()
         act = open_.enter_context(countermand.sync.perform(**sending.told))
         open_.enter_context(sending.under(act, _UNSENT))

@@ -8,6 +8,7 @@ session.mount("http://", PermitAdapter())
 from contextvars import ContextVar
 from typing import Any
 
+import urllib3
 from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 
@@ -16,6 +17,12 @@ from countermand.integrations._http.call import Call
 from countermand.integrations._http.sending import Answer, Mapper, Rules, Sending, Settler, Write
 
 __all__ = ["Answer", "Call", "PermitAdapter", "Write"]
+
+if urllib3.__version__.startswith("1."):
+    # Its connections send bodies by another way, past the look at the permit.
+    raise ImportError(
+        "countermand.integrations.requests needs urllib3 2: pip install 'countermand[requests]'"
+    )
 
 #: The write that this thread is about to send; its connection asks.
 _sending: ContextVar[Sending | None] = ContextVar("countermand_requests_sending", default=None)

@@ -18,8 +18,6 @@ from countermand.integrations import httpx as for_httpx
 from countermand.integrations import httpx2 as for_httpx2
 from countermand.integrations import requests as for_requests
 
-SECONDS = 20.0
-
 
 class Sender:
     """One HTTP client with its adapter. `options` are the adapter's."""
@@ -27,6 +25,8 @@ class Sender:
     name: str
     #: What an action is called for a method.
     action = "http.{}"
+    #: How long it waits for an answer.
+    seconds = 20.0
     #: How it writes, what that is called, and whether it can send any method, body and header.
     method, is_free = "POST", True
 
@@ -65,7 +65,7 @@ class Httpx(_Blocking):
 
     async def open(self) -> None:
         transport = self.adapter.PermitTransport(**self.options)
-        self.client = self.library.Client(transport=transport, timeout=SECONDS, follow_redirects=True)
+        self.client = self.library.Client(transport=transport, timeout=self.seconds, follow_redirects=True)
 
     def _send(self, method: str, url: str, body: Any, headers: Mapping[str, str] | None) -> int:
         status: int = self.client.request(method, url, content=body, headers=headers).status_code
@@ -78,7 +78,7 @@ class AsyncHttpx(Sender):
     async def open(self) -> None:
         transport = self.adapter.AsyncPermitTransport(**self.options)
         self.client: Any = self.library.AsyncClient(
-            transport=transport, timeout=SECONDS, follow_redirects=True
+            transport=transport, timeout=self.seconds, follow_redirects=True
         )
 
     async def send(
@@ -109,7 +109,7 @@ class Requests(_Blocking):
 
     def _send(self, method: str, url: str, body: Any, headers: Mapping[str, str] | None) -> int:
         status: int = self.client.request(
-            method, url, data=body, headers=headers, timeout=SECONDS
+            method, url, data=body, headers=headers, timeout=self.seconds
         ).status_code
         return status
 
@@ -120,7 +120,7 @@ class Aiohttp(Sender):
     async def open(self) -> None:
         inner = self.options.pop("inner", [])
         middlewares = [for_aiohttp.permit_middleware(**self.options), *inner]
-        timeout = aiohttp.ClientTimeout(total=SECONDS)
+        timeout = aiohttp.ClientTimeout(total=self.seconds)
         self.client = aiohttp.ClientSession(middlewares=middlewares, timeout=timeout)
 
     async def send(
@@ -146,7 +146,7 @@ class Boto3(_Blocking):
             retries={"total_max_attempts": self.attempts, "mode": "standard"},
             s3={"addressing_style": "path"},
             request_checksum_calculation="when_required",
-            read_timeout=SECONDS,
+            read_timeout=self.seconds,
         )
         credentials = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "eu-central-1"}
         client = boto3.client("s3", endpoint_url=self.url, config=config, **credentials)

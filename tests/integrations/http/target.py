@@ -5,6 +5,7 @@
 
 import dataclasses
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -35,6 +36,7 @@ class Target:
     port: int
     #: Whoever connects is cut off, unread.
     deaf: bool = False
+    tls: ssl.SSLContext | None = None
     seen: list[Seen] = dataclasses.field(default_factory=list)
     _released: dict[str, threading.Event] = dataclasses.field(default_factory=dict)
 
@@ -59,9 +61,12 @@ class Target:
             line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             line.close()
             return
-        with suppress(OSError), line, line.makefile("rb") as read:
+        with suppress(OSError), self._secured(line) as line, line.makefile("rb") as read:
             while (seen := request(read, line)) and self._answer(line, seen):
                 pass
+
+    def _secured(self, line: socket.socket) -> socket.socket:
+        return self.tls.wrap_socket(line, server_side=True) if self.tls else line
 
     def _answer(self, line: socket.socket, seen: Seen) -> bool:
         """Answer one request; say whether the connection stays."""
@@ -113,10 +118,10 @@ def chunks(read: BinaryIO) -> Iterator[bytes]:
 
 
 @contextmanager
-def serving(*, deaf: bool = False) -> Iterator[Target]:
+def serving(*, deaf: bool = False, tls: ssl.SSLContext | None = None) -> Iterator[Target]:
     """Serve on loopback; every connection has a thread."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        target = Target(listener.getsockname()[1], deaf)
+        target = Target(listener.getsockname()[1], deaf, tls)
         threads: list[threading.Thread] = []
         accept = threading.Thread(target=_accept, args=(listener, target.talk, threads), daemon=True)
         accept.start()

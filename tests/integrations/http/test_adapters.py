@@ -1,5 +1,6 @@
 """Each adapter, in each situation, against a real server: what reaches it, and what is on record of it."""
 
+import asyncio
 import socket
 from contextlib import suppress
 
@@ -7,6 +8,7 @@ import pytest
 
 import countermand
 from countermand.integrations._http.deadline import time_left
+from countermand.integrations._http.sending import Rules
 from countermand.testing import Sidecar
 from countermand.testing.conformance.stage import caught
 from tests.integrations.http.clients import SENDERS, Sender
@@ -40,6 +42,20 @@ async def test_what_became_of_a_write_is_on_record(kind: type[Sender], real: Sid
     assert told == SITUATIONS
     writes = [seen.what for seen in target.of(f"became-{kind.__name__}") if seen.method == kind.method]
     assert writes == [*SITUATIONS]
+
+
+@each
+async def test_a_target_that_is_too_slow_is_unknown(
+    kind: type[Sender], real: Sidecar, target: Target
+) -> None:
+    """The client waits no longer, and the target may be about to act."""
+    key, hasty = f"slow-{kind.__name__}", type("Hasty", (kind,), {"seconds": 0.3})
+    async with sending(hasty, target.url, real) as (sender, run):
+        assert await caught(sender.send(kind.method, "stall", key, body=b"x"))
+        [action] = (await run.report()).unknown
+    target.release(key)
+    assert action.note.startswith("left by ")
+    assert len(target.of(key)) == 1
 
 
 @each
@@ -98,6 +114,48 @@ async def test_a_write_after_a_cancel_never_arrives(
     assert target.of(key) == []
     assert [seen.method for seen in target.of(f"{key}-before")] == [kind.method]
     assert [seen.headers["idempotency-key"] for seen in target.of(f"{key}-read")] == [None]
+
+
+@each
+async def test_without_its_seam_a_write_after_a_cancel_arrives(
+    kind: type[Sender], real: Sidecar, target: Target, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control: a client that takes every write for a read sends it."""
+    key = f"control-{kind.__name__}"
+    monkeypatch.setattr(Rules, "sending", lambda *_: None)
+    monkeypatch.setattr("countermand.integrations.boto3._Gate.before_send", lambda *_, **__: None)
+    async with sending(kind, target.url, real) as (sender, run):
+        await run.cancel()
+        await sender.send(kind.method, "ok", key)
+    assert len(target.of(key)) == 1
+
+
+@each
+async def test_writes_that_race_a_cancel_are_on_record_or_never_arrive(
+    kind: type[Sender], real: Sidecar, target: Target
+) -> None:
+    """Each arrived under a permit from before the cut, once; what was refused did not."""
+    key = f"race-{kind.__name__}"
+
+    async def write(sender: Sender) -> Exception:
+        while not (error := await caught(sender.send(kind.method, "ok", key))):
+            pass
+        return error
+
+    async with sending(kind, target.url, real) as (sender, run):
+        writers = [asyncio.create_task(write(sender)) for _ in range(4)]
+        while len(target.of(key)) < 8:  # noqa: ASYNC110 - a thread of the target tells nobody
+            await asyncio.sleep(0.001)
+        report = await run.cancel()
+        refused = await asyncio.gather(*writers)
+        actions = await on_record(run)
+        late = (await run.report()).late_attempts
+    arrived = [seen.headers["idempotency-key"] for seen in target.of(key)]
+    assert sorted(arrived) == sorted(one.op_id for one in actions)
+    assert {one.state for one in actions} == {"SUCCEEDED"}
+    assert {one.op_id for one in actions} == {one.op_id for one in (*report.done, *report.in_flight)}
+    assert [type(error) for error in refused] == [countermand.Revoked] * 4
+    assert len(late) == 4
 
 
 @each

@@ -72,6 +72,15 @@ async def test_an_error_that_comes_with_a_200_is_one(real: Sidecar, target: Targ
     assert [one.note.partition(":")[0] for one in actions] == ["HTTP 500", "done in part"]
 
 
+async def test_a_client_passes_once(real: Sidecar, target: Target) -> None:
+    """To ask twice for one effect would put two on record."""
+    async with sending(Boto3, target.url, real) as (sender, _):
+        permit_client(sender.client)  # type: ignore[attr-defined]
+        with pytest.raises(countermand.FixTheCall, match="twice"):
+            await sender.send("PUT", "ok", "twice", body=b"x")
+    assert target.of("twice") == []
+
+
 def test_a_url_that_is_only_signed_asks_nobody() -> None:
     """Nothing is sent."""
     options = {"region_name": "eu-central-1", "aws_access_key_id": "a", "aws_secret_access_key": "b"}

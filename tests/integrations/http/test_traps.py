@@ -101,6 +101,21 @@ async def test_a_mapping_says_what_a_request_means(kind: type[Sender], real: Sid
     assert [seen.headers["idempotency-key"] for seen in target.of(key)] == [f"charge-{kind.__name__}"]
 
 
+async def test_an_answer_that_is_not_understood_is_the_callers_all_the_same(
+    real: Sidecar, target: Target, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Who sees a failure instead would repeat what was done."""
+
+    def settle(act: Any, answer: Answer) -> None:
+        raise KeyError(answer.headers["x-request-id"])
+
+    async with sending(Httpx, target.url, real, settle=settle) as (sender, run):
+        assert await sender.send("POST", "ok", "puzzling") == 200
+        [action] = await on_record(run)
+    assert (action.state, action.note) == ("UNKNOWN", "its answer was not understood: KeyError")
+    assert "was not understood" in caplog.text
+
+
 async def test_a_stream_is_sent_as_one(real: Sidecar, target: Target) -> None:
     """It is not read ahead, so it is not in the digest either."""
 

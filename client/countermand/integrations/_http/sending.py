@@ -11,6 +11,7 @@ from countermand._models.actions import Permit
 from countermand._span import Span
 from countermand._text import kind_of
 from countermand._words import Outcome, Reversibility
+from countermand._world import log
 from countermand.integrations._http.call import Call
 from countermand.integrations._http.deadline import REQUEST_TIMEOUT, time_left
 from countermand.integrations._http.outcome import outcome_of, receipt_of
@@ -100,7 +101,7 @@ class Sending:
         #: The library tells of its steps, so one that it did not tell of was not taken.
         self.watched = False
         self._asked = call.headers
-        self._wanted = time_left((n.encode(), v.encode("latin-1")) for n, v in call.headers.items())
+        self._wanted = time_left((n.encode(), v.encode()) for n, v in call.headers.items())
         self._settle = settle
         self._act: Act | None = None
 
@@ -161,7 +162,12 @@ class Sending:
         act.receipt = receipt_of(status, headers.items())
         if self._settle:
             told = {name.lower(): value for name, value in headers.items()}
-            self._settle(act, Answer(status=status, headers=told))
+            try:
+                self._settle(act, Answer(status=status, headers=told))
+            except Exception as error:
+                # The caller must see the answer all the same: who sees a failure repeats what was done.
+                act.unknown(f"its answer was not understood: {kind_of(error)}")
+                log.exception("the answer to action %s was not understood", act.op_id)
 
     def _permitted(self) -> Any:
         if self._act is None or self._act.permit is None:
