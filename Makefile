@@ -48,7 +48,7 @@ race: setup ## race 300,000 commits against cancels, and authority and undo agai
 	  $(PY) -m pytest tests/races $(ARGS)
 
 rounds: setup ## play 10,000 rounds of each race over authority, without the wire (ROUNDS=...; about an hour)
-	@redis=$$(scripts/ensure_redis) && for kind in delegate fence approval budget; do REDIS_SERVER="$$redis" \
+	@redis=$$(scripts/ensure_redis) && for kind in delegate extend fence approval budget; do REDIS_SERVER="$$redis" \
 	  $(PY) -m tests.races.campaign $$kind --rounds $${ROUNDS:-10000} $(ARGS) || exit 1; done
 
 gen: setup ## regenerate the contract's code and the derived sync client

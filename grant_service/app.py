@@ -18,7 +18,7 @@ from grant_service.archive.seals import Seals
 from grant_service.core.clock import Clock, system_clock
 from grant_service.core.store import Store
 from grant_service.core.tools import Tools
-from grant_service.core.verbs import Delegated, Issued
+from grant_service.core.verbs import Delegated, Extended, Issued
 from grant_service.rpc import listener
 from grant_service.rpc.action import ActionServicer
 from grant_service.rpc.control import ControlServicer
@@ -41,6 +41,7 @@ from grant_service.settings import Settings
 from grant_service.store.lockfile import LockFile, Taken
 from grant_service.store.memory import MemoryStore
 from grant_service.store.sqlite import SqliteStore
+from grant_service.tokens.claims import MAX_LIFE_MS
 from grant_service.tokens.keys import Keyring, load_or_create
 from grant_service.tokens.mint import mint
 from grant_service.tokens.secret import SecretToken
@@ -237,7 +238,8 @@ def _locked(home: Path, run: Path) -> LockFile:
     return lock
 
 
-def _mint(keyring: Keyring, issued: Issued | Delegated) -> SecretToken:
+def _mint(keyring: Keyring, issued: Issued | Delegated | Extended) -> SecretToken:
+    """Mint a grant's token: the same one as long as the grant ends at the same time."""
     grant = issued.grant
     return mint(
         keyring,
@@ -246,7 +248,8 @@ def _mint(keyring: Keyring, issued: Issued | Delegated) -> SecretToken:
         ancestors=grant.ancestors,
         audience=grant.audience,
         subject=issued.subject,
-        issue_time=grant.issue_time,
+        # One that was extended may have been issued longer ago than any token lasts.
+        issue_time=max(grant.issue_time, grant.expire_time - MAX_LIFE_MS),
         expire_time=grant.expire_time,
         chain=grant.chain,
     )

@@ -26,6 +26,8 @@ class Asked:
     sealed: bool = False
     above: "Authority | None" = None
     child: ChildRun | None = None
+    #: How long it is made to last, in seconds, whenever it is acted under; None: it is left as it is.
+    extend: float | None = None
 
 
 class Authority(Locks):
@@ -40,6 +42,13 @@ class Authority(Locks):
         self.grant: Grant | None = None
         #: What was left in each budget that applies when it was issued; empty where only its token is known.
         self.remaining: Mapping[str, int] = {}
+        #: When it was last asked to be extended, by the client's clock.
+        self.extended_at: float | None = None
+
+    def is_to_be_extended(self, now: float) -> bool:
+        """Say whether more time is due: before it is first acted under, then after half of what was asked."""
+        wanted, last = self.asked.extend, self.extended_at
+        return wanted is not None and (last is None or now - last >= wanted / 2)
 
 
 class Held(Protocol):

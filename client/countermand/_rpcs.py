@@ -39,6 +39,7 @@ class Rpc(Generic[Q, R]):
 OPEN_RUN = Rpc("GrantService", "OpenRun", grants.OpenRunRequest, grants.OpenRunResponse)
 ISSUE_GRANT = Rpc("GrantService", "IssueGrant", grants.IssueGrantRequest, grants.IssueGrantResponse)
 DELEGATE = Rpc("GrantService", "DelegateGrant", grants.DelegateGrantRequest, grants.DelegateGrantResponse)
+EXTEND = Rpc("GrantService", "ExtendGrant", grants.ExtendGrantRequest, grants.ExtendGrantResponse)
 FINISH_RUN = Rpc("GrantService", "FinishRun", grants.FinishRunRequest, grants.FinishRunResponse)
 PREPARE = Rpc(
     "ActionService",

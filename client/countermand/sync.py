@@ -107,7 +107,18 @@ from countermand._models.reports import (
     SignedHead,
     Undo,
 )
-from countermand._models.runs import ChildRun, Delegated, End, Finished, Grant, Issued, Opened, Run, RunPage
+from countermand._models.runs import (
+    ChildRun,
+    Delegated,
+    End,
+    Extended,
+    Finished,
+    Grant,
+    Issued,
+    Opened,
+    Run,
+    RunPage,
+)
 from countermand._models.work import RunWork, ShownWork
 from countermand._registry import Registry, canceller, compensation, probe
 from countermand._scope import Scope
@@ -265,6 +276,7 @@ __all__ = [
     "HitRun",
     "BudgetStanding",
     "Delegated",
+    "Extended",
     "End",
     "Finished",
     "Grant",

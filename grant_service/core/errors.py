@@ -165,7 +165,7 @@ _EXPLANATIONS = {
     ErrorReason.STORE_EPOCH: "run {run} belongs to an earlier epoch of the store, which may have lost facts since: "
     "do not act; open a new run",
     ErrorReason.GRANT_UNKNOWN: "the store has no grant {grant}: do not act; issue a new grant",
-    ErrorReason.GRANT_EXPIRED: "grant {grant} has expired: do not act; issue a new grant if the run goes on",
+    ErrorReason.GRANT_EXPIRED: "grant {grant} has expired: do not act; extend it, or issue a new one, if the run goes on",
     ErrorReason.OUT_OF_SCOPE: "no scope of grant {grant} allows {action} on '{resource}' ({rule}): do not act; "
     "ask the run's owner for a wider grant",
     ErrorReason.USES_EXHAUSTED: "grant {grant} has no uses left for {action}: do not act; ask for a new grant",

@@ -94,6 +94,8 @@ def _grants(run: Run, entries: Iterable[Entry]) -> dict[str, Grant]:
                 root_seq=int(data.get("root", entry.seq)),
                 chain=tuple(data["chain"].split(",")) if "chain" in data else (),
             )
+        elif entry.kind is Kind.EXTENDED and data["grant"] in grants:
+            grants[data["grant"]] = replace(grants[data["grant"]], expire_time=int(data["expire"]))
         elif entry.kind is Kind.EXHAUSTED and data["grant"] in grants:
             ended = grants[data["grant"]]
             grants[data["grant"]] = replace(

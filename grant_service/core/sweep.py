@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from grant_service.core.errors import StoreFailed
 from grant_service.core.fence import Selector, grant_mark, run_mark
@@ -212,6 +212,8 @@ def _fold(entries: Iterable[Entry]) -> _Story:
         match entry.kind:
             case Kind.ISSUED | Kind.DELEGATED:
                 given[data["grant"]] = _given(entry)
+            case Kind.EXTENDED if data["grant"] in given:
+                given[data["grant"]] = replace(given[data["grant"]], expire_time=int(data["expire"]))
             case Kind.EXHAUSTED:
                 ended.add(data["grant"])
             case Kind.PREPARED:

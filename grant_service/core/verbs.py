@@ -93,6 +93,26 @@ class Delegated:
 
 
 @dataclass(frozen=True, slots=True)
+class Extend:
+    """Let a grant that is good but for its time last so long from now on. `peer` is as in Delegate."""
+
+    grant: GrantRef
+    peer: str
+    ttl_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Extended:
+    """The same grant, as long as it lasts now; replayed if it lasted that long already."""
+
+    grant: Grant
+    subject: str
+    replayed: bool
+    #: What is left in each budget that applies to the grant.
+    remaining: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Prepare:
     """Record an intended action. `peer` is the identity the caller's listener gave it."""
 

@@ -124,6 +124,12 @@ class Decoder:
             child=self._child(request.child_run, grant_id) if request.HasField("child_run") else None,
         )
 
+    def extend(self, request: grant_pb.ExtendGrantRequest) -> verbs.Extend:
+        """Decode ExtendGrant. An issuer may extend any grant."""
+        settings = self.settings
+        ttl_ms = limits.milliseconds("ttl", request, settings.grant_ttl, settings.grant_ttl_max)
+        return verbs.Extend(self.verify(request.grant_token), peer="", ttl_ms=ttl_ms)
+
     def _child(self, told: grant_pb.ChildRun, grant_id: str) -> verbs.Open:
         """Decode a run to open; without an id it takes the grant's, so that a repeated request finds it."""
         settings = self.settings

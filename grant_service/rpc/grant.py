@@ -8,17 +8,17 @@ from grant_service.core.grant import Grant
 from grant_service.core.listing import find_run
 from grant_service.core.run import Run
 from grant_service.core.store import Store
-from grant_service.core.verbs import Delegated, Issued
+from grant_service.core.verbs import Delegated, Extended, Issued
 from grant_service.rpc import encode
 from grant_service.rpc.decode import Decoder
 from grant_service.rpc.tally import Tally
 from grant_service.tokens.secret import SecretToken
 
-Mint = Callable[[Issued | Delegated], SecretToken]
+Mint = Callable[[Issued | Delegated | Extended], SecretToken]
 
 
 class GrantServicer:
-    """Opens runs, issues grants, finishes runs."""
+    """Opens runs, issues and extends grants, finishes runs."""
 
     def __init__(self, store: Store, decode: Decoder, mint: Mint, tally: Tally) -> None:
         self._store, self._decode, self._mint, self._tally = store, decode, mint, tally
@@ -55,6 +55,16 @@ class GrantServicer:
         """Write the run that was opened; one that was opened before may have ended since."""
         told = await find_run(self._store, run.run_id) if replayed else (run, None, now)
         return encode.run(*told)
+
+    async def ExtendGrant(self, request: pb.ExtendGrantRequest) -> pb.ExtendGrantResponse:
+        """Let a grant last longer."""
+        extended = granted(await self._store.extend(self._decode.extend(request)))
+        return pb.ExtendGrantResponse(
+            grant=encode.grant(extended.grant, await self._now(extended.grant, extended.grant.issue_time)),
+            grant_token=self._mint(extended).reveal(),
+            replayed=extended.replayed,
+            remaining=extended.remaining,
+        )
 
     async def FinishRun(self, request: pb.FinishRunRequest) -> pb.FinishRunResponse:
         """End a run that did its work."""

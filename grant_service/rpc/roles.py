@@ -25,6 +25,7 @@ ALLOWED: dict[str, frozenset[Role]] = {
     "GrantService.OpenRun": _ISSUER,
     "GrantService.IssueGrant": _ISSUER,
     "GrantService.DelegateGrant": _ISSUER | _TOOL,
+    "GrantService.ExtendGrant": _ISSUER,
     "GrantService.FinishRun": _ISSUER,
     "ActionService.PrepareAction": _TOOL,
     "ActionService.CommitAction": _TOOL,

@@ -35,6 +35,7 @@ _WORDS = {
     "open": "OPENED",
     "issue": "ISSUED",
     "delegate": "DELEGATED",
+    "extend": "EXTENDED",
     "prepare": "PREPARED",
     "commit": "PERMITTED",
     "perform": "PERMITTED",
@@ -113,6 +114,12 @@ def delegated(replayed: bool, rest: list[str]) -> verbs.Delegated:
     child, grant = words[: int(size)], words[int(size) :]
     run = run_from(fields(child)) if child else None
     return verbs.Delegated(grant_from(fields(grant)), subject, run, replayed, _remaining(left))
+
+
+def extended(replayed: bool, rest: list[str]) -> verbs.Extended:
+    """Read the answer of extend."""
+    subject, left, *grant = rest
+    return verbs.Extended(grant_from(fields(grant)), subject, replayed, _remaining(left))
 
 
 def prepared(op_id: str, replayed: bool, rest: list[str]) -> verbs.Prepared:

@@ -99,6 +99,10 @@ class ByRules:
         """Hand on part of a grant."""
         return await self._decide(lifecycle.delegate, command)
 
+    async def extend(self, command: verbs.Extend) -> verbs.Extended | Refusal:
+        """Let a grant last longer."""
+        return await self._decide(lifecycle.extend, command)
+
     async def spend(self, command: verbs.Spend) -> verbs.Spent | Refusal:
         """Take from a budget."""
         return await self._decide(lifecycle.spend, command)

@@ -117,6 +117,10 @@ class MemoryState:
         """Find all standing fences."""
         return [one for one in self.fences.values() if one.standing]
 
+    def fences_since(self, seq: int) -> list[Fence]:
+        """Find all fences with a higher number."""
+        return [one for one in self.fences.values() if one.seq > seq]
+
     def put(self, record: Record) -> None:
         """Write a record whole."""
         match record:

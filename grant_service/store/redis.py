@@ -17,6 +17,7 @@ from grant_service.core import verbs
 from grant_service.core.budget import budgets_text, costs_text
 from grant_service.core.duty import DutyKind
 from grant_service.core.errors import ErrorReason, Refusal, StoreFailed, explain
+from grant_service.core.fence import FENCES
 from grant_service.core.grant import GrantRef
 from grant_service.core.neighbours import Neighbours
 from grant_service.core.run import labels_text
@@ -175,6 +176,12 @@ class RedisStore(RedisReads, RedisControl, RedisDuties, RedisRelease):
             more = [keys.runs, keys.active, keys.run(child.run_id), keys.journal(child.run_id)]
         asking = _Asking("", keys.grant(command.grant_id), more, args)
         return await self._act("delegate", command, asking, answers.delegated)
+
+    async def extend(self, command: verbs.Extend) -> verbs.Extended | Refusal:
+        """Let a grant last longer."""
+        keys, ref = self._keys, command.grant
+        asking = _Asking("", keys.grant(ref.grant_id), [keys.journal(FENCES)], (command.ttl_ms,))
+        return await self._act("extend", command, asking, answers.extended)
 
     async def prepare(self, command: verbs.Prepare) -> verbs.Prepared | Refusal:
         """Record an intended action."""

@@ -31,6 +31,7 @@ PARTS: dict[str, tuple[str, ...]] = {
     "open": ("_run", "_budget", "_open"),
     "issue": ("_pattern", "_fence", "_frozen", "_owners", "_budget", "_grant"),
     "delegate": (*_CLEARED, "_frozen", "_budget", "_narrow", "_grant", "_run", "_open"),
+    "extend": _CLEARED,
     "prepare": _PREPARED,
     "commit": (*_CLEARED, "_action", "_open_action", "_duty", "_permit"),
     "perform": (*_PREPARED, "_duty", "_permit"),

@@ -286,6 +286,11 @@ class SqliteState:
         found = [one for under in self._by_anchor().values() for one in under.values()]
         return sorted(found, key=lambda one: one.seq)
 
+    def fences_since(self, seq: int) -> list[Fence]:
+        """Find all fences with a higher number."""
+        self._writes.out()
+        return read_fences(self._db, "WHERE seq > ?", (seq,))
+
     def _by_anchor(self) -> dict[str, dict[str, Fence]]:
         if self._standing is None:
             self._writes.out()
@@ -504,9 +509,9 @@ def read_stopped(db: sqlite3.Connection, now: int, limit: int) -> list[str]:
     return [run_id for (run_id,) in rows]
 
 
-def read_fences(db: sqlite3.Connection, where: str = "") -> list[Fence]:
+def read_fences(db: sqlite3.Connection, where: str = "", told: tuple[int, ...] = ()) -> list[Fence]:
     """Read fences, the oldest first."""
-    rows = db.execute(f"SELECT fields FROM fences {where} ORDER BY seq")  # noqa: S608 - the caller's own words
+    rows = db.execute(f"SELECT fields FROM fences {where} ORDER BY seq", told)  # noqa: S608 - the caller's own words
     return [records.fence_from(json.loads(row[0])) for row in rows]
 
 

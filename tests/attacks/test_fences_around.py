@@ -22,6 +22,7 @@ async def dead(sidecar: Served, token: str, op_id: str = "o-new", **fields: Any)
         ("DelegateGrant", told | {"scopes": [{"action": "*"}], "child_run": {}}),
     ]
     reasons = {(await sidecar.tool.refused(method, **fields)).reason for method, fields in calls}
+    reasons.add((await sidecar.issuer.refused("ExtendGrant", grant_token=token)).reason)
     return reasons == {"FENCED"}
 
 

@@ -109,8 +109,10 @@ async def refused_everywhere(running: Served, bad: str) -> None:
         ("AbandonAction", told | {"op_id": "o-1"}),
         ("SpendBudget", told | {"op_id": "s-1", "budget": "usd", "amount": 1}),
         ("DelegateGrant", told | {"scopes": [{"action": "*"}]}),
+        ("ExtendGrant", told),
     ):
-        refused = await running.tool.refused(method, **fields)
+        caller = running.issuer if method == "ExtendGrant" else running.tool
+        refused = await caller.refused(method, **fields)
         assert refused.reason in ("TOKEN_MALFORMED", "TOKEN_UNTRUSTED")
         for part in bad.split("."):
             assert part not in str(refused)

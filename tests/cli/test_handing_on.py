@@ -3,7 +3,7 @@
 import pytest
 
 from countermand.cli.exit_codes import ExitCode
-from countermand.testing import Sidecar
+from countermand.testing import ManualClock, Sidecar
 from tests.cli.support import Shell, one_line
 
 HAND_ON = ("delegate", "--grant-token-from", "g-1", "--grant", "g-2")
@@ -167,3 +167,21 @@ def test_a_cost_is_held_and_given_back(boss: Shell) -> None:
 def test_an_amount_is_a_whole_number(boss: Shell, amount: str) -> None:
     """Anything else is a mistake on the command line."""
     assert boss("spend", "tokens", amount, "--grant", "g-1").code == ExitCode.USAGE
+
+
+def test_a_grant_that_waited_is_extended(boss: Shell, clock: ManualClock) -> None:
+    """Also when its time is over; its kept token is replaced, and what it may do is what it was."""
+    boss("issue", "r-1", "--grant", "g-3", "--scope", "a.b uses=1", "--ttl", "1s")
+    clock.advance(60)
+    assert "GRANT_EXPIRED" in boss("perform", "a.b", "--grant", "g-3").err
+    done = boss("extend", "--grant", "g-3", "--ttl", "60s")
+    assert done.code == ExitCode.OK
+    assert "Grant g-3 of run r-1, good until" in done.out
+    assert "a.b * uses=1" in done.out
+    assert "eyJ" not in done.out + done.err
+    assert boss("perform", "a.b", "--grant", "g-3").code == ExitCode.OK
+    told = boss.json("extend", "--grant", "g-3", "--ttl", "1s")
+    assert (told["schema"], told["replayed"]) == ("countermand.extended/v1", True)
+    boss("cancel", "r-1", "--reason", "user_stop")
+    refused = boss("extend", "--grant", "g-3")
+    assert (refused.code, one_line(refused.err)) == (ExitCode.STOP_THE_RUN, True)

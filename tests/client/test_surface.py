@@ -32,7 +32,16 @@ SHARED = [
     *("Abandoned", "ActionApproved", "ActionDenied", "ActionState", "AlreadyPermitted"),
     *("AlreadySettled", "Approval", "ApprovalPage", "ApprovalTimedOut", "AskOperator", "AuthorityEnded"),
     *("AwaitingApproval", "Budget", "BudgetExhausted", "BudgetStanding", "Cancelled", "ChildRun"),
-    *("Conflict", "CountermandError", "Delegated", "Denied", "DigestMismatch", "Durability", "End"),
+    *(
+        "Conflict",
+        "CountermandError",
+        "Delegated",
+        "Denied",
+        "DigestMismatch",
+        "Durability",
+        "End",
+        "Extended",
+    ),
     *("Entry", "EntryPage", "ErrorReason", "Exhausted", "Exhaustion", "Expired", "Explanation"),
     *("EvidenceKey", "SignedHead", "RunWork", "ShownWork"),
     *("Fence", "FenceKind", "FenceLifted", "FenceSet", "FenceStanding", "FenceState", "Fenced"),
@@ -127,7 +136,7 @@ def test_every_call_is_in_the_contract() -> None:
     services = {name: service for file in files for name, service in file.DESCRIPTOR.services_by_name.items()}
     calls = [value for value in vars(_rpcs).values() if isinstance(value, Rpc)]
 
-    assert len(calls) == 35
+    assert len(calls) == 36
     for call in calls:
         method = services[call.service].methods_by_name[call.name]
         assert call.path == f"/{services[call.service].full_name}/{method.name}"

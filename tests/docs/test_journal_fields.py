@@ -29,12 +29,13 @@ def intent(op_id: str, action: str = "email.send") -> Intent:
 async def authority(store: MemoryStore) -> None:
     """What is handed on, spent, agreed to and fenced, each line with every field."""
     purse = (Budget("usd", 5), Budget("coins", 1))
-    await store.open(verbs.Open("r-3", LONG, LONG, budgets=purse))
+    await store.open(verbs.Open("r-3", 2 * LONG, LONG, budgets=purse))
     asked = (Scope("*", approval_from=Reversibility.READ_ONLY),)
     await store.issue(verbs.Issue("g-3", "r-3", "tool", asked, LONG, budgets=purse, sealed=True))
     await store.issue(verbs.Issue("g-4", "r-3", "tool", asked, LONG, budgets=purse))
     top, sealed = GrantRef("g-4", "r-3", (), "tool", ""), GrantRef("g-3", "r-3", (), "tool", "")
     await store.delegate(verbs.Delegate(top, "tool", "g-5", asked, LONG, 9, budgets=purse, sealed=True))
+    await store.extend(verbs.Extend(top, "", 2 * LONG))
     for op_id in ("o-1", "o-2"):
         await store.prepare(verbs.Prepare(top, "tool", intent(op_id), LONG, 10, LONG))
     await store.approve(verbs.Approve("r-3", "o-1", "00" * 32, LONG, "operator", "fine"))

@@ -51,7 +51,9 @@ def test_an_expired_grant_prepares_nothing_more(caller: Caller, run: str) -> Non
     for verb in (caller.prepare, caller.perform):
         with refused("GRANT_EXPIRED") as told:
             verb(token, "op-3")
-        assert told.message.endswith("has expired: do not act; issue a new grant if the run goes on")
+        assert told.message.endswith(
+            "has expired: do not act; extend it, or issue a new one, if the run goes on"
+        )
     with refused("PREPARE_EXPIRED") as told:
         caller.commit(token, "op-1")
     assert "was not committed in time: do not act" in told.message

@@ -146,6 +146,42 @@ def _permit_faults(used: Call, cancel: Call, cut: int, fences: set[int]) -> list
     return found
 
 
+async def extend_round(load: Load, number: int) -> Told:
+    """Let a grant last longer a hundred times while its run is cancelled."""
+    run, told, start = f"longer-{number}", Told(), Start(load)
+    await load.grants.OpenRun(say.open_run(run), timeout=TIMEOUT)
+    token = (await load.grants.IssueGrant(say.issue(run), timeout=TIMEOUT)).grant_token
+
+    async def extend(index: int) -> Call:
+        await start(load.crowd)
+        asked = grant_pb.ExtendGrantRequest(grant_token=token, ttl={"seconds": 400 + index})
+        return await made(load.grants.ExtendGrant, asked)
+
+    async def stop() -> Call:
+        await start(load.crowd)
+        return await made(load.operator.CancelRun, say.cancel(run))
+
+    began = time.monotonic()
+    *fan, cancel = await start.go([*(extend(index) for index in range(FAN)), stop()])
+    load.crowd += (time.monotonic() - began - load.crowd) / 8
+    late = [await extend(FAN + index) for index in range(3)]
+    request = journal_pb.ListEntriesRequest(run_id=run, page_size=1000)
+    entries = (await load.journal.ListEntries(request, timeout=TIMEOUT)).entries
+    cut = cancel.answer.report.cut_seq
+    told.faults += [
+        f"AFTER THE CUT: extended by entry {one.seq}, the cut {cut}"
+        for one in entries
+        if one.kind == "EXTENDED" and one.seq > cut
+    ]
+    for one in [*fan, *late]:
+        told.met[f"extended {bool(one.answer)}"] += one.meets(cancel)
+        if one.answer and one.invoke > cancel.back:
+            told.faults.append("EXTENDED LATE: after the cancel was answered")
+        if not one.answer and one.reason != "REVOKED":
+            told.faults.append(f"REASON: an extension was refused as {one.reason}")
+    return told
+
+
 async def fence_round(load: Load, number: int) -> Told:
     """Issue grants for a tenant and use them while a fence is set over it; each second one is a freeze."""
     run, tenant, told, start = f"fence-{number}", f"t-{number}", Told(), Start(load)

@@ -24,6 +24,11 @@ def stop_not_asked_when_delegating() -> None:
     _plant(_ENDED, "local reason, details = nil, nil", "delegate")
 
 
+def stop_not_asked_when_extending() -> None:
+    """Let whatever was cancelled last longer."""
+    _plant(_ENDED, "local reason, details = nil, nil", "extend")
+
+
 def runs_above_not_asked() -> None:
     """Look at a child's own run only: its parent's cancel does not reach it."""
     _plant(_ENDED, "local reason, details = ended({ RUN_ID }, REST - 1, RUN_ID, OWNERS)", "perform")
@@ -90,6 +95,7 @@ def _decide_after(look: Callable[[Any, Any], Any], old: str, new: str, *verbs: s
 #: Each defect, with the race that must find it and the rules of which it must break one.
 DEFECTS: dict[Callable[[], None], tuple[Callable[[Load, int], Any], tuple[str, ...]]] = {
     stop_not_asked_when_delegating: (authority.delegate_round, ("DELEGATED LATE",)),
+    stop_not_asked_when_extending: (authority.extend_round, ("EXTENDED LATE", "AFTER THE CUT")),
     runs_above_not_asked: (authority.delegate_round, ("LATE", "AFTER THE CUT")),
     fence_looked_at_before: (authority.fence_round, ("LATE", "AFTER THE FENCE")),
     fence_for_those_on_a_list: (authority.fence_round, ("LATE", "AFTER THE FENCE")),

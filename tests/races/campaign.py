@@ -26,6 +26,7 @@ from tests.support.redis_server import redis_running
 
 KINDS: dict[str, Callable[[Load, int], Awaitable[authority.Told]]] = {
     "delegate": authority.delegate_round,
+    "extend": authority.extend_round,
     "fence": authority.fence_round,
     "approval": authority.approval_round,
     "budget": authority.budget_round,

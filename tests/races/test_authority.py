@@ -34,6 +34,7 @@ Tell = Callable[[str], None]
 #: Each race, and what it must have met to prove something: both ways in which it can end.
 KINDS: dict[Play, tuple[str, str]] = {
     authority.delegate_round: ("delegated True", "delegated False"),
+    authority.extend_round: ("extended True", "extended False"),
     authority.fence_round: ("used True", "used False"),
     authority.approval_round: ("denied", "permitted"),
     authority.budget_round: ("taken", "refused"),

@@ -102,6 +102,10 @@ class Desk:
         asked = (scopes or (Scope("*"),), ttl_ms, 1000)
         return await self.store.delegate(verbs.Delegate(self.ref, TOOL, grant, *asked, child=opening))
 
+    async def extend(self, ttl_ms: int = 2 * HOUR) -> Any:
+        """Let the grant last longer."""
+        return await self.store.extend(verbs.Extend(self.ref, "", ttl_ms))
+
     async def spend(self, op: str = "o-1", amount: int = 1, incurred: bool = False) -> Any:
         """Take from the budget."""
         return await self.store.spend(verbs.Spend(self.ref, TOOL, op, "usd", amount, 1000, incurred))
@@ -237,6 +241,7 @@ async def handing_on(store: Store) -> list[Any]:
     told += [await desk.delegate(Scope("email.send"), grant="g-14", child="r-11")]
     near = replace(desk, grant="g-11", chain=("g-10",))
     far = replace(near, run="r-11", parents=("r-10",), grant="g-13")
+    told += [await desk.extend(), await near.extend()]
     told += [await near.perform(), await far.perform(), await far.perform("o-2"), await far.settle()]
     told += [
         await store.grants(["g-11", "g-13", "none"]),

@@ -31,7 +31,7 @@ local real, declared, writes = redis, {}, 0
 for _, key in ipairs(KEYS) do declared[key] = true end
 local READS = {
   HGET = true, HMGET = true, HGETALL = true, EXISTS = true, ZCARD = true, ZRANGEBYSCORE = true,
-  ZREVRANGEBYSCORE = true, ZRANGEBYLEX = true, PEXPIRETIME = true,
+  ZREVRANGEBYSCORE = true, ZRANGEBYLEX = true, PEXPIRETIME = true, XRANGE = true,
 }
 local redis = { call = function(...)
   local name, key = ...
@@ -105,6 +105,7 @@ STEPS: dict[str, tuple[tuple[str, ...], Callable[[Desk], Awaitable[object]]]] = 
     "finish": (("open", "issue"), Desk.finish),
     "delegate": (("open", "issue", "prepare"), Desk.delegate),
     "delegate to a child": (("open", "issue", "prepare"), partial(Desk.delegate, child="r-2")),
+    "extend": (("open", "issue", "prepare"), Desk.extend),
     "spend": (("open", "issue", "prepare"), Desk.spend),
     "use up": (("open with a budget", "issue", "prepare"), partial(Desk.spend, amount=9)),
     "ask": (("open", "issue for asking"), Desk.prepare),
@@ -279,7 +280,7 @@ def test_only_ending_and_reporting_may_use_the_last_memory() -> None:
         header = script.text.splitlines()[0]
         assert header == ("#!lua flags=allow-oom" if name in ALLOW_OOM else "#!lua")
     giving = {"open", "issue", "delegate", "prepare", "commit", "perform", "spend", "approve", "lift"}
-    giving |= {"undo", "claim", "renew"}
+    giving |= {"extend", "undo", "claim", "renew"}
     assert not ALLOW_OOM & giving
 
 

@@ -9,7 +9,7 @@ from grant_service.store.memory import MemoryStore
 
 VERBS = (
     *("open", "issue", "delegate", "prepare", "commit", "perform", "settle", "abandon", "cancel", "finish"),
-    *("spend", "revoke", "freeze", "lift", "approve", "deny"),
+    *("extend", "spend", "revoke", "freeze", "lift", "approve", "deny"),
     *("resolve", "undo", "withdraw", "claim", "renew", "complete", "fail"),
 )
 READS = (

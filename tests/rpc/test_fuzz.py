@@ -196,6 +196,7 @@ ORDER: dict[str, Callable[[], dict[str, Any]]] = {
         "budgets": [{"name": "usd_cents", "limit": 5}],
         "child_run": {"run_id": "r-child"},
     },
+    "ExtendGrant": lambda: {"grant_token": TOKENS[0], "ttl": {"seconds": 900}},
     "SpendBudget": lambda: {"grant_token": TOKENS[0], "op_id": "s-1", "budget": "tokens", "amount": 7},
     "ListApprovals": dict,
     "ListEvidenceKeys": dict,

@@ -20,6 +20,7 @@ def calls(token: str) -> dict[str, tuple[str, str, dict[str, Any]]]:
         "open": ("issuer", "OpenRun", {}),
         "issue": ("issuer", "IssueGrant", {"run_id": "r-1", "scopes": [{"action": "*"}]}),
         "delegate": ("tool", "DelegateGrant", told | {"scopes": [{"action": "*"}]}),
+        "extend": ("issuer", "ExtendGrant", told),
         "finish": ("issuer", "FinishRun", {"run_id": "r-1"}),
         "prepare": ("tool", "PrepareAction", told | {"intent": intent("o-1")}),
         "commit": ("tool", "CommitAction", commit(token, "o-1")),

@@ -62,6 +62,7 @@ CONFUSED: list[tuple[str, str, dict[str, Any]]] = [
             {"child_run": {"labels": {"x": "TOKEN"}}},
         )
     ),
+    ("issuer", "ExtendGrant", {"grant_token": "TOKEN"}),
     ("operator", "RevokeGrants", {"reason": 6, "selector": {"grant_id": "TOKEN"}}),
     ("operator", "FreezeGrants", {"reason": 6, "selector": {"subject": "TOKEN"}}),
     ("operator", "FreezeGrants", {"reason": 6, "selector": {"action": "TOKEN"}}),

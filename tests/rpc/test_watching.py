@@ -308,3 +308,15 @@ async def _watch_many(opened: Opened, token: str, count: int) -> None:
 def test_the_contract_names_every_stop() -> None:
     """A reason that a client has no word for would be told as `ask an operator`."""
     assert {f"ERROR_REASON_{name}" for name in STOPS.values()} <= set(errors_pb2.ErrorReason.keys())
+
+
+async def test_a_grant_that_was_extended_is_told_of_its_stop(sidecar: Served) -> None:
+    """That its first time is over is no stop; what stops it later is told as ever."""
+    token = await _opened(sidecar)
+    async with session(sidecar.tool) as opened:
+        await opened.watch(token)
+        sidecar.clock.advance(900)
+        await sidecar.issuer("ExtendGrant", grant_token=token, ttl={"seconds": 900})
+        sidecar.clock.advance(800)
+        await sidecar.cancel("r-1")
+        assert reason((await opened.stop()).refusal) == "REVOKED"

@@ -22,6 +22,7 @@ COMMANDS = {
     "settle": verbs.Settle,
     "abandon": verbs.Abandon,
     "delegate": verbs.Delegate,
+    "extend": verbs.Extend,
     "spend": verbs.Spend,
 }
 

@@ -139,6 +139,10 @@ class Player:
         told = (above, peer, grant, scopes, ttl_ms, max_delegations)
         return await self.store.delegate(verbs.Delegate(*told, child=run, **more))  # type: ignore[arg-type]
 
+    async def extend(self, grant: GrantRef, ttl_ms: int = HOUR, peer: str = "") -> verbs.Extended | Refusal:
+        """Ask for a grant to last longer."""
+        return await self.store.extend(verbs.Extend(grant, peer, ttl_ms))
+
     async def ready(self, run: str = "run", **more: object) -> GrantRef:
         """Open a run and issue a grant for it."""
         await self.open(run)
@@ -433,7 +437,7 @@ class Player:
         return found
 
 
-def ref(issued: verbs.Issued | verbs.Delegated) -> GrantRef:
+def ref(issued: verbs.Issued | verbs.Delegated | verbs.Extended) -> GrantRef:
     """Point to a grant as its token would."""
     grant = issued.grant
     path = (grant.grant_id, grant.run_id, grant.ancestors)

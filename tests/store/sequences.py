@@ -376,6 +376,7 @@ TOOL_ARGS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
         "sealed": st.sampled_from([False] * 9 + [True]),
         "child": st.none() | st.none() | child,
     },
+    "extend": {"ttl_ms": st.sampled_from([1, SECOND, 60 * SECOND, HOUR, HOUR + 1])},
     "spend": {
         "op_id": op_id,
         "budget": budget,
@@ -388,7 +389,7 @@ TOOL_ARGS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
 
 def use(verb: str) -> st.SearchStrategy[Use]:
     """A tool's verb."""
-    who = delegating_peer if verb == "delegate" else peer
+    who = delegating_peer if verb in ("delegate", "extend") else peer
     args = st.fixed_dictionaries(TOOL_ARGS[verb]).map(_apart)
     return st.builds(Use, st.just(verb), grant_id, twist, who, args)
 
@@ -426,7 +427,7 @@ moves = [1, 1, 999, 999, SECOND, 4 * SECOND, 5 * SECOND, 59 * SECOND, HOUR - 1, 
 moves += [-1, -SECOND, -5 * SECOND, -CLOCK_TOLERANCE_MS, CLOCK_TOLERANCE_MS]
 moves += [-CLOCK_TOLERANCE_MS - 1] * 3
 in_bursts = ["commit", "commit", "commit", "perform", "perform", "settle", "prepare", "prepare"]
-in_bursts += ["spend", "delegate"]
+in_bursts += ["spend", "delegate", "extend"]
 tells = [tell("cancel", cancelling), tell("deny", denying), tell("revoke", revoking)]
 bursting = st.one_of(*map(use, in_bursts), *tells)
 
@@ -441,6 +442,7 @@ KINDS: dict[str, tuple[int, st.SearchStrategy[Step]]] = {
     "cancel": (1, tell("cancel", cancelling)),
     "finish": (2, tell("finish", finishing)),
     "delegate": (6, use("delegate")),
+    "extend": (5, use("extend")),
     "spend": (5, use("spend")),
     "revoke": (1, tell("revoke", revoking)),
     "freeze": (2, tell("freeze", freezing)),
@@ -599,6 +601,53 @@ def hand_on(draw: st.DrawFn) -> list[Step]:
         [Tell("freeze", (draw(freezing),))],
     ]
     return [delegate, performs[0], *_pick(draw, cut), performs[1], draw(KINDS["spend"][1])]
+
+
+@st.composite
+def outlast(draw: st.DrawFn) -> list[Step]:
+    """A grant, or what was delegated from it, has expired, and perhaps been fenced; it is extended."""
+    name = draw(st.integers(1, 9))
+    run, grant, below, fence = f"x{name}", f"xg{name}", f"xh{name}", f"xf{name}"
+    wide = _pick(draw, [Scope("*"), Scope("email.*"), Scope("sms.send")])
+    marks = _pick(
+        draw, [[], [f"run={run}"], [f"run={run}"], [f"grant={grant}"], [f"grant={below}"], ["run=a"]]
+    )
+    action = _pick(draw, ["", "", "email.send", "email.*", "sms.send"])
+    why = (selector_of(marks, action), StopReason.INCIDENT, SECOND)
+    fences: list[list[Step]] = [
+        [],
+        [],
+        [Tell("revoke", (verbs.Revoke(fence, *why),))],
+        [Tell("freeze", (verbs.Freeze(fence, *why),))],
+        [Tell("freeze", (verbs.Freeze(fence, *why),)), Tell("lift", (verbs.Lift(fence, "u-7"),))],
+    ]
+    other = verbs.Revoke(f"{fence}-2", selector_of(["run=elsewhere"]), StopReason.INCIDENT, SECOND)
+    tidied: list[list[Step]] = [[], [Move(5 * SECOND), Tell("revoke", (other,))]]
+    ends: list[list[Step]] = [[]] * 8 + [
+        [Tell("cancel", (verbs.Cancel(run, StopReason.USER_STOP),))],
+        [NewEpoch()],
+    ]
+    longer = [
+        _use(
+            "extend", draw(st.sampled_from([grant, below, below])), ttl_ms=_pick(draw, [1, SECOND, HOUR, DAY])
+        )
+        for _ in range(draw(st.integers(1, 3)))
+    ]
+    wanted = Intent(f"x{name}", "email.send", "a/b", digest(), Reversibility.READ_ONLY)
+    last = _use("perform", _pick(draw, [grant, below]), intent=wanted, use_ms=HOUR, max_actions=9, wait_ms=1)
+    more = {"max_delegations": 1000, "audience": "", "budgets": (), "sealed": False, "child": None}
+    return [
+        Tell("open", (verbs.Open(run, 2 * HOUR, DAY, budgets=draw(budgets)),)),
+        Tell("issue", (verbs.Issue(grant, run, "tool", (wide,), _pick(draw, [SECOND, HOUR])),)),
+        _use("delegate", grant, grant_id=below, scopes=(wide,), ttl_ms=SECOND, **more),
+        *_pick(draw, fences),
+        *_pick(draw, [[], [Move(SECOND)]]),
+        *_pick(draw, tidied),
+        *_pick(draw, ends),
+        *longer,
+        *_pick(draw, [[], [Move(SECOND)]]),
+        last,
+    ]
 
 
 @st.composite
@@ -770,9 +819,9 @@ def lost(draw: st.DrawFn) -> list[Step]:
     return [
         Tell("open", (opened,)),
         Tell("issue", (verbs.Issue(grant, run, "tool", (scope,), HOUR),)),
-        _prepare(wanted, grant, HOUR),
+        _prepare(wanted, grant),
         *over,
-        Move(draw(st.sampled_from([SECOND, RECENT_MS, RECENT_MS - 1, HOUR]))),
+        Move(draw(st.sampled_from([SECOND, RECENT_MS + SECOND, RECENT_MS + SECOND - 1, HOUR, HOUR]))),
         *draw(st.sampled_from([found, [*found, *found], found[::-1] + found])),
     ]
 
@@ -878,6 +927,7 @@ STORIES = {
     "stop": stop(),
     "ask": ask(),
     "hand_on": hand_on(),
+    "outlast": outlast(),
     "run_out": run_out(),
     "thaw": thaw(),
     "cut": cut(),
@@ -892,6 +942,7 @@ kind = st.sampled_from(
     + ["stop"] * 2
     + ["ask"] * 4
     + ["hand_on"] * 4
+    + ["outlast"] * 3
     + ["run_out"] * 3
     + ["thaw"] * 2
     + ["cut"] * 3

@@ -42,7 +42,7 @@ NOT_BY_RULES = {
 }
 
 VERBS = (
-    *("open", "issue", "delegate", "prepare", "commit", "perform", "settle", "abandon", "spend"),
+    *("open", "issue", "delegate", "extend", "prepare", "commit", "perform", "settle", "abandon", "spend"),
     *("finish", "cancel", "revoke", "freeze", "lift", "approve", "deny"),
     *("resolve", "undo", "withdraw", "claim", "renew", "complete", "fail", "release"),
 )

@@ -21,7 +21,7 @@ from grant_service.core.duty import MAX_JOBS, Duty, DutyKind
 from grant_service.core.errors import StoreFailed
 from grant_service.core.fence import EVERYTHING, Fence, marks_of, selector_of
 from grant_service.core.grant import MAX_CHAIN, Grant
-from grant_service.core.lifecycle import actions, duties, jobs
+from grant_service.core.lifecycle import actions, duties, grants, jobs
 from grant_service.core.run import Run, StopReason
 from grant_service.core.scope import Reversibility, Scope
 from grant_service.store.sqlite_state import SqliteState
@@ -293,7 +293,7 @@ POINTED: dict[str, list[list[Step]]] = {
         ]
         for since in ([_CANCEL, NewEpoch()], [NewEpoch(), _CANCEL])
     ]
-    + [[*_begun(*_ASK), _intended(), NewEpoch(), Move(HOUR), _RESOLVED]],
+    + [[*_begun(*_ASK), _intended(), NewEpoch(), Move(2 * HOUR), _RESOLVED]],
     "found": [
         *[
             [*_begun(run_ms=run_ms), *_jobs("r"), *since, _LOOK, *after, _LOOK]
@@ -511,6 +511,45 @@ FOCUSED: dict[str, dict[str, Lua]] = {
         },
         "a run below has no marks of those above": {"local marks = above": "local marks = ''"},
     },
+    "outlast": {
+        "what was killed long ago is extended": {"if told.kind ~= 'LIFTED' then": "if false then"},
+        "what a fence killed in part is extended": {
+            "local meets = fence.action == ''": "local meets = false"
+        },
+        "what was lifted has killed nothing": {
+            "if told.kind ~= 'LIFTED' then": "if told.kind == 'REVOKED' then"
+        },
+        "what was killed before the grant was issued counts": {
+            "FENCES_JOURNAL, '(' .. root_seq .. '-0', '+'": "FENCES_JOURNAL, '-', '+'"
+        },
+        "what was handed on outlasts what it comes from": {"expire_time = math.min(expire_time, above)": ""},
+        "what comes from an expired grant is extended": {
+            "if NOW >= above then return": "if false then return"
+        },
+        "a grant is extended past its run": {
+            "math.min(NOW + tonumber(TTL_MS), tonumber(run.deadline))": "NOW + tonumber(TTL_MS)"
+        },
+        "only what has not expired is extended": {
+            "local expire_time = math.min(NOW + tonumber(TTL_MS)": (
+                "if NOW >= tonumber(cleared.expire_time) then return refuse('GRANT_EXPIRED') end\n"
+                "local expire_time = math.min(NOW + tonumber(TTL_MS)"
+            )
+        },
+        "nothing but the grant is asked": {
+            "cleared, refusal = authority(nil, nil)": "cleared, refusal = own_grant(nil)"
+        },
+        "the epoch of the grant is not asked": {
+            "if grant.epoch ~= EPOCH then": "if false then",
+            "if run[2] ~= EPOCH then": "if false then",
+        },
+        "an extension takes time away": {
+            "if expire_time <= tonumber(grant.expire_time) then": "if false then"
+        },
+        "an extension is not on record": {
+            "append(JOURNAL, 'EXTENDED', 'grant', GRANT_ID, 'expire', grant.expire_time)": ""
+        },
+        "an extension is not kept": {"redis.call('HSET', GRANT, 'expire_time', grant.expire_time)": ""},
+    },
     "let go": {
         "what goes on is let go of": {"if not ended(PATH, PATH_AT, RUN_ID) or not last": "if not last"},
         "what was written to since is let go of": {"or last[1] ~= LAST_SEQ .. '-0' then": "then"},
@@ -590,7 +629,7 @@ FOCUSED: dict[str, dict[str, Lua]] = {
     "lost": {
         "what may be lost is never resolved": {"if not may_lack_entries(there) then": "if true then"},
         "what was never permitted is resolved": {"if not may_lack_entries(there) then": "if false then"},
-        "a lost permit in use is resolved": {"tonumber(action.prepare_time) + RECENT_MS": "0"},
+        "a lost permit in use is resolved": {"tonumber(action.expire_time) + RECENT_MS": "0"},
         "what is resolved still waits": {
             "if state == 'AWAITING_APPROVAL' then redis.call('ZREM', K": "if false then redis.call('ZREM', K"
         },
@@ -933,6 +972,7 @@ RULE_DEFECTS: dict[str, tuple[Any, str, Any]] = {
     "every word is taken": (actions, "_not_taken", lambda action, again, job: None),
     "nothing can be asked": (actions, "put_ask", lambda state, action, keep_until: None),
     "what is known can be told otherwise": (duties, "_KNOWN", frozenset()),
+    "what was killed long ago is extended": (grants, "killed", lambda state, by: None),
     "what never happened is undone": (duties, "_NOTHING_HAPPENED", frozenset()),
 }
 
@@ -950,7 +990,7 @@ def test_a_defect_in_a_rule_is_caught(
     """The stories are told by the right rules; a store that then decides by a wrong one does not pass."""
     (sqlite,) = (rig for rig in rigs[1] if isinstance(rig, SqliteRig))
     pointed = ("told late", "too many jobs", "not to be undone", "tried often")
-    stories = [story for about in (*pointed, "duty", "jobs") for story in told(about)]
+    stories = [story for about in (*pointed, "duty", "jobs", "outlast") for story in told(about)]
     monkeypatch.setattr(where, name, wrong)
     _assert_caught(loop, stories, sqlite)
 

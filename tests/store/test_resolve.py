@@ -246,10 +246,10 @@ async def test_whatever_a_report_calls_unknown_can_be_resolved(
 
 
 async def test_a_permit_that_may_be_lost_may_still_be_used(play: Player) -> None:
-    """For as long as any grant of that time lasts nobody can know; the refusal says how long that is."""
+    """From its last moment to be committed on for as long as any grant lasts, nobody can know."""
     done(await play.prepare(await play.ready(), undoable()))
     await play.rig.renew_epoch("epoch-2")
-    await play.rig.set_time(START + RECENT_MS - 1)
+    await play.rig.set_time(START + 60 * SECOND + RECENT_MS - 1)
     await play.store.standing()
     before = await play.rig.dump()
     told = {"run": "run", "op": "op", "left_ms": "1"}
@@ -266,7 +266,7 @@ async def test_what_is_found_to_have_happened_is_undone_before_what_is_on_record
     done(await play.prepare(grant, undoable("lost")))
     await play.effect(grant, "kept")
     await play.rig.renew_epoch("epoch-2")
-    await play.rig.advance(RECENT_MS)
+    await play.rig.advance(60 * SECOND + RECENT_MS)
     rule = {"run": "run", "op": "lost", "rule": PERMIT_MAY_BE_LOST}
     assert refused(await play.undo("lost"), ErrorReason.NOT_UNDOABLE) == rule
     now = (await play.store.standing()).now

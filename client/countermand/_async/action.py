@@ -82,7 +82,7 @@ class Action(Effect):
         return self
 
     async def _prepare(self) -> Prepared:
-        token = await self._grant.token()
+        token = await self._grant.to_act()
         prepared = await self._grant.tool.prepare(token, self.intent, ttl=self._ttl, timeout=self._timeout)
         if prepared.state is ActionState.AWAITING_APPROVAL:
             raise AwaitingApproval(
@@ -130,7 +130,7 @@ class Commit:
         action = self._action
         if not action._has_looked:
             raise unseen(action.op_id)
-        token = await action._grant.token()
+        token = await action._grant.to_act()
         try:
             return await action._grant.tool.commit(
                 token,

@@ -70,6 +70,6 @@ async def spend(
     for more than is left is refused. The same `op_id` takes it once.
     """
     grant = current_grant()
-    token = await grant.token()
+    token = await grant.to_act()
     spent = await grant.tool.spend(token, budget, amount, incurred=incurred, op_id=op_id, timeout=timeout)
     return spent.remaining

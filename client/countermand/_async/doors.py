@@ -12,7 +12,7 @@ from countermand._async.door import Delegator, Door
 from countermand._ids import new_id
 from countermand._models.budgets import Budgets
 from countermand._models.reports import Cancelled, Entry, EntryPage, EvidenceKey, Report, SignedHead
-from countermand._models.runs import Finished, Issued, Opened, Run, RunPage
+from countermand._models.runs import Extended, Finished, Issued, Opened, Run, RunPage
 from countermand._models.work import RunWork
 from countermand._scope import Scope
 from countermand._secret import SecretToken
@@ -125,6 +125,22 @@ class Issuer(Stopper, Delegator):
         )
         told = (await self._call(rpcs.ISSUE_GRANT, request, timeout)).message
         return Issued(
+            grant=wire.grant(told.grant),
+            token=SecretToken(told.grant_token),
+            replayed=told.replayed,
+            remaining=dict(told.remaining),
+        )
+
+    async def extend(
+        self, token: SecretToken | str, ttl: Span | None = None, *, timeout: float | None = None
+    ) -> Extended:
+        """Let a grant last `ttl` from now on, also one that has expired, if time is all it lacks.
+
+        What it allows stays as it is. It never outlasts its run or the grant it comes from.
+        """
+        request = grants.ExtendGrantRequest(ttl=duration(ttl))
+        told = (await self._call(rpcs.EXTEND, request, timeout, token)).message
+        return Extended(
             grant=wire.grant(told.grant),
             token=SecretToken(told.grant_token),
             replayed=told.replayed,

@@ -1,12 +1,13 @@
 """The grant a block of code acts under."""
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from countermand._address import Role
 from countermand._async.tool_door import Tool
-from countermand._errors import FixTheCall
+from countermand._errors import FixTheCall, StopTheRun
 from countermand._grant import Asked, Authority, held_grant, hold, let_go
 from countermand._ids import new_id
 from countermand._models.budgets import Budgets, budgets_of
@@ -71,6 +72,37 @@ class CurrentGrant:
         assert authority.token is not None  # noqa: S101 - tells the type checker what the lock made sure of
         return authority.token
 
+    async def to_act(self) -> SecretToken:
+        """Answer its token for something new: extended first, if that was asked for and is due.
+
+        A refusal to extend is no decision: the sidecar makes that when it is acted, and has it on record.
+        """
+        authority, clock = self.authority, self.client.issuer.clock
+        if authority.is_to_be_extended(clock()):
+            async with authority.async_lock:
+                if authority.is_to_be_extended(now := clock()):
+                    with suppress(StopTheRun):
+                        await self.extend(authority.asked.extend)
+                    authority.extended_at = now
+        return await self.token()
+
+    async def extend(self, ttl: Span | None = None) -> Grant:
+        """Make it last `ttl` from now on, also if it has expired, and answer it; see `Issuer.extend`.
+
+        It is asked on the issuer's socket: a process that can reach the tool's alone cannot extend anything.
+        """
+        token = self.authority.token
+        if token is None:
+            raise FixTheCall("the grant is not issued yet: 'await grant.token()' first")
+        extended = await self.client.issuer.extend(token, ttl)
+        authority = self.authority
+        authority.grant, authority.token, authority.remaining = (
+            extended.grant,
+            extended.token,
+            extended.remaining,
+        )
+        return extended.grant
+
     async def on_stop(self, heard: Heard) -> Callable[[], None]:
         """Have `heard` called, once, with what a commit is refused with when it, or its run, is stopped.
 
@@ -107,7 +139,7 @@ class CurrentGrant:
             authority.grant, authority.token = issued.grant, issued.token
             return
         delegated = await self.tool.delegate(
-            await CurrentGrant(self.client, asked.above).token(),
+            await CurrentGrant(self.client, asked.above).to_act(),
             scopes=asked.scopes,
             ttl=asked.ttl,
             audience=asked.audience,

@@ -85,7 +85,7 @@ class Performance(Effect):
         return replace(permit, asked_before=True) if self._waiting.unanswered else permit
 
     async def _perform(self) -> Permit:
-        token = await self._grant.token()
+        token = await self._grant.to_act()
         try:
             return await self._grant.tool.perform(
                 token, self.intent, use_within=self._use_within, timeout=self._timeout

@@ -103,6 +103,17 @@ class Issued:
 
 
 @dataclass(frozen=True, slots=True)
+class Extended:
+    """The grant as it is now, and a new token; `replayed` if it lasted that long already, or as it may."""
+
+    grant: Grant
+    token: SecretToken
+    replayed: bool
+    #: What is left in each budget that applies to the grant.
+    remaining: Mapping[str, int] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ChildRun:
     """A run to open for a delegated grant, below the run of the grant it comes from.
 

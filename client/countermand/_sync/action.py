@@ -83,7 +83,7 @@ class Action(Effect):
         return self
 
     def _prepare(self) -> Prepared:
-        token = self._grant.token()
+        token = self._grant.to_act()
         prepared = self._grant.tool.prepare(token, self.intent, ttl=self._ttl, timeout=self._timeout)
         if prepared.state is ActionState.AWAITING_APPROVAL:
             raise AwaitingApproval(
@@ -131,7 +131,7 @@ class Commit:
         action = self._action
         if not action._has_looked:
             raise unseen(action.op_id)
-        token = action._grant.token()
+        token = action._grant.to_act()
         try:
             return action._grant.tool.commit(
                 token,

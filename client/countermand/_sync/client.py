@@ -12,7 +12,7 @@ from countermand._grant import Asked, Authority
 from countermand._models.budgets import Budgets, budgets_of
 from countermand._retry import Pacing
 from countermand._secret import SecretToken
-from countermand._span import Span
+from countermand._span import Span, seconds
 from countermand._sync.connection import Connection, OnDisconnect
 from countermand._sync.doors import Auditor, Issuer, Operator
 from countermand._sync.grant import CurrentGrant
@@ -121,10 +121,15 @@ class Client:
         asked |= {"budgets": budgets_of(budgets), "parent_run_id": parent_run_id}
         return ActiveRun(self, run_id, timeout, asked)
 
-    def use_token(self, token: SecretToken | str) -> CurrentGrant:
-        """Act under a grant whose token another process handed over: current in the `with` block."""
+    def use_token(self, token: SecretToken | str, *, extend: Span | None = None) -> CurrentGrant:
+        """Act under a grant whose token another process handed over: current in the `with` block.
+
+        With `extend` the grant is made to last that long when it is first acted under, however long its token
+        waited somewhere, and again while the block goes on. That needs the issuer's socket.
+        """
         secret = SecretToken(token) if isinstance(token, str) else token
-        return CurrentGrant(self, Authority(Asked(), secret))
+        asked = Asked(extend=None if extend is None else seconds(extend))
+        return CurrentGrant(self, Authority(asked, secret))
 
     def twin(self, kind: type[C]) -> C:
         """Answer the client of the other kind for the same sidecar."""

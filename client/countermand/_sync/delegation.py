@@ -71,6 +71,6 @@ def spend(
     for more than is left is refused. The same `op_id` takes it once.
     """
     grant = current_grant()
-    token = grant.token()
+    token = grant.to_act()
     spent = grant.tool.spend(token, budget, amount, incurred=incurred, op_id=op_id, timeout=timeout)
     return spent.remaining

@@ -86,7 +86,7 @@ class Performance(Effect):
         return replace(permit, asked_before=True) if self._waiting.unanswered else permit
 
     def _perform(self) -> Permit:
-        token = self._grant.token()
+        token = self._grant.to_act()
         try:
             return self._grant.tool.perform(
                 token, self.intent, use_within=self._use_within, timeout=self._timeout

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from countermand import ChildRun, Delegated, Grant, Issued
+from countermand import ChildRun, Delegated, Extended, Grant, Issued
 from countermand.cli import options, tokens
 from countermand.cli.budgets import amounts, budget_lines
 from countermand.cli.call import Call
@@ -13,9 +13,16 @@ from countermand.cli.documents import document, plain
 from countermand.cli.options import GrantFrom, Quiet
 from countermand.cli.output import say, show
 from countermand.cli.verb import Panel, verb
-from countermand.cli.words import clock_time, left
+from countermand.cli.words import clock_time, left, now
 
 _SCOPE = "ACTION [RESOURCE] [uses=N] [ceiling=CLASS] [approval=CLASS]"
+
+#: What it means that nothing was changed.
+_REPLAYED = {
+    Issued: "had been issued before, just like this",
+    Delegated: "had been issued before, just like this",
+    Extended: "lasts that long already, or as long as it may",
+}
 
 Scopes = Annotated[
     list[str],
@@ -39,6 +46,7 @@ def register(app: typer.Typer) -> None:
     """Add the verbs to the command."""
     verb(app, Panel.OWNER)(issue)
     verb(app, Panel.OWNER)(delegate)
+    verb(app, Panel.OWNER)(extend)
 
 
 def issue(
@@ -116,10 +124,29 @@ def delegate(
     _show(call, issued, print_token=print_token, quiet=quiet)
 
 
-def _show(call: Call, issued: Issued | Delegated, *, print_token: bool, quiet: bool) -> None:
+def extend(
+    call: Call,
+    grant: options.GrantOption = None,
+    ttl: Annotated[
+        str | None, typer.Option(metavar="TIME", help="How long from now on, such as 60s.")
+    ] = None,
+    print_token: PrintToken = False,
+    quiet: Quiet = False,
+) -> None:
+    """Let a grant last longer, also one that has expired, if time is all it lacks.
+
+    What it allows stays as it is. It never outlasts its run, or the grant it comes from.
+    """
+    token = tokens.find(call.place.directory, grant)
+    with call.connect() as client:
+        extended = client.issuer.extend(token, ttl)
+    _show(call, extended, print_token=print_token, quiet=quiet)
+
+
+def _show(call: Call, issued: Issued | Delegated | Extended, *, print_token: bool, quiet: bool) -> None:
     """Keep the token, and say what was issued."""
     if issued.replayed:
-        say(f"Grant {issued.grant.grant_id} had been issued before, just like this.")
+        say(f"Grant {issued.grant.grant_id} {_REPLAYED[type(issued)]}.")
     path = None if print_token else tokens.keep(call.place.directory, issued.grant.grant_id, issued.token)
     if quiet:
         print(issued.token.reveal() if print_token else issued.grant.grant_id)
@@ -128,6 +155,8 @@ def _show(call: Call, issued: Issued | Delegated, *, print_token: bool, quiet: b
     told["token_file"] = path and str(path)
     if isinstance(issued, Delegated):
         whole = document("delegated", run=issued.run, **told)
+    elif isinstance(issued, Extended):
+        whole = document("extended", **told)
     else:
         whole = document("issued", **told)
     whole["grant"]["scopes"] = [plain(one) | {"text": str(one)} for one in issued.grant.scopes]
@@ -136,12 +165,17 @@ def _show(call: Call, issued: Issued | Delegated, *, print_token: bool, quiet: b
     show(call.output, whole, lambda console: console.print(_told(issued, path), soft_wrap=True))
 
 
-def _told(issued: Issued | Delegated, path: Path | None) -> str:
+def _told(issued: Issued | Delegated | Extended, path: Path | None) -> str:
     """The token alone where it was asked for, so that a script can catch it; otherwise what was issued."""
     if path is None:
         return issued.token.reveal()
     grant = issued.grant
-    lines = [f"Grant {grant.grant_id} of run {grant.run_id}, {_until(grant)}:"]
+    until = (
+        _until(grant)
+        if not isinstance(issued, Extended)
+        else f"good until {clock_time(grant.expire_time, now())}"
+    )
+    lines = [f"Grant {grant.grant_id} of run {grant.run_id}, {until}:"]
     if isinstance(issued, Delegated) and issued.run:
         opened = issued.run
         lines.insert(0, f"Run {opened.run_id} is open, below run {opened.parent_run_id}.")

@@ -151,7 +151,7 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
     ERROR_REASON_GRANT_UNKNOWN: _ErrorReason.ValueType  # 34
     """The store has no such grant. Stop the run."""
     ERROR_REASON_GRANT_EXPIRED: _ErrorReason.ValueType  # 35
-    """The grant's time is over. Stop, or ask the issuer for a new grant."""
+    """The grant's time is over. Stop, or ask the issuer for more time or a new grant."""
     ERROR_REASON_OUT_OF_SCOPE: _ErrorReason.ValueType  # 36
     """No scope of the grant allows this action. Stop, or ask the issuer for a wider grant."""
     ERROR_REASON_USES_EXHAUSTED: _ErrorReason.ValueType  # 37
@@ -282,7 +282,7 @@ ERROR_REASON_STORE_EPOCH: ErrorReason.ValueType  # 33
 ERROR_REASON_GRANT_UNKNOWN: ErrorReason.ValueType  # 34
 """The store has no such grant. Stop the run."""
 ERROR_REASON_GRANT_EXPIRED: ErrorReason.ValueType  # 35
-"""The grant's time is over. Stop, or ask the issuer for a new grant."""
+"""The grant's time is over. Stop, or ask the issuer for more time or a new grant."""
 ERROR_REASON_OUT_OF_SCOPE: ErrorReason.ValueType  # 36
 """No scope of the grant allows this action. Stop, or ask the issuer for a wider grant."""
 ERROR_REASON_USES_EXHAUSTED: ErrorReason.ValueType  # 37

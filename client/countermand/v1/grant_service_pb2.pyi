@@ -749,6 +749,84 @@ class DelegateGrantResponse(google.protobuf.message.Message):
 global___DelegateGrantResponse = DelegateGrantResponse
 
 @typing.final
+class ExtendGrantRequest(google.protobuf.message.Message):
+    """ExtendGrantRequest asks for more time."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    GRANT_TOKEN_FIELD_NUMBER: builtins.int
+    TTL_FIELD_NUMBER: builtins.int
+    grant_token: builtins.str
+    """A token of the grant; that it has expired does not matter."""
+    @property
+    def ttl(self) -> google.protobuf.duration_pb2.Duration:
+        """How long it is to last from now on. The service's default if absent; never past the deadline of its run, or
+        the end of the grant it comes from. One that ends later already is left as it is.
+        """
+
+    def __init__(
+        self,
+        *,
+        grant_token: builtins.str = ...,
+        ttl: google.protobuf.duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["ttl", b"ttl"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["grant_token", b"grant_token", "ttl", b"ttl"]) -> None: ...
+
+global___ExtendGrantRequest = ExtendGrantRequest
+
+@typing.final
+class ExtendGrantResponse(google.protobuf.message.Message):
+    """ExtendGrantResponse is the grant as it is now, and a token that says so."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    @typing.final
+    class RemainingEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.int
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.int = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
+    GRANT_FIELD_NUMBER: builtins.int
+    GRANT_TOKEN_FIELD_NUMBER: builtins.int
+    REPLAYED_FIELD_NUMBER: builtins.int
+    REMAINING_FIELD_NUMBER: builtins.int
+    grant_token: builtins.str
+    """A new token that points to it. A secret: never log it, never show it to a model."""
+    replayed: builtins.bool
+    """True if nothing had to be changed: it lasted that long already, or as long as it may."""
+    @property
+    def grant(self) -> global___Grant:
+        """The grant."""
+
+    @property
+    def remaining(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.int]:
+        """What is left in each budget that applies to the grant, as with IssueGrant."""
+
+    def __init__(
+        self,
+        *,
+        grant: global___Grant | None = ...,
+        grant_token: builtins.str = ...,
+        replayed: builtins.bool = ...,
+        remaining: collections.abc.Mapping[builtins.str, builtins.int] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["grant", b"grant"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["grant", b"grant", "grant_token", b"grant_token", "remaining", b"remaining", "replayed", b"replayed"]) -> None: ...
+
+global___ExtendGrantResponse = ExtendGrantResponse
+
+@typing.final
 class FinishRunRequest(google.protobuf.message.Message):
     """FinishRunRequest ends a run that did its work."""
 

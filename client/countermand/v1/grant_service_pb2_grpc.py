@@ -27,7 +27,8 @@ if _version_not_supported:
 
 class GrantServiceStub(object):
     """GrantService opens runs and issues short-lived, scoped grants for them. Only the role `issuer` may call
-    it, but that a tool may hand on, narrowed, what it holds. Every RPC is idempotent by run_id or request_id.
+    it, but that a tool may hand on, narrowed, what it holds. Every RPC is idempotent by run_id or request_id;
+    ExtendGrant by what it does: repeated, it counts the time from then.
     """
 
     def __init__(self, channel):
@@ -51,6 +52,11 @@ class GrantServiceStub(object):
                 request_serializer=countermand_dot_v1_dot_grant__service__pb2.DelegateGrantRequest.SerializeToString,
                 response_deserializer=countermand_dot_v1_dot_grant__service__pb2.DelegateGrantResponse.FromString,
                 _registered_method=True)
+        self.ExtendGrant = channel.unary_unary(
+                '/countermand.v1.GrantService/ExtendGrant',
+                request_serializer=countermand_dot_v1_dot_grant__service__pb2.ExtendGrantRequest.SerializeToString,
+                response_deserializer=countermand_dot_v1_dot_grant__service__pb2.ExtendGrantResponse.FromString,
+                _registered_method=True)
         self.FinishRun = channel.unary_unary(
                 '/countermand.v1.GrantService/FinishRun',
                 request_serializer=countermand_dot_v1_dot_grant__service__pb2.FinishRunRequest.SerializeToString,
@@ -60,7 +66,8 @@ class GrantServiceStub(object):
 
 class GrantServiceServicer(object):
     """GrantService opens runs and issues short-lived, scoped grants for them. Only the role `issuer` may call
-    it, but that a tool may hand on, narrowed, what it holds. Every RPC is idempotent by run_id or request_id.
+    it, but that a tool may hand on, narrowed, what it holds. Every RPC is idempotent by run_id or request_id;
+    ExtendGrant by what it does: repeated, it counts the time from then.
     """
 
     def OpenRun(self, request, context):
@@ -81,6 +88,15 @@ class GrantServiceServicer(object):
     def DelegateGrant(self, request, context):
         """DelegateGrant hands on part of a grant: to the same run, or to a new run below it for a sub-agent. The
         roles `issuer` and `tool` may call it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExtendGrant(self, request, context):
+        """ExtendGrant lets a grant last longer that is good but for its time, even if it has expired: its run and all
+        above it are active, no fence has killed any of it, and the grants it comes from are good. What it allows
+        stays as it is. Whoever holds a token of it may go on with that one. A tool can not ask for it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -111,6 +127,11 @@ def add_GrantServiceServicer_to_server(servicer, server):
                     request_deserializer=countermand_dot_v1_dot_grant__service__pb2.DelegateGrantRequest.FromString,
                     response_serializer=countermand_dot_v1_dot_grant__service__pb2.DelegateGrantResponse.SerializeToString,
             ),
+            'ExtendGrant': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExtendGrant,
+                    request_deserializer=countermand_dot_v1_dot_grant__service__pb2.ExtendGrantRequest.FromString,
+                    response_serializer=countermand_dot_v1_dot_grant__service__pb2.ExtendGrantResponse.SerializeToString,
+            ),
             'FinishRun': grpc.unary_unary_rpc_method_handler(
                     servicer.FinishRun,
                     request_deserializer=countermand_dot_v1_dot_grant__service__pb2.FinishRunRequest.FromString,
@@ -126,7 +147,8 @@ def add_GrantServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class GrantService(object):
     """GrantService opens runs and issues short-lived, scoped grants for them. Only the role `issuer` may call
-    it, but that a tool may hand on, narrowed, what it holds. Every RPC is idempotent by run_id or request_id.
+    it, but that a tool may hand on, narrowed, what it holds. Every RPC is idempotent by run_id or request_id;
+    ExtendGrant by what it does: repeated, it counts the time from then.
     """
 
     @staticmethod
@@ -200,6 +222,33 @@ class GrantService(object):
             '/countermand.v1.GrantService/DelegateGrant',
             countermand_dot_v1_dot_grant__service__pb2.DelegateGrantRequest.SerializeToString,
             countermand_dot_v1_dot_grant__service__pb2.DelegateGrantResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExtendGrant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/countermand.v1.GrantService/ExtendGrant',
+            countermand_dot_v1_dot_grant__service__pb2.ExtendGrantRequest.SerializeToString,
+            countermand_dot_v1_dot_grant__service__pb2.ExtendGrantResponse.FromString,
             options,
             channel_credentials,
             insecure,

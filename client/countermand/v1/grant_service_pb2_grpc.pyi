@@ -19,7 +19,8 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
 
 class GrantServiceStub:
     """GrantService opens runs and issues short-lived, scoped grants for them. Only the role `issuer` may call
-    it, but that a tool may hand on, narrowed, what it holds. Every RPC is idempotent by run_id or request_id.
+    it, but that a tool may hand on, narrowed, what it holds. Every RPC is idempotent by run_id or request_id;
+    ExtendGrant by what it does: repeated, it counts the time from then.
     """
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
@@ -45,6 +46,15 @@ class GrantServiceStub:
     roles `issuer` and `tool` may call it.
     """
 
+    ExtendGrant: grpc.UnaryUnaryMultiCallable[
+        countermand.v1.grant_service_pb2.ExtendGrantRequest,
+        countermand.v1.grant_service_pb2.ExtendGrantResponse,
+    ]
+    """ExtendGrant lets a grant last longer that is good but for its time, even if it has expired: its run and all
+    above it are active, no fence has killed any of it, and the grants it comes from are good. What it allows
+    stays as it is. Whoever holds a token of it may go on with that one. A tool can not ask for it.
+    """
+
     FinishRun: grpc.UnaryUnaryMultiCallable[
         countermand.v1.grant_service_pb2.FinishRunRequest,
         countermand.v1.grant_service_pb2.FinishRunResponse,
@@ -53,7 +63,8 @@ class GrantServiceStub:
 
 class GrantServiceAsyncStub:
     """GrantService opens runs and issues short-lived, scoped grants for them. Only the role `issuer` may call
-    it, but that a tool may hand on, narrowed, what it holds. Every RPC is idempotent by run_id or request_id.
+    it, but that a tool may hand on, narrowed, what it holds. Every RPC is idempotent by run_id or request_id;
+    ExtendGrant by what it does: repeated, it counts the time from then.
     """
 
     OpenRun: grpc.aio.UnaryUnaryMultiCallable[
@@ -78,6 +89,15 @@ class GrantServiceAsyncStub:
     roles `issuer` and `tool` may call it.
     """
 
+    ExtendGrant: grpc.aio.UnaryUnaryMultiCallable[
+        countermand.v1.grant_service_pb2.ExtendGrantRequest,
+        countermand.v1.grant_service_pb2.ExtendGrantResponse,
+    ]
+    """ExtendGrant lets a grant last longer that is good but for its time, even if it has expired: its run and all
+    above it are active, no fence has killed any of it, and the grants it comes from are good. What it allows
+    stays as it is. Whoever holds a token of it may go on with that one. A tool can not ask for it.
+    """
+
     FinishRun: grpc.aio.UnaryUnaryMultiCallable[
         countermand.v1.grant_service_pb2.FinishRunRequest,
         countermand.v1.grant_service_pb2.FinishRunResponse,
@@ -86,7 +106,8 @@ class GrantServiceAsyncStub:
 
 class GrantServiceServicer(metaclass=abc.ABCMeta):
     """GrantService opens runs and issues short-lived, scoped grants for them. Only the role `issuer` may call
-    it, but that a tool may hand on, narrowed, what it holds. Every RPC is idempotent by run_id or request_id.
+    it, but that a tool may hand on, narrowed, what it holds. Every RPC is idempotent by run_id or request_id;
+    ExtendGrant by what it does: repeated, it counts the time from then.
     """
 
     @abc.abstractmethod
@@ -115,6 +136,17 @@ class GrantServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[countermand.v1.grant_service_pb2.DelegateGrantResponse, collections.abc.Awaitable[countermand.v1.grant_service_pb2.DelegateGrantResponse]]:
         """DelegateGrant hands on part of a grant: to the same run, or to a new run below it for a sub-agent. The
         roles `issuer` and `tool` may call it.
+        """
+
+    @abc.abstractmethod
+    def ExtendGrant(
+        self,
+        request: countermand.v1.grant_service_pb2.ExtendGrantRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[countermand.v1.grant_service_pb2.ExtendGrantResponse, collections.abc.Awaitable[countermand.v1.grant_service_pb2.ExtendGrantResponse]]:
+        """ExtendGrant lets a grant last longer that is good but for its time, even if it has expired: its run and all
+        above it are active, no fence has killed any of it, and the grants it comes from are good. What it allows
+        stays as it is. Whoever holds a token of it may go on with that one. A tool can not ask for it.
         """
 
     @abc.abstractmethod

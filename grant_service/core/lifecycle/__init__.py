@@ -9,7 +9,7 @@ from grant_service.core.lifecycle.actions import abandon, commit, perform, prepa
 from grant_service.core.lifecycle.approvals import approve, deny
 from grant_service.core.lifecycle.duties import claim, complete, fail, renew, resolve, undo, withdraw
 from grant_service.core.lifecycle.fences import freeze, lift, revoke
-from grant_service.core.lifecycle.grants import delegate, issue
+from grant_service.core.lifecycle.grants import delegate, extend, issue
 from grant_service.core.lifecycle.runs import cancel, finish, open, release
 from grant_service.core.lifecycle.spendings import spend
 
@@ -22,6 +22,7 @@ __all__ = [
     "complete",
     "delegate",
     "deny",
+    "extend",
     "fail",
     "finish",
     "freeze",

@@ -106,7 +106,7 @@ def resolve(state: State, command: verbs.Resolve) -> verbs.Resolved | Refusal:
         return verbs.Resolved(command.op_id, action.settle_seq, action.state, replayed=True)
     use_by = action.use_by
     if action.state in _NOT_PERMITTED and _may_lack_entries(state, action.run_id):
-        use_by = action.prepare_time + RECENT_MS  # no grant, and so no permit, of that time lasts longer
+        use_by = action.expire_time + RECENT_MS  # no grant, and so no permit, lasts longer from any moment on
     elif action.state not in (ActionState.PERMITTED, ActionState.UNKNOWN):
         return Refusal(ErrorReason.NEVER_PERMITTED, told | {"state": action.state})
     if action.state is not ActionState.UNKNOWN and state.now < use_by:

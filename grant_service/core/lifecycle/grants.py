@@ -18,6 +18,7 @@ from grant_service.core.lifecycle.questions import (
     ended,
     frozen,
     kept,
+    killed,
     left,
 )
 from grant_service.core.run import Run
@@ -241,3 +242,31 @@ def _write_delegated(
     )
     state.put(grant)
     return grant
+
+
+def extend(state: State, command: verbs.Extend) -> verbs.Extended | Refusal:
+    """Let a grant last longer, if time is all it lacks; never longer than its run or a grant above it.
+
+    It is asked of the record, whatever the token says. Repeated, it only counts the time from then.
+    """
+    call = Call("extend", command.grant, command.peer, "")
+    answer = _extend(state, call, command.ttl_ms)
+    return kept(state, call, answer) if isinstance(answer, Refusal) else answer
+
+
+def _extend(state: State, call: Call, ttl_ms: int) -> verbs.Extended | Refusal:
+    by = authority(state, call, "")
+    if isinstance(by, Refusal):
+        return by
+    grant, above = by.grant, by.grants[:-1]
+    if refusal := killed(state, by):
+        return refusal
+    if over := next((one for one in above if state.now >= one.expire_time), None):
+        return Refusal(ErrorReason.GRANT_EXPIRED, {"grant": over.grant_id})
+    expire_time = min(state.now + ttl_ms, by.run.deadline, *(one.expire_time for one in above))
+    if expire_time <= grant.expire_time:
+        return verbs.Extended(grant, by.run.subject, True, left(state, by))
+    state.append(grant.run_id, Kind.EXTENDED, {"grant": grant.grant_id, "expire": str(expire_time)})
+    grant = replace(grant, expire_time=expire_time)
+    state.put(grant)
+    return verbs.Extended(grant, by.run.subject, False, left(state, by))

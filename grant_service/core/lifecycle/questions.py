@@ -15,7 +15,7 @@ from grant_service.core.fence import EVERYTHING, Fence, action_anchors, grant_ma
 from grant_service.core.grant import Grant, GrantRef
 from grant_service.core.journal import MAX_REFUSALS_KEPT, Kind
 from grant_service.core.run import Run, RunState
-from grant_service.core.scope import Scope, action_covers
+from grant_service.core.scope import Scope, action_covers, actions_meet
 from grant_service.core.store import State, View
 
 Details = Mapping[str, str]
@@ -183,6 +183,22 @@ def frozen(state: View, marks: tuple[str, ...], scopes: Iterable[Scope]) -> Refu
         return fence.blocks(state.now) and asked and all(mark in names for mark in fence.selector.marks)
 
     return fence_refusal(state, [one for one in over if forbids(one)])
+
+
+def killed(state: State, by: Authority) -> Refusal | None:
+    """Refuse if a fence ever killed any of this authority, also one that no commit looks for any more.
+
+    Fences are no longer looked for once all they killed has expired. So what a fence killed, be it one action
+    of many, must never be made to last longer.
+    """
+    names = frozenset((*by.run.marks, *(grant_mark(one.grant_id) for one in by.grants)))
+
+    def kills(fence: Fence) -> bool:
+        killed = fence.selector.action or "*"
+        asked = any(actions_meet(killed, scope.action) for scope in by.grant.scopes)
+        return asked and names.issuperset(fence.selector.marks)
+
+    return fence_refusal(state, [one for one in state.fences_since(by.grant.root_seq) if kills(one)])
 
 
 def _found(state: View, marks: Iterable[str], actions: Iterable[str]) -> list[Fence]:

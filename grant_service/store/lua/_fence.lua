@@ -28,6 +28,23 @@ local function names_all(fence, marks)
   return true
 end
 
+-- How a fence is named to whoever is refused because of it.
+local function fence_details(fence)
+  local selector = string.gsub(fence.marks, '\n', ' ')
+  if fence.action ~= '' then
+    selector = (selector == '' and '' or selector .. ' ') .. 'action=' .. fence.action
+  end
+  local details = {
+    fence = fence.fence, kind = fence.kind, selector = selector == '' and 'all' or selector,
+    stop_reason = fence.reason, actor = fence.actor, note = fence.note, seq = fence.seq,
+    ended_ago_ms = text(NOW - tonumber(fence.time)), ended_time = fence.time,
+  }
+  for name, value in pairs(details) do
+    if value == '' then details[name] = nil end
+  end
+  return details
+end
+
 -- Why the oldest fence for which `refuses` says so refuses, and the details; nil if none does. It looks under the
 -- marks, and the other anchors given.
 local function fence_over(anchors_key, fences_key, marks, anchors, refuses)
@@ -40,18 +57,5 @@ local function fence_over(anchors_key, fences_key, marks, anchors, refuses)
       if (not oldest or tonumber(fence.seq) < tonumber(oldest.seq)) and refuses(fence) then oldest = fence end
     end
   end
-  if not oldest then return nil end
-  local selector = string.gsub(oldest.marks, '\n', ' ')
-  if oldest.action ~= '' then
-    selector = (selector == '' and '' or selector .. ' ') .. 'action=' .. oldest.action
-  end
-  local details = {
-    fence = oldest.fence, kind = oldest.kind, selector = selector == '' and 'all' or selector,
-    stop_reason = oldest.reason, actor = oldest.actor, note = oldest.note, seq = oldest.seq,
-    ended_ago_ms = text(NOW - tonumber(oldest.time)), ended_time = oldest.time,
-  }
-  for name, value in pairs(details) do
-    if value == '' then details[name] = nil end
-  end
-  return 'FENCED', details
+  if oldest then return 'FENCED', fence_details(oldest) end
 end

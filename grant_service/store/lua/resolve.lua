@@ -19,7 +19,7 @@ if state == 'PREPARED' or state == 'AWAITING_APPROVAL' then
   if not may_lack_entries(there) then
     return refused('NEVER_PERMITTED', { run = RUN_ID, op = OP, state = state })
   end
-  use_by = tonumber(action.prepare_time) + RECENT_MS -- no grant, and so no permit, of that time lasts longer
+  use_by = tonumber(action.expire_time) + RECENT_MS -- no grant, and so no permit, lasts longer from any moment on
 elseif state ~= 'PERMITTED' and state ~= 'UNKNOWN' then
   return refused('NEVER_PERMITTED', { run = RUN_ID, op = OP, state = state })
 end
