@@ -1,5 +1,6 @@
 """What a guarded session asks, when, and what is on record of each way in which a transaction ends."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, create_engine, event, func, insert, select, text
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
+from sqlalchemy.ext.asyncio import async_scoped_session, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 import countermand
@@ -278,6 +279,16 @@ def test_what_it_acts_on_may_be_a_function_of_the_session(engine: Engine, run: R
     assert [one.resource for one in run.report().done] == ["customer:7"]
 
 
+def test_a_connection_lent_for_one_statement_is_refused(sessions: Any, engine: Engine, run: Run) -> None:
+    """Its owner would commit what nobody asked for."""
+    with engine.connect() as lent:
+        with sessions() as session, pytest.raises(countermand.FixTheCall, match="somebody else's"):
+            session.execute(insert(Order).values(key="a"), bind_arguments={"bind": lent})
+        lent.commit()
+    assert landed(engine) == []
+    assert on_record(run) == {"not_done": ["ABANDONED"]}
+
+
 @pytest.mark.parametrize("of", ["a class", "a registry of them"])
 def test_any_maker_of_sessions_can_be_guarded(of: str, engine: Engine, run: Run) -> None:
     """As SQLAlchemy's own events take them."""
@@ -318,6 +329,11 @@ async def test_async_sessions_of_others_stay_as_they_were(real: Sidecar, tmp_pat
                 with pytest.raises(countermand.Revoked):
                     await session.commit()
     assert len(report.interrupted) == 1
+    registry = async_scoped_session(async_sessionmaker(engine), scopefunc=asyncio.current_task)
+    guard_sessions(registry, "crm.write")
+    with pytest.raises(countermand.NoGrant):
+        async with registry() as session, session.begin():
+            session.add(Order(key="scoped"))
     async with free() as session:
         assert list(await session.scalars(select(Order.key))) == ["free"]
     await engine.dispose()

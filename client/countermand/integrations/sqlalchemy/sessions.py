@@ -35,7 +35,7 @@ def guard_sessions(
 ) -> None:
     """Let the transactions of these sessions reach the database only under a permit for `action`.
 
-    `sessions` is a `sessionmaker`, an `async_sessionmaker`, a `scoped_session`, or a class of sessions. An
+    `sessions` is a `sessionmaker`, an `async_sessionmaker`, a scoped session of either, or a class. An
     action is prepared with the first write of a transaction, and permitted right before its COMMIT; what is
     rolled back is abandoned. A transaction that only reads asks as well, if it is committed.
 
@@ -54,7 +54,8 @@ def guard_sessions(
         "timeout": timeout,
     }
     guard = _Guard(told, resource, args, use_within, fences)
-    target = _own_class(sessions) if isinstance(sessions, async_sessionmaker) else sessions
+    maker = getattr(sessions, "session_factory", sessions)  # of a scoped session, of either world
+    target = _own_class(maker) if isinstance(maker, async_sessionmaker) else maker
     for name in _HOOKS:
         event.listen(target, name, getattr(guard, name))
 
@@ -97,11 +98,11 @@ class _Guard:
         self._told, self._resource, self._args = told, resource, args
         self._use_within, self._fences = use_within, fences
 
-    def after_begin(self, session: Session, _: SessionTransaction, connection: Connection) -> None:
+    def after_begin(self, session: Session, transaction: SessionTransaction, connection: Connection) -> None:
         """The session's transaction has begun on a connection."""
         if session.twophase:
             raise FixTheCall("a two-phase commit may land long after its permit: guard sessions without")
-        if _is_lent(session, connection):
+        if _is_lent(transaction, connection):
             raise FixTheCall(
                 "this session writes in a transaction of somebody else's, who commits it unasked: "
                 "bind it to an engine"
@@ -144,7 +145,7 @@ class _Guard:
         return writing
 
 
-def _is_lent(session: Session, connection: Connection) -> bool:
-    """Say whether a session was given the connection itself, and with it the transaction that is on it."""
-    binds = vars(session).get("_Session__binds", {})  # what the argument `binds` became
-    return connection is session.bind or any(connection is bind for bind in binds.values())
+def _is_lent(transaction: SessionTransaction, connection: Connection) -> bool:
+    """Say whether somebody else's connection was given to the session, and with it the transaction on it."""
+    *_, is_own = transaction._connections[connection]  # whether the session closes it
+    return not is_own
