@@ -54,7 +54,7 @@ class Served:
             for task in self._open:
                 task.cancel()
             await asyncio.gather(*self._open, return_exceptions=True)
-            self._listening.close()
+            _close(self._listening)
 
     def _begin(self, connection: socket.socket) -> None:
         connection.setblocking(False)
@@ -126,6 +126,13 @@ def bind(where: str, run: Path) -> tuple[socket.socket, str]:
         raise Unlistenable(cause, "choose another port for COUNTERMAND_METRICS_LISTEN") from error
     listening.setblocking(False)
     return listening, f"http://{where}/metrics"
+
+
+def _close(listening: socket.socket) -> None:
+    where = listening.getsockname()
+    listening.close()
+    if isinstance(where, str):
+        Path(where).unlink(missing_ok=True)
 
 
 def _bind_socket(path: Path) -> tuple[socket.socket, str]:

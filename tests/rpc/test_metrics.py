@@ -267,6 +267,8 @@ async def test_anything_but_one_question_is_refused() -> None:
             assert (await ask(path, request))[0].split()[1] == status, request
         assert (await ask(path, b"GET /metrics?name=x HTTP/1.0\r\n\r\n"))[0] == "HTTP/1.1 200 OK"
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        await sidecar.sidecar.stop()
+        assert not path.exists()
 
 
 async def test_nothing_is_served_unless_it_is_asked_for() -> None:
