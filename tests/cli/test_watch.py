@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 import countermand
+import countermand.sync
 from countermand.cli.exit_codes import ExitCode
 from countermand.testing import Sidecar
 from tests.cli.support import Shell
+from tests.client.support import Soon
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +78,27 @@ def test_a_look_shows_the_tree(real: Sidecar, shell: Shell) -> None:
     assert document["schema"] == "countermand.work/v1"
     [root] = document["works"][0]["roots"]
     assert (root["kind"], [child["kind"] for child in root["children"]]) == ("scope", ["body", "llm"])
+
+
+def test_a_scope_of_code_that_blocks_is_shown_too(real: Sidecar, shell: Shell) -> None:
+    """Its threads, and those of the scopes within, until it is closed; nothing of it is left then."""
+    over = threading.Event()
+    with real.connect_sync() as cm, cm.open_run(agent="mailer", run_id="r-1") as run:
+        with countermand.sync.scope("agent", source=run) as scope, countermand.sync.scope("tools") as tools:
+            scope.spawn(lambda _: over.wait(10), name="think", kind="llm")
+            tools.spawn(lambda _: over.wait(10), name="search", kind="tool")
+            Soon.until(lambda: bool(cm.auditor.work("r-1").works), 10)
+            lines = shell("watch", "r-1", "--once").out.splitlines()
+            over.set()
+        Soon.until(lambda: not cm.auditor.work("r-1").works, 10)
+    assert lines[0] == "Run r-1 is active; one process shows work for it."
+    assert [line.strip().rpartition(" ")[0] for line in lines[2:]] == [
+        "agent (scope) RUNNING",
+        "think (llm) RUNNING",
+        "tools (scope) RUNNING",
+        "search (tool) RUNNING",
+    ]
+    assert not [one for one in threading.enumerate() if one.name == "countermand showing"]
 
 
 def test_it_watches_until_it_is_over(real: Sidecar, shell: Shell) -> None:

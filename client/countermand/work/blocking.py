@@ -22,6 +22,7 @@ from countermand.work.offload import call_in_process, packed
 from countermand.work.owner import GRACE, StopSource, open_place
 from countermand.work.place import above_here
 from countermand.work.receipt import StopReceipt, WorkFailure
+from countermand.work.showing import ShowingByThread
 from countermand.work.stop import Stop, StopCause, reason_named
 from countermand.work.thread_work import Work
 from countermand.work.threads_told import ThreadsTold
@@ -120,6 +121,8 @@ class WorkScope:
         try:
             if self._source is not None:
                 self._undo.append(self._source.watch(self._tell))
+                if show := getattr(self._source, "show", None):
+                    self._undo.append(ShowingByThread(self.tree, show).close)
         except BaseException:
             self._close()
             raise

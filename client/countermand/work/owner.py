@@ -18,7 +18,7 @@ from countermand.work.names import name_of
 from countermand.work.piece import Work
 from countermand.work.place import Body, Place, above_here, apart, enter, here
 from countermand.work.receipt import WorkFailure
-from countermand.work.showing import Showing
+from countermand.work.showing import ShowingOnLoop
 from countermand.work.stop import Stop, StopCause
 from countermand.work.stopping import Stopping
 from countermand.work.token import CancellationToken
@@ -74,7 +74,7 @@ class Owner:
         self.is_closed = False
         self._grace, self._source = grace, source
         self._unwatch: list[Callable[[], object]] = []
-        self._showing: Showing | None = None
+        self._showing: ShowingOnLoop | None = None
         self._finished: deque[WorkNode] = deque(maxlen=_KEPT)
         self._finished_count = 0
         self._deadline: float | None = None
@@ -115,7 +115,7 @@ class Owner:
         if self._source is not None:
             self._unwatch.append(self._source.watch(self._source_stopped))
             show = getattr(self._source, "show", None)
-            self._showing = Showing(self, show) if show else None
+            self._showing = ShowingOnLoop(self.loop, self.node, show) if show else None
         if above is not None:
             self._unwatch.append(above.on_cancel(self._source_stopped))
 
