@@ -1,5 +1,7 @@
 """The session of a client: calls travel on it when it is there, and stops are heard."""
 
+import dataclasses
+
 import pytest
 
 import countermand
@@ -43,6 +45,31 @@ async def test_a_tools_calls_travel_on_the_session(real: Sidecar, monkeypatch: p
         report = await run.report()
     assert [one.op_id for one in report.done] == [act.op_id, performed.op_id]
     assert spent["usd"] == 3
+
+
+async def test_every_answer_on_the_session_says_what_is_left(
+    real: Sidecar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is held, taken and given back is seen at once, with no call that travels alone."""
+    budgets = {"usd": 10, "tool_calls": 10}
+    costs = {"usd": 4}
+    first, second, third = (dataclasses.replace(INTENT, op_id=name, costs=costs) for name in ("1", "2", "3"))
+    async with countermand.connect(real.home) as cm, cm.open_run(agent="a", budgets=budgets) as run:
+        token = (await cm.issuer.issue(run.run_id, scopes=["*"])).token
+        await opened(cm, Role.TOOL)
+        with monkeypatch.context() as patched:
+            patched.setattr(cm.connection, "_method", None)
+            prepared = await cm.tool.prepare(token, first)
+            permit = await cm.tool.commit(token, "1", first.digest)
+            settled = await cm.tool.settle(token, "1", "SUCCEEDED")
+            held = await cm.tool.prepare(token, second)
+            back = await cm.tool.abandon(token, "2")
+            performed = await cm.tool.perform(token, third)
+            spent = await cm.tool.spend(token, "usd", 1)
+    told = [prepared.remaining, permit.remaining_budgets, settled.remaining, held.remaining]
+    assert told == [{"usd": left, "tool_calls": calls} for left, calls in ((6, 9), (6, 9), (6, 9), (2, 8))]
+    told = [back.remaining, performed.remaining_budgets, spent.remaining]
+    assert told == [{"usd": left, "tool_calls": calls} for left, calls in ((6, 9), (2, 8), (1, 8))]
 
 
 async def test_a_refusal_is_the_same_exception_on_the_session(real: Sidecar) -> None:

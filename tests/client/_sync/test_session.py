@@ -1,6 +1,8 @@
 # Derived from tests/client/_async/test_session.py by scripts/unasync.py. Do not edit.
 """The session of a client: calls travel on it when it is there, and stops are heard."""
 
+import dataclasses
+
 import pytest
 
 import countermand.sync as countermand
@@ -44,6 +46,31 @@ def test_a_tools_calls_travel_on_the_session(real: Sidecar, monkeypatch: pytest.
         report = run.report()
     assert [one.op_id for one in report.done] == [act.op_id, performed.op_id]
     assert spent["usd"] == 3
+
+
+def test_every_answer_on_the_session_says_what_is_left(
+    real: Sidecar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is held, taken and given back is seen at once, with no call that travels alone."""
+    budgets = {"usd": 10, "tool_calls": 10}
+    costs = {"usd": 4}
+    first, second, third = (dataclasses.replace(INTENT, op_id=name, costs=costs) for name in ("1", "2", "3"))
+    with countermand.connect(real.home) as cm, cm.open_run(agent="a", budgets=budgets) as run:
+        token = (cm.issuer.issue(run.run_id, scopes=["*"])).token
+        opened(cm, Role.TOOL)
+        with monkeypatch.context() as patched:
+            patched.setattr(cm.connection, "_method", None)
+            prepared = cm.tool.prepare(token, first)
+            permit = cm.tool.commit(token, "1", first.digest)
+            settled = cm.tool.settle(token, "1", "SUCCEEDED")
+            held = cm.tool.prepare(token, second)
+            back = cm.tool.abandon(token, "2")
+            performed = cm.tool.perform(token, third)
+            spent = cm.tool.spend(token, "usd", 1)
+    told = [prepared.remaining, permit.remaining_budgets, settled.remaining, held.remaining]
+    assert told == [{"usd": left, "tool_calls": calls} for left, calls in ((6, 9), (6, 9), (6, 9), (2, 8))]
+    told = [back.remaining, performed.remaining_budgets, spent.remaining]
+    assert told == [{"usd": left, "tool_calls": calls} for left, calls in ((6, 9), (2, 8), (1, 8))]
 
 
 def test_a_refusal_is_the_same_exception_on_the_session(real: Sidecar) -> None:
