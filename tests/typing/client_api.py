@@ -30,6 +30,11 @@ async def a_story_for_an_event_loop(args: dict[str, object]) -> None:
                     tx.stage(asyncio.sleep, 0)
                     tx.stage(asyncio.sleep, "long")  # type: ignore[arg-type]
                     assert_type(tx.results, list[Any])
+                async with countermand.staged_file("report.txt", mode=0o644) as file:
+                    file.write(b"text")
+                    file.write("text")  # type: ignore[arg-type]
+                assert_type(await countermand.write_file("report.txt", "text", replace=False), str)
+                await countermand.write_file("report.txt", b"", replaced=False)  # type: ignore[call-arg]
                 with countermand.delegate(scopes=["email.send"], ttl="30s", sealed=True) as inner:
                     assert_type(inner, countermand.CurrentGrant)
                 with countermand.delegate_run(

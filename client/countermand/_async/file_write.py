@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypedDict, Unpack
 
 from countermand._approval import APPROVAL_TIMEOUT
 from countermand._async.grant import current_grant
@@ -15,7 +15,25 @@ from countermand._words import Reversibility
 from countermand._world import AsyncWorld, Locks
 
 
-async def write_file(path: Path, data: bytes | str, **told: Any) -> str:
+class FileOptions(TypedDict, total=False):
+    """What `staged_file` may be told."""
+
+    name: str
+    replace: bool
+    mode: int | None
+    op_id: str | None
+    reversibility: Reversibility
+    compensation: str
+    compensation_args: Mapping[str, object] | None
+    probe: str
+    costs: Mapping[str, int] | None
+    summary: str
+    use_within: Span | None
+    approval_timeout: Span | None
+    timeout: float | None
+
+
+async def write_file(path: Path, data: bytes | str, **told: Unpack[FileOptions]) -> str:
     """Write a file in one step under a permit; answer its hash, `sha256:...`.
 
     Whoever reads finds the old file or the new one, both whole, also after a crash. Text is written as UTF-8.

@@ -11,7 +11,7 @@ from aiohttp import BytesPayload, ClientRequest, ClientResponse
 
 import countermand
 from countermand.integrations._http.call import Call
-from countermand.integrations._http.sending import Answer, Mapper, Rules, Sending, Settler, Write
+from countermand.integrations._http.sending import Answer, Knows, Mapper, Rules, Sending, Settler, Write
 
 __all__ = ["Answer", "Call", "Write", "permit_middleware"]
 
@@ -19,14 +19,19 @@ Handler = Callable[[ClientRequest], Awaitable[ClientResponse]]
 
 
 def permit_middleware(
-    *, action: Mapper | None = None, reads: bool = False, settle: Settler | None = None
+    *,
+    action: Mapper | None = None,
+    reads: bool = False,
+    also_reads: Knows | None = None,
+    settle: Settler | None = None,
 ) -> Callable[[ClientRequest, Handler], Awaitable[ClientResponse]]:
     """Answer a middleware that lets a write out only under a permit. Reads pass untouched.
 
-    `action` answers what `perform` is to be told of a request; `reads=True` asks for reads, too; `settle`
-    gets the action and the answer, and may say more of what became of it.
+    `action` answers what `perform` is to be told of a request; `reads=True` asks for reads, too; `also_reads`
+    says of which other requests you know that they change nothing; `settle` gets the action and the answer,
+    and may say more of what became of it.
     """
-    rules = Rules(action=action, reads=reads, settle=settle)
+    rules = Rules(action=action, reads=reads, also_reads=also_reads, settle=settle)
 
     async def permitted(request: ClientRequest, handler: Handler) -> ClientResponse:
         sending = rules.sending(await _call(request))

@@ -18,8 +18,8 @@ class PermitTransport(Blocking, httpx2.BaseTransport):
     """Lets a write out only under a permit, asked for right before it is sent. Reads pass untouched.
 
     It stands before a `transport`, by default httpx2's own. `action` answers what `perform` is to be told of
-    a request; `reads=True` asks for reads, too; `settle` gets the action and the answer, and may say more of
-    what became of it.
+    a request; `reads=True` asks for reads, too; `also_reads` says of which other requests you know that they
+    change nothing; `settle` gets the action and the answer, and may say more of what became of it.
     """
 
     library = httpx2

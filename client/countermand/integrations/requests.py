@@ -14,7 +14,7 @@ from requests.adapters import HTTPAdapter
 
 import countermand.sync
 from countermand.integrations._http.call import Call
-from countermand.integrations._http.sending import Answer, Mapper, Rules, Sending, Settler, Write
+from countermand.integrations._http.sending import Answer, Knows, Mapper, Rules, Sending, Settler, Write
 
 __all__ = ["Answer", "Call", "PermitAdapter", "Write"]
 
@@ -31,8 +31,9 @@ _sending: ContextVar[Sending | None] = ContextVar("countermand_requests_sending"
 class PermitAdapter(HTTPAdapter):
     """Lets a write out only under a permit, asked for right before it is sent. Reads pass untouched.
 
-    `action` answers what `perform` is to be told of a request; `reads=True` asks for reads, too; `settle`
-    gets the action and the answer, and may say more of what became of it. The rest is as for requests' own
+    `action` answers what `perform` is to be told of a request; `reads=True` asks for reads, too; `also_reads`
+    says of which other requests you know that they change nothing; `settle` gets the action and the answer,
+    and may say more of what became of it. The rest is as for requests' own
     adapter, but `max_retries` repeats no write that may have been sent: that is refused.
     """
 
@@ -43,10 +44,11 @@ class PermitAdapter(HTTPAdapter):
         *told: Any,
         action: Mapper | None = None,
         reads: bool = False,
+        also_reads: Knows | None = None,
         settle: Settler | None = None,
         **named: Any,
     ) -> None:
-        self._rules = Rules(action=action, reads=reads, settle=settle)
+        self._rules = Rules(action=action, reads=reads, also_reads=also_reads, settle=settle)
         super().__init__(*told, **named)
 
     def send(self, request: PreparedRequest, *told: Any, **named: Any) -> Response:

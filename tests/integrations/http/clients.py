@@ -25,7 +25,7 @@ class Sender:
     name: str
     #: What an action is called for a method.
     action = "http.{}"
-    #: How long it waits for an answer.
+    #: How long it waits for an answer, once it has sent its request.
     seconds = 20.0
     #: How it writes, what that is called, and whether it can send any method, body and header.
     method, is_free = "POST", True
@@ -65,7 +65,9 @@ class Httpx(_Blocking):
 
     async def open(self) -> None:
         transport = self.adapter.PermitTransport(**self.options)
-        self.client = self.library.Client(transport=transport, timeout=self.seconds, follow_redirects=True)
+        self.client = self.library.Client(
+            transport=transport, timeout=self.library.Timeout(20, read=self.seconds), follow_redirects=True
+        )
 
     def _send(self, method: str, url: str, body: Any, headers: Mapping[str, str] | None) -> int:
         status: int = self.client.request(method, url, content=body, headers=headers).status_code
@@ -78,7 +80,7 @@ class AsyncHttpx(Sender):
     async def open(self) -> None:
         transport = self.adapter.AsyncPermitTransport(**self.options)
         self.client: Any = self.library.AsyncClient(
-            transport=transport, timeout=self.seconds, follow_redirects=True
+            transport=transport, timeout=self.library.Timeout(20, read=self.seconds), follow_redirects=True
         )
 
     async def send(
@@ -109,7 +111,7 @@ class Requests(_Blocking):
 
     def _send(self, method: str, url: str, body: Any, headers: Mapping[str, str] | None) -> int:
         status: int = self.client.request(
-            method, url, data=body, headers=headers, timeout=self.seconds
+            method, url, data=body, headers=headers, timeout=(20, self.seconds)
         ).status_code
         return status
 
@@ -120,7 +122,7 @@ class Aiohttp(Sender):
     async def open(self) -> None:
         inner = self.options.pop("inner", [])
         middlewares = [for_aiohttp.permit_middleware(**self.options), *inner]
-        timeout = aiohttp.ClientTimeout(total=self.seconds)
+        timeout = aiohttp.ClientTimeout(sock_read=self.seconds)
         self.client = aiohttp.ClientSession(middlewares=middlewares, timeout=timeout)
 
     async def send(

@@ -80,6 +80,22 @@ async def test_a_read_that_may_be_a_write_is_one(kind: type[Sender], real: Sidec
 
 
 @free
+async def test_a_post_that_only_asks_can_be_named(kind: type[Sender], real: Sidecar, target: Target) -> None:
+    """A search, or a model: by whoever knows. No answer, and no clear one, is no."""
+    key = f"asks-{kind.__name__}"
+
+    def only_asks(call: Call) -> bool:
+        return {b"yes": True, b"slip": None, b"one": 1}[call.body or b""]  # type: ignore[return-value]
+
+    async with sending(kind, target.url, real, granted=False, also_reads=only_asks) as (sender, _):
+        assert await sender.send("POST", "ok", key, body=b"yes") == 200
+        for body in (b"slip", b"one"):
+            with pytest.raises(countermand.NoGrant):
+                await sender.send("POST", "ok", key, body=body)
+    assert [seen.body for seen in target.of(key)] == [b"yes"]
+
+
+@free
 async def test_a_mapping_says_what_a_request_means(kind: type[Sender], real: Sidecar, target: Target) -> None:
     """Its name, what it acts on, what it costs; and a reader of the answer what came of it."""
 

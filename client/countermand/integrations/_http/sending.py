@@ -63,20 +63,24 @@ class Answer:
 
 
 Mapper = Callable[[Call], Write]
+Knows = Callable[[Call], bool]
 Settler = Callable[[Any, Answer], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """What an adapter was told: how to describe a request, whether reads ask too, who reads the answer."""
+    """What an adapter was told: how to describe a request, what asks, and who reads the answer."""
 
     action: Mapper | None = None
     reads: bool = False
+    #: Who knows of other requests that change nothing. Only True is a yes: a slip must not let a write out.
+    also_reads: Knows | None = None
     settle: Settler | None = None
 
     def sending(self, call: Call, is_read: bool | None = None, name: str = "") -> "Sending | None":
         """Answer how to send it under a permit; None if it needs none."""
-        is_read = call.is_read if is_read is None else is_read
+        if is_read is None:
+            is_read = call.is_read or (self.also_reads is not None and self.also_reads(call) is True)
         if is_read and not self.reads:
             return None
         told: Write = {

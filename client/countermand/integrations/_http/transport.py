@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import countermand
 import countermand.sync
 from countermand.integrations._http.call import Call
-from countermand.integrations._http.sending import Mapper, Rules, Sending, Settler
+from countermand.integrations._http.sending import Knows, Mapper, Rules, Sending, Settler
 
 #: What their connections call the step at which the first byte leaves, over HTTP/1.1 and HTTP/2.
 _BEGINS = ".send_request_headers.started"
@@ -59,10 +59,11 @@ class Blocking(_Transport):
         *,
         action: Mapper | None = None,
         reads: bool = False,
+        also_reads: Knows | None = None,
         settle: Settler | None = None,
     ) -> None:
         self._inner = self.library.HTTPTransport() if transport is None else transport
-        self._rules = Rules(action=action, reads=reads, settle=settle)
+        self._rules = Rules(action=action, reads=reads, also_reads=also_reads, settle=settle)
 
     def handle_request(self, request: Any) -> Any:
         """Send one request, if it may be."""
@@ -89,10 +90,11 @@ class Async(_Transport):
         *,
         action: Mapper | None = None,
         reads: bool = False,
+        also_reads: Knows | None = None,
         settle: Settler | None = None,
     ) -> None:
         self._inner = self.library.AsyncHTTPTransport() if transport is None else transport
-        self._rules = Rules(action=action, reads=reads, settle=settle)
+        self._rules = Rules(action=action, reads=reads, also_reads=also_reads, settle=settle)
 
     async def handle_async_request(self, request: Any) -> Any:
         """Send one request, if it may be."""
