@@ -32,7 +32,7 @@ async def a_story_for_an_event_loop(args: dict[str, object]) -> None:
                     assert_type(tx.results, list[Any])
                 async with countermand.staged_file("report.txt", mode=0o644) as file:
                     file.write(b"text")
-                    file.write("text")  # type: ignore[arg-type]
+                    file.write("text")  # type: ignore[call-overload]
                 assert_type(await countermand.write_file("report.txt", "text", replace=False), str)
                 await countermand.write_file("report.txt", b"", replaced=False)  # type: ignore[call-arg]
                 with countermand.delegate(scopes=["email.send"], ttl="30s", sealed=True) as inner:
