@@ -19,6 +19,7 @@ VERBS = {
     "GrantService.OpenRun": "open",
     "GrantService.IssueGrant": "issue",
     "GrantService.DelegateGrant": "delegate",
+    "GrantService.ExtendGrant": "extend",
     "GrantService.FinishRun": "finish",
     "ActionService.PrepareAction": "prepare",
     "ActionService.CommitAction": "commit",
