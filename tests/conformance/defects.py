@@ -146,6 +146,9 @@ class LooksTooEarly(Perform):
         self.stopped.add(run_id)
 
 
+#: On record of these never comes what the suite waits for.
+WAITED_FOR_IN_VAIN = {AsksAfterwards, SettlesNothing}
+
 DEFECTS = {
     SwallowsTheRefusal: {REVOKED},
     ActsWithoutAGrant: {NO_GRANT},

@@ -17,7 +17,7 @@ from countermand.testing.conformance import (
     checks_of,
 )
 from countermand.testing.conformance.service import VARIABLE, make_service, remove
-from tests.conformance.defects import DEFECTS
+from tests.conformance.defects import DEFECTS, WAITED_FOR_IN_VAIN
 from tests.conformance.seams import Perform
 
 
@@ -30,12 +30,6 @@ def service() -> Iterator[Service]:
         yield made
     finally:
         remove(made)
-
-
-@pytest.fixture(autouse=True)
-def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What never comes is not waited for as long as where it may come late."""
-    monkeypatch.setattr("countermand.testing.conformance.stage.PATIENCE", 1.5)
 
 
 def broken(seam: Seam, service: Service) -> dict[str, str]:
@@ -51,8 +45,12 @@ def broken(seam: Seam, service: Service) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.__name__)
-def test_a_defect_is_caught_by_the_rule_it_breaks(defect: type[Seam], service: Service) -> None:
+def test_a_defect_is_caught_by_the_rule_it_breaks(
+    defect: type[Seam], service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By that one, and by no other."""
+    if defect in WAITED_FOR_IN_VAIN:
+        monkeypatch.setattr("countermand.testing.conformance.stage.PATIENCE", 0.5)
     faults = broken(defect(), service)
     assert faults.keys() == DEFECTS[defect]
     assert all(fault.startswith(f"{defect.name}: ") for fault in faults.values())
@@ -65,7 +63,6 @@ def test_every_rule_has_a_defect() -> None:
 
 def test_a_sidecar_of_another_environment_serves_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is named by its command, stopped and started again as the one in this process."""
-    monkeypatch.setattr("countermand.testing.conformance.stage.PATIENCE", 20.0)
     monkeypatch.setenv(VARIABLE, str(Path(sys.executable).parent / "countermand"))
     service = make_service()
     assert isinstance(service, ProcessService)

@@ -122,6 +122,8 @@ class Round:
             report = await self.report()
             if any(one.action == self._seam.action for one in report.in_flight):
                 return not attempt.done()
+            if any(one.settle_time for one in self.of_effect(report)):
+                return False
             await asyncio.sleep(_LOOK_EVERY)
         return False
 
