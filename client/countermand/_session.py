@@ -11,6 +11,7 @@ where those wait who asked over one stream, and what is watched, over however ma
 import asyncio
 import contextlib
 import itertools
+import math
 import os
 import queue
 import random
@@ -77,7 +78,9 @@ class _Asked:
     name: str
     future: Any
     watched: Watched | None
-    part: bytes = b""
+    part: bytes
+    #: When its caller has waited long enough, by the loop's clock, where nobody else sees to that.
+    until: float
 
 
 def refused(told: pb.RefusedCall) -> CountermandError:
@@ -118,11 +121,17 @@ class _Desk:
         self.is_over = False
 
     def ask(
-        self, name: str, sealed: Sealed[Any], timeout: float, future: Any, watched: Watched | None = None
+        self,
+        name: str,
+        sealed: Sealed[Any],
+        timeout: float,
+        future: Any,
+        watched: Watched | None = None,
+        until: float = math.inf,
     ) -> None:
         """Send a call, and write down who waits for its answer."""
         number = next(self._numbers)
-        asked = _Asked(name, future, watched, Sealed.write_call(sealed, name, number, timeout))
+        asked = _Asked(name, future, watched, Sealed.write_call(sealed, name, number, timeout), until)
         self._waiting[number] = asked
         self._put(asked)
         if self.is_over:  # it ended just now, and may not have known of this one
@@ -150,6 +159,14 @@ class _Desk:
             return
         watched.number, watched.position = told.watch_id, told.position
         self.watched[told.watch_id] = watched
+
+    def pass_over(self, now: float) -> tuple[bool, float]:
+        """Give up on those whose time is over; say whether there were any, and when the next one's is."""
+        waiting = [one for one in self._waiting.values() if not one.future.done()]
+        late = [one for one in waiting if one.until <= now]
+        for asked in late:
+            _fail(asked.future, TimedOut(_LATE))
+        return bool(late), min((one.until for one in waiting if one.until > now), default=math.inf)
 
     def fail(self) -> None:
         """Tell everybody who waits that no answer comes any more."""
@@ -373,6 +390,7 @@ class AsyncSession(_Either):
         self._something = asyncio.Event()
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def _start(self) -> None:
         self._wanted.set()
@@ -395,22 +413,31 @@ class AsyncSession(_Either):
             raise Unavailable("the session is not there")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        desk.ask(rpc.session, sealed, timeout, future)
-        timer = loop.call_later(timeout, self._be_late, desk, future)
-        try:
-            return await future
-        finally:
-            timer.cancel()
+        until = loop.time() + timeout
+        desk.ask(rpc.session, sealed, timeout, future, until=until)
+        self._look_by(until)
+        return await future
 
     def _put(self, asked: _Asked) -> None:
         self._outbox.append(asked)
         self._something.set()
 
-    def _be_late(self, desk: _Desk, future: "asyncio.Future[Any]") -> None:
-        if not future.done():
-            future.set_exception(TimedOut(_LATE))
-            if self._is_silent(desk):
-                self._stream.cancel()
+    def _look_by(self, until: float) -> None:
+        """Look for calls that are late by then: one timer for all of them is what makes a call cheap."""
+        if until == math.inf or (self._timer and self._timer.when() <= until):
+            return
+        if self._timer:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(until, self._look)
+
+    def _look(self) -> None:
+        self._timer, desk = None, self._desk
+        if desk is None:
+            return  # they were all told when it ended
+        any_late, until = desk.pass_over(asyncio.get_running_loop().time())
+        self._look_by(until)
+        if any_late and self._is_silent(desk):
+            self._stream.cancel()
 
     async def _work(self) -> None:
         """Keep a session while anybody wants one."""
@@ -478,6 +505,8 @@ class AsyncSession(_Either):
             await asyncio.wait([self._task], timeout=_FAREWELL if self._desk else 0)
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        if self._timer:
+            self._timer.cancel()
 
 
 class Session(_Either):

@@ -96,6 +96,37 @@ def _late_blocking(target: str) -> None:
         session.close()
 
 
+async def test_each_call_is_late_in_its_own_time(tmp_path: Path) -> None:
+    """Whichever was asked first, and though one that waits longer, or for ever, is not late yet."""
+    odd = Odd(SILENT)
+    server, target = _serving(tmp_path, odd)
+    late: list[float] = []
+
+    async def ask(seconds: float) -> None:
+        with pytest.raises(countermand.TimedOut):
+            await session.call(PERFORM, ASK, seconds)
+        late.append(seconds)
+
+    try:
+        async with grpc.aio.insecure_channel(target) as channel:
+            session = _session.AsyncSession(channel)
+            session.want()
+            await AsyncSoon.until(lambda: session.is_ready)
+            patient = [asyncio.create_task(session.call(PERFORM, ASK, one)) for one in (60, float("inf"))]
+            began = time.monotonic()
+            await asyncio.gather(*map(ask, (0.3, 0.1, 0.2)))
+            assert time.monotonic() - began >= 0.3
+            assert late == [0.1, 0.2, 0.3]
+            assert not any(one.done() for one in patient)
+            await session.close()
+            for one in patient:
+                with pytest.raises(countermand.Unavailable):
+                    await one
+    finally:
+        odd.gone.set()
+        server.stop(0).wait()
+
+
 async def test_an_answer_of_another_kind_is_no_permit(tmp_path: Path) -> None:
     """Whatever it says: do not act."""
     server, target = _serving(tmp_path, Odd(OTHER))
