@@ -49,7 +49,7 @@ class ActionServicer:
     async def CommitAction(self, request: pb.CommitActionRequest) -> pb.CommitActionResponse:
         """Answer whether the action may happen now."""
         permitted = granted(await self._store.commit(self._decode.commit(request)))
-        return pb.CommitActionResponse(permit=encode.permit(permitted), remaining=permitted.remaining)
+        return pb.CommitActionResponse(permit=encode.permit(permitted), remaining=permitted.remaining or None)
 
     async def PerformAction(self, request: pb.PerformActionRequest) -> pb.PerformActionResponse:
         """Record an action and answer whether it may happen now."""

@@ -247,13 +247,10 @@ def hit(told: Hit) -> journal_pb.Hit:
 
 def permit(told: verbs.Permitted) -> action_pb.Permit:
     """Write a permit."""
-    return action_pb.Permit(
-        op_id=told.op_id,
-        fence=told.fence,
-        use_by_time=moment(told.use_by),
-        use_within=duration(told.left_ms),
-        replayed=told.replayed,
-    )
+    permit = action_pb.Permit(op_id=told.op_id, fence=told.fence, replayed=told.replayed)
+    permit.use_by_time.FromMilliseconds(told.use_by)
+    permit.use_within.FromMilliseconds(told.left_ms)
+    return permit
 
 
 def entry(told: Entry) -> journal_pb.Entry:

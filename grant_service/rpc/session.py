@@ -110,7 +110,7 @@ class _Session:
         }
         self._methods |= {"unwatch": self._unwatch, "show": self._show}
         self._open: dict[int, _Call] = {}
-        self._outbox: list[bytes] = []
+        self._outbox = pb.OpenSessionResponse()
         self._something, self._room, self._idle = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._room.set()
         self._idle.set()
@@ -206,15 +206,12 @@ class _Session:
     async def _decide(self, call: _Call, request: Any) -> None:
         try:
             method = self._methods.get(call.name) or partial(self._watch, call)
-            answer: Any = await method(request)
-            written = pb.SessionAnswer(call_id=call.call_id, **{call.name: answer})
+            if self._answer(call, call.name, await method(request)):
+                self._guard.tally.yes(verb_of(call.rpc), time.perf_counter() - call.began)
         except TimeoutError:
             self._refuse(call, Refusal(ErrorReason.TIMED_OUT))
         except Exception as error:
             self._refuse(call, refusal_of(call.rpc, error))
-        else:
-            if self._answer(call, written):
-                self._guard.tally.yes(verb_of(call.rpc), time.perf_counter() - call.began)
 
     def _be_late(self, calls: list[_Call]) -> None:
         for call in calls:
@@ -229,24 +226,26 @@ class _Session:
         if self._is_open(call):
             self._guard.tell(call.rpc, refusal)
             self._guard.tally.no(verb_of(call.rpc), refusal.reason, time.perf_counter() - call.began)
-            self._answer(call, pb.SessionAnswer(call_id=call.call_id, refusal=refused_call(refusal)))
+            self._answer(call, "refusal", refused_call(refusal))
 
-    def _answer(self, call: _Call, answer: pb.SessionAnswer) -> bool:
-        """Answer a call, unless it was told already that it is late."""
+    def _answer(self, call: _Call, kind: str, answer: Any) -> bool:
+        """Put an answer into the next message, unless its call was told already that it is late."""
         if not self._is_open(call):
             return False
+        told = getattr(self._outbox.answers.add(call_id=call.call_id), kind)
+        told.CopyFrom(answer)
+        told.SetInParent()  # one that says nothing is an answer, too
         del self._open[call.call_id]
         if not self._open:
             self._idle.set()
-        self._send(pb.OpenSessionResponse(answers=[answer]))
+        self._send()
         return True
 
-    def _send(self, response: pb.OpenSessionResponse) -> None:
-        """Put it into the next message: messages one after the other are one message, too."""
-        self._outbox.append(response.SerializeToString())
+    def _send(self) -> None:
+        """Have the next message written, with what else comes until then."""
         self._written.clear()
         self._something.set()
-        if len(self._outbox) > _MOST_WAITING:
+        if len(self._outbox.answers) + len(self._outbox.stops) > _MOST_WAITING:
             self._room.clear()
 
     async def _write(self) -> None:
@@ -255,10 +254,10 @@ class _Session:
         while True:
             await self._something.wait()
             self._something.clear()
-            frame, self._outbox = b"".join(self._outbox), []
+            message, self._outbox = self._outbox, pb.OpenSessionResponse()
             self._room.set()
-            await self._context.write(frame)
-            if not self._outbox:
+            await self._context.write(message.SerializeToString())
+            if not self._something.is_set():
                 self._written.set()
 
     async def _watch(self, call: _Call, request: pb.WatchRunRequest) -> pb.WatchRunResponse:
@@ -315,9 +314,9 @@ class _Session:
 
     def _stopped(self, number: int, run_id: str, refusal: Refusal, as_of: Position) -> None:
         if self._watches.pop(number, None):
-            told = refused_call(refusal)
-            stop = pb.Stop(watch_id=number, run_id=run_id, refusal=told, position=_position(as_of))
-            self._send(pb.OpenSessionResponse(stops=[stop]))
+            told, position = refused_call(refusal), _position(as_of)
+            self._outbox.stops.add(watch_id=number, run_id=run_id, refusal=told, position=position)
+            self._send()
 
 
 def _after(request: pb.WatchRunRequest) -> Position | None:
