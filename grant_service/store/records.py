@@ -1,7 +1,7 @@
 """Records as flat text fields: the one form in which SQLite rows and Redis hashes keep them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from grant_service.core.action import Action, ActionState, Approval, Intent, Spending
 from grant_service.core.budget import Budget, Costs, Exhaustion, costs_text
@@ -12,6 +12,8 @@ from grant_service.core.run import Run, RunState, labels_text
 from grant_service.core.scope import Reversibility, Scope, scopes_text
 
 Fields = Mapping[str, str]
+
+_NOBODY_SAID = Approval("", "", 0)
 
 
 def run_fields(run: Run) -> dict[str, str]:
@@ -133,7 +135,7 @@ def grant_from(fields: Fields) -> Grant:
 
 def action_fields(action: Action) -> dict[str, str]:
     """Write an action as fields."""
-    intent, said = action.intent, action.approval or Approval("", "", 0)
+    intent, said = action.intent, action.approval or _NOBODY_SAID
     return {
         "run": action.run_id,
         "grant": action.grant_id,
@@ -200,6 +202,21 @@ def action_from(fields: Fields) -> Action:
         handles=_list_from(fields["handles"], "\n"),
         approval=approval_from(fields),
     )
+
+
+_ANY_INTENT = Intent("", "", "", "", Reversibility.IRREVERSIBLE)
+#: The names of an action's fields. Their order belongs to the schema of the SQLite file.
+_ACTION = tuple(action_fields(Action("", "", _ANY_INTENT, 0, ActionState.PREPARED, 0, 0, 0)))
+
+
+def action_values(action: Action) -> list[str]:
+    """Write an action as the values of its fields alone: the names would be most of what is written."""
+    return list(action_fields(action).values())
+
+
+def action_from_values(values: Sequence[str]) -> Action:
+    """Read it back; another number of values is an error, too."""
+    return action_from(dict(zip(_ACTION, values, strict=True)))
 
 
 def approval_from(fields: Fields) -> Approval | None:

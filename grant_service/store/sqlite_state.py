@@ -23,7 +23,7 @@ from grant_service.store.by_rules import stopped
 from grant_service.store.sqlite_writes import Writes
 from grant_service.store.watermark import Watermark
 
-_SCHEMA_VERSION = 5
+_SCHEMA_VERSION = 6
 _SCHEMA = """
 CREATE TABLE meta (
   one INTEGER PRIMARY KEY CHECK (one = 1), epoch TEXT, inode INTEGER, seq INTEGER, now INTEGER
@@ -71,6 +71,10 @@ _FIND = {
 
 #: How many records are kept in memory, some 1 KB each; past it all are forgotten and read again.
 _MOST_KNOWN = 10_000
+
+
+#: Writes fields as JSON; what is flat holds no circle to look for.
+_text = json.JSONEncoder(check_circular=False).encode
 
 
 def connect(path: Path, read_only: bool = False) -> sqlite3.Connection:
@@ -223,7 +227,7 @@ class SqliteState:
 
     def action(self, run_id: str, op_id: str) -> Action | None:
         """Find an action."""
-        return self._find(("actions", run_id, op_id), records.action_from)
+        return self._find(("actions", run_id, op_id), records.action_from_values)
 
     def spending(self, run_id: str, op_id: str) -> Spending | None:
         """Find a spending."""
@@ -299,13 +303,13 @@ class SqliteState:
                 self._standing.setdefault(one.selector.anchor, {})[one.fence_id] = one
         return self._standing
 
-    def _find(self, key: Key, read: Callable[[records.Fields], R]) -> R | None:
+    def _find(self, key: Key, read: Callable[[Any], R]) -> R | None:
         """Find a record: among those known from this process's own transactions, or in the file.
 
         No other process can have written it: the directory's lock is ours.
         """
-        if key in self._known:
-            return cast(R, self._known[key])
+        if known := self._known.get(key):
+            return cast(R, known)
         row = self._db.execute(_FIND[str(key[0])], key[1:]).fetchone()
         return self._know(key, read(json.loads(row[0]))) if row else None
 
@@ -320,24 +324,24 @@ class SqliteState:
         """Write a record whole."""
         match record:
             case Run():
-                fields = json.dumps(records.run_fields(record))
+                fields = _text(records.run_fields(record))
                 row = (record.run_id, record.open_seq, record.end_time, fields)
                 self._writes.add(_PUT_RUN, row)
                 self._know(("runs", record.run_id), record)
             case Grant():
-                fields = json.dumps(records.grant_fields(record))
+                fields = _text(records.grant_fields(record))
                 self._writes.add("INSERT OR REPLACE INTO grants VALUES (?, ?)", (record.grant_id, fields))
                 self._know(("grants", record.grant_id), record)
             case Action():
                 key = (record.run_id, record.intent.op_id)
                 awaits = record.state is ActionState.AWAITING_APPROVAL
                 since = record.prepare_seq if awaits else None
-                fields = json.dumps(records.action_fields(record))
+                fields = _text(records.action_values(record))
                 self._writes.add("INSERT OR REPLACE INTO actions VALUES (?, ?, ?, ?)", (*key, since, fields))
                 self._know(("actions", *key), record)
             case Spending():
                 key = (record.run_id, record.op_id)
-                fields = json.dumps(records.spending_fields(record))
+                fields = _text(records.spending_fields(record))
                 self._writes.add("INSERT OR REPLACE INTO spendings VALUES (?, ?, ?)", (*key, fields))
                 self._know(("spendings", *key), record)
             case Fence():
@@ -349,12 +353,12 @@ class SqliteState:
         key = (duty.run_id, duty.op_id, duty.kind, duty.job)
         is_open = duty.state is DutyState.OPEN
         path = self._path(duty.run_id) if is_open and duty.due == NEVER else None
-        columns = (is_open, duty.fence, duty.due, path, json.dumps(records.duty_fields(duty)))
+        columns = (is_open, duty.fence, duty.due, path, _text(records.duty_fields(duty)))
         self._writes.add("INSERT OR REPLACE INTO duties VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*key, *columns))
         self._know(("duties", *key), duty)
 
     def _put_fence(self, fence: Fence) -> None:
-        row = (fence.seq, fence.fence_id, fence.standing, json.dumps(records.fence_fields(fence)))
+        row = (fence.seq, fence.fence_id, fence.standing, _text(records.fence_fields(fence)))
         self._writes.add("INSERT OR REPLACE INTO fences VALUES (?, ?, ?, ?)", row)
         self._know(("fences", fence.fence_id), fence)
         under = self._by_anchor().setdefault(fence.selector.anchor, {})
@@ -380,7 +384,7 @@ class SqliteState:
     def append(self, run_id: str, kind: Kind, data: Mapping[str, str]) -> int:
         """Write a journal entry."""
         self.seq += 1
-        kept = json.dumps({name: str(value) for name, value in data.items() if value})
+        kept = _text({name: str(value) for name, value in data.items() if value})
         row = (run_id, self.seq, self.now, kind.value, kept)
         self._writes.add("INSERT INTO journal VALUES (?, ?, ?, ?, ?)", row)
         self._stopped += stopped(run_id, kind)
@@ -455,11 +459,11 @@ def read_grants(db: sqlite3.Connection, ids: Sequence[str]) -> list[Grant | None
 
 def read_actions(db: sqlite3.Connection, ids: Sequence[tuple[str, str]]) -> list[Action | None]:
     """Read actions by run and op_id, in the order asked for."""
-    return _read_all(db, "actions", ids, records.action_from)
+    return _read_all(db, "actions", ids, records.action_from_values)
 
 
 def _read_all(
-    db: sqlite3.Connection, table: str, keys: Sequence[Key], read: Callable[[records.Fields], R]
+    db: sqlite3.Connection, table: str, keys: Sequence[Key], read: Callable[[Any], R]
 ) -> list[R | None]:
     rows = [db.execute(_FIND[table], key).fetchone() for key in keys]
     return [read(json.loads(row[0])) if row else None for row in rows]

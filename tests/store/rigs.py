@@ -317,7 +317,9 @@ class SqliteRig(Rig):
         grants = db.execute("SELECT grant_id, fields FROM grants")
         dump.grants = {grant: json.loads(text) for grant, text in grants}
         actions = db.execute("SELECT run_id, op_id, fields FROM actions")
-        dump.actions = {(run, op): json.loads(text) for run, op, text in actions}
+        dump.actions = {
+            (run, op): dict(zip(records._ACTION, json.loads(text), strict=True)) for run, op, text in actions
+        }
         for seq, run, time, kind, text in db.execute(
             "SELECT seq, run_id, time, kind, data FROM journal ORDER BY seq"
         ):

@@ -14,6 +14,8 @@ from grant_service.core.scope import Reversibility, Scope
 from grant_service.store.records import (
     action_fields,
     action_from,
+    action_from_values,
+    action_values,
     duty_fields,
     duty_from,
     fence_fields,
@@ -25,6 +27,7 @@ from grant_service.store.records import (
     spending_fields,
     spending_from,
 )
+from grant_service.store.sqlite_state import _SCHEMA_VERSION
 
 ids = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,8}", fullmatch=True)
 numbers = st.integers(0, 2**53)
@@ -154,6 +157,26 @@ def test_a_grant_comes_back_the_same(grant: Grant) -> None:
 def test_an_action_comes_back_the_same(action: Action) -> None:
     """Every field of an action survives."""
     assert action_from(action_fields(action)) == action
+    assert action_from_values(action_values(action)) == action
+
+
+def test_the_values_of_an_action_come_in_the_order_of_the_schema() -> None:
+    """A file has them without their names: with another order under the same number it would be misread."""
+    assert _SCHEMA_VERSION == 6
+    assert " ".join(action_fields(AN_ACTION)) == (
+        "run grant op action resource digest reversibility compensation compensation_args probe costs "
+        "summary scope state prepare_time prepare_seq expire_time undo_until fence use_by settle_seq "
+        "result_args resolved handles "
+        "said_actor said_note said_seq said_until said_ttl_ms said_amendment said_digest"
+    )
+
+
+@pytest.mark.parametrize("more", [-1, 1])
+def test_another_number_of_values_is_no_action(more: int) -> None:
+    """There are no defaults here either."""
+    values = action_values(AN_ACTION)
+    with pytest.raises(ValueError, match="zip"):
+        action_from_values([*values, ""] if more > 0 else values[:-1])
 
 
 @given(spendings)

@@ -137,7 +137,7 @@ async def test_a_damaged_file_is_refused_by_name(path: Path) -> None:
     assert "countermand.db is damaged" in failed.value.refusal.details["cause"]
 
 
-@pytest.mark.parametrize("schema", [4, 6])
+@pytest.mark.parametrize("schema", [5, 7])
 async def test_a_file_of_another_schema_is_left_to_whoever_knows_it(path: Path, schema: int) -> None:
     """It is refused with what to do, and not touched: the sidecar that wrote it still can use it."""
     store = await _with_a_grant(path)
@@ -152,12 +152,12 @@ async def test_a_file_of_another_schema_is_left_to_whoever_knows_it(path: Path, 
 
     assert failed.value.refusal.reason is ErrorReason.STORE_UNFIT
     assert explain(failed.value.refusal) == (
-        f"the store is not fit to decide: countermand.db has schema {schema}, this sidecar knows 5; "
+        f"the store is not fit to decide: countermand.db has schema {schema}, this sidecar knows 6; "
         "run the sidecar that wrote it"
     )
     assert path.read_bytes() == before
     with sqlite3.connect(path) as file:
-        file.execute("PRAGMA user_version = 5")
+        file.execute("PRAGMA user_version = 6")
     file.close()
     again = await SqliteStore.start(path)  # nobody holds the lock of a store that did not start
     await again.close()

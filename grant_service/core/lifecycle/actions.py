@@ -244,9 +244,10 @@ def _permit(state: State, by: Authority, action: Action, use_ms: int, *, held: b
         if grant.scopes[index].max_uses:  # nothing asks how often a scope without a limit was used
             used = tuple(count + (place == index) for place, count in enumerate(grant.used))
             state.put(replace(grant, used=used))
-    if held:
-        let_go(state, by, action)
-    take(state, by, charges(action.intent.costs))
+    if by.has_budgets:
+        if held:
+            let_go(state, by, action)
+        take(state, by, charges(action.intent.costs))
     permitted = replace(action, state=ActionState.PERMITTED, fence=fence, use_by=use_by)
     state.put(permitted)
     put_ask(state, permitted, by.run.keep_until)

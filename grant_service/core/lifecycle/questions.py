@@ -110,10 +110,10 @@ def authority(state: View, call: Call, action: str, known: Action | None = None)
 
 def authority_of(state: View, ref: GrantRef | Grant) -> Authority:
     """Find the records a token or a grant names, those that are gone left out."""
-    grants = tuple(grant for link in ref.links if (grant := state.grant(link)))
-    runs = tuple(run for link in ref.path if (run := state.run(link)))
-    budgets = any(run.budgets for run in runs) or any(grant.budgets for grant in grants)
-    return Authority(grants, runs, budgets)
+    grants = [grant for link in ref.links if (grant := state.grant(link))]
+    runs = [run for link in ref.path if (run := state.run(link))]
+    owners: list[Run | Grant] = [*runs, *grants]
+    return Authority(tuple(grants), tuple(runs), any(one.budgets for one in owners))
 
 
 def ended(state: View, path: tuple[str, ...], run_id: str) -> Refusal | None:
