@@ -59,4 +59,4 @@ lock: ## refresh the hash-locked requirements (needs the network)
 	@scripts/lock
 
 clean: ## remove environments and caches
-	@rm -rf .venv .venv-proto .venv-uv .venv-integrations .venv*.lock .mypy_cache .pytest_cache .ruff_cache .hypothesis dist
+	@rm -rf .venv .venv-* .venv*.lock .mypy_cache .pytest_cache .ruff_cache .hypothesis dist

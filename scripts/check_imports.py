@@ -55,10 +55,24 @@ RULES = [
         allowed=("countermand.v1",),
         why="of the client, the service uses the contract only",
     ),
+    *(
+        Rule(
+            where="client/countermand",
+            unless=(f"client/countermand/integrations/{queue}",),
+            forbidden=(queue,),
+            why="only the adapter of the same name knows this queue",
+        )
+        for queue in ("arq", "celery", "dramatiq", "taskiq")
+    ),
+    Rule(
+        where="client/countermand",
+        unless=("client/countermand/integrations/taskiq",),
+        forbidden=("redis",),
+        why="tools install the client beside other libraries: it needs grpcio and protobuf only",
+    ),
     Rule(
         where="client/countermand",
         forbidden=(
-            "redis",
             "jwt",
             "pydantic",
             "pydantic_settings",

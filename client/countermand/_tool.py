@@ -64,8 +64,8 @@ def tool(
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         if canceller and accepted is None:
             raise TypeError(f"{_name(function)}: a canceller needs to be told what was accepted")
-        call = _Call(inspect.signature(function), name, resource, args, costs, summary, compensation_args)
-        result = _Result(receipt, undo_with, accepted, canceller)
+        call = Call(inspect.signature(function), name, resource, args, costs, summary, compensation_args)
+        result = Result(receipt, undo_with, accepted, canceller)
         options: dict[str, Any] = {
             "reversibility": reversibility,
             "compensation": compensation,
@@ -84,7 +84,7 @@ def tool(
 
 
 @dataclass(frozen=True, slots=True)
-class _Call:
+class Call:
     """How a call of the function is described to the sidecar."""
 
     signature: inspect.Signature
@@ -114,7 +114,7 @@ class _Call:
 
 
 @dataclass(frozen=True, slots=True)
-class _Result:
+class Result:
     """What is told of a call's result."""
 
     receipt: Callable[[Any], object] | None
@@ -139,8 +139,8 @@ def _without_self(arguments: Mapping[str, object]) -> dict[str, object]:
 
 def _async_tool(
     function: Callable[..., Any],
-    call: _Call,
-    told: _Result,
+    call: Call,
+    told: Result,
     options: dict[str, Any],
 ) -> Callable[..., Any]:
     @functools.wraps(function)
@@ -156,8 +156,8 @@ def _async_tool(
 
 def _sync_tool(
     function: Callable[..., Any],
-    call: _Call,
-    told: _Result,
+    call: Call,
+    told: Result,
     options: dict[str, Any],
 ) -> Callable[..., Any]:
     @functools.wraps(function)

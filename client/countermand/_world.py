@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -56,6 +57,11 @@ class AsyncWorld:
         """Do what blocks in a thread, so that the loop goes on."""
         return await asyncio.to_thread(work, *args, **named)
 
+    @staticmethod
+    def place() -> object:
+        """Answer what a connection cannot leave: the event loop."""
+        return asyncio.get_running_loop()
+
 
 class World:
     """For code that blocks."""
@@ -76,6 +82,11 @@ class World:
     def aside(work: Callable[P, T], *args: P.args, **named: P.kwargs) -> T:
         """Do it: whoever blocks may block here, too."""
         return work(*args, **named)
+
+    @staticmethod
+    def place() -> object:
+        """Answer what a connection cannot leave: the process."""
+        return os.getpid()
 
 
 class AsyncBackground:

@@ -33,6 +33,12 @@ FORBIDDEN = {
     ),
     "sqlalchemy is for its integration": ("client/countermand/integrations/asgi/a.py", "import sqlalchemy"),
     "the client has no prometheus": ("client/countermand/_events.py", "import prometheus_client"),
+    "a queue is for its adapter": ("client/countermand/_job.py", "import celery"),
+    "a queue is for no other adapter": (
+        "client/countermand/integrations/arq/a.py",
+        "from taskiq import Context",
+    ),
+    "an adapter has no redis": ("client/countermand/integrations/arq/a.py", "import redis"),
     "no integration by default": ("client/countermand/a.py", "from .integrations import mcp"),
 }
 ALLOWED = {

@@ -179,9 +179,12 @@ class Denied(_SaidBySomebody):
 class Stopped(_SaidBySomebody):
     """The work was stopped in this process: its scope was cancelled, or the run it works for."""
 
-    def __init__(self, stop: Stop | None = None) -> None:
-        self.stop = Stop() if stop is None else stop
-        super().__init__(f"stopped ({self.stop}): do not act", metadata=_told(self.stop))
+    def __init__(self, stop: Stop | str | None = None) -> None:
+        """A text is what is left of it where only that travels, as in the results of some queues."""
+        told = Stop(StopReason.UNSPECIFIED, note=stop) if isinstance(stop, str) else stop
+        self.stop = Stop() if told is None else told
+        message = stop if isinstance(stop, str) else f"stopped ({self.stop}): do not act"
+        super().__init__(message, metadata=_told(self.stop))
 
     def __reduce__(self) -> tuple[type[Self], tuple[Stop]]:
         return type(self), (self.stop,)
