@@ -4,13 +4,12 @@ It is opened when it is first wanted, and again, with pauses, when it broke. Whi
 alone; what was asked over one that broke is not known, like any call whose answer got lost. Everything here
 is a courtesy: calls and commits are decided as they are without it.
 
-One class for code on an event loop, one for code that blocks. What they have in common comes first: the desk,
-where those wait who asked over one stream, and what is watched, over however many streams.
+One class for code on an event loop, one for code that blocks. What they have in common comes first: what is
+watched, over however many streams. Each stream has a desk, where those wait who asked over it.
 """
 
 import asyncio
 import contextlib
-import itertools
 import math
 import os
 import queue
@@ -20,26 +19,20 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future as Promise
-from concurrent.futures import InvalidStateError
 from concurrent.futures import TimeoutError as Late
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import grpc
 
-from countermand._errors import CLASSES, AskOperator, CountermandError, TimedOut, TryAgain, Unavailable
+from countermand._desk import LATE, Asked, Desk, Heard, Watched, joined
+from countermand._errors import CountermandError, TimedOut, TryAgain, Unavailable
 from countermand._rpcs import Rpc, Sealed
-from countermand._words import ErrorReason
 from countermand._world import log
-from countermand.v1 import errors_pb2
 from countermand.v1 import session_service_pb2 as pb
 
 _PATH = "/countermand.v1.SessionService/OpenSession"
 
-#: A sidecar takes 64 KiB and 512 calls in one message. Messages one after the other are one message, so calls
-#: are written by joining them, as many as fit; one that is longer goes alone.
-MOST_BYTES, MOST_CALLS = 48 * 1024, 256
 #: How long a new session may take to say that it is ready, and the pauses before the next try, in seconds.
 _READY_WITHIN, _FIRST_PAUSE, _LONGEST_PAUSE = 2.0, 0.05, 2.0
 #: A session is let go of when somebody has waited in vain and nothing has come for so long: a sidecar answers
@@ -52,146 +45,8 @@ _WINDOW = 64
 #: After these the sidecar has no sessions for this client, and will not have any.
 _NEVER = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.PERMISSION_DENIED)
 
-#: Hears once why something stopped.
-Heard = Callable[[CountermandError], None]
 #: Hears whether the session is there.
 Noticed = Callable[[bool], object]
-
-
-@dataclass(eq=False, slots=True)
-class Watched:
-    """What is watched for as long as somebody wants to hear of it."""
-
-    request: Sealed[Any]
-    heard: Heard
-    #: What the stream there is calls it; 0 before it was answered.
-    number: int = 0
-    over: bool = False
-    #: As of where it was last told to go on.
-    position: pb.Position | None = None
-
-
-@dataclass(eq=False, slots=True)
-class _Asked:
-    """A call without an answer."""
-
-    name: str
-    future: Any
-    watched: Watched | None
-    part: bytes
-    #: When its caller has waited long enough, by the loop's clock, where nobody else sees to that.
-    until: float
-
-
-def refused(told: pb.RefusedCall) -> CountermandError:
-    """Translate a refusal that came with others; a reason of a later sidecar's is for an operator to read."""
-    number = errors_pb2.ErrorReason.DESCRIPTOR.values_by_number.get(told.reason)
-    name = number.name.removeprefix("ERROR_REASON_") if number else ""
-    reason = ErrorReason.__members__.get(name, ErrorReason.UNSPECIFIED)
-    if reason is ErrorReason.UNSPECIFIED:
-        return AskOperator(told.message, metadata=dict(told.metadata))
-    return CLASSES[reason](told.message, reason=reason, metadata=dict(told.metadata))
-
-
-def joined(parts: list[bytes]) -> Iterator[bytes]:
-    """Put parts together to messages that a sidecar takes."""
-    first = size = 0
-    for index, part in enumerate(parts):
-        if index > first and (size + len(part) > MOST_BYTES or index - first == MOST_CALLS):
-            yield b"".join(parts[first:index])
-            first, size = index, 0
-        size += len(part)
-    if first < len(parts):
-        yield b"".join(parts[first:])
-
-
-#: Tells why something stopped; or that what was told of it is older than what is known.
-_Tell = Callable[[Watched, CountermandError | None], None]
-
-
-class _Desk:
-    """Where those wait who asked over one stream."""
-
-    def __init__(self, put: Callable[[_Asked], None]) -> None:
-        self._put = put
-        self._numbers = itertools.count(1)
-        self._waiting: dict[int, _Asked] = {}
-        self.watched: dict[int, Watched] = {}
-        self.heard_at = time.monotonic()
-        self.is_over = False
-
-    def ask(
-        self,
-        name: str,
-        sealed: Sealed[Any],
-        timeout: float,
-        future: Any,
-        watched: Watched | None = None,
-        until: float = math.inf,
-    ) -> None:
-        """Send a call, and write down who waits for its answer."""
-        number = next(self._numbers)
-        asked = _Asked(name, future, watched, Sealed.write_call(sealed, name, number, timeout), until)
-        self._waiting[number] = asked
-        self._put(asked)
-        if self.is_over:  # it ended just now, and may not have known of this one
-            self.fail()
-
-    def take(self, frame: bytes, tell: "_Tell") -> None:
-        """Give everybody what a message has for them: first of all what stopped."""
-        self.heard_at = time.monotonic()
-        told = pb.OpenSessionResponse.FromString(frame)
-        asked = [(self._waiting.pop(answer.call_id, None), answer) for answer in told.answers]
-        for one, answer in asked:
-            if one and one.watched and answer.WhichOneof("answer") == one.name:
-                self._begin(one.watched, answer.watch, tell)
-        for stop in told.stops:
-            if watched := self.watched.pop(stop.watch_id, None):
-                tell(watched, None if _is_before(stop, watched) else refused(stop.refusal))
-        for one, answer in asked:
-            if one:
-                _answer(one, answer)
-
-    def _begin(self, watched: Watched, told: pb.WatchRunResponse, tell: "_Tell") -> None:
-        """Take note of a watch; its stop may be in this same message."""
-        if told.HasField("refusal"):
-            tell(watched, refused(told.refusal))
-            return
-        watched.number, watched.position = told.watch_id, told.position
-        self.watched[told.watch_id] = watched
-
-    def pass_over(self, now: float) -> tuple[bool, float]:
-        """Give up on those whose time is over; say whether there were any, and when the next one's is."""
-        waiting = [one for one in self._waiting.values() if not one.future.done()]
-        late = [one for one in waiting if one.until <= now]
-        for asked in late:
-            _fail(asked.future, TimedOut(_LATE))
-        return bool(late), min((one.until for one in waiting if one.until > now), default=math.inf)
-
-    def fail(self) -> None:
-        """Tell everybody who waits that no answer comes any more."""
-        self.is_over = True
-        while self._waiting:
-            with contextlib.suppress(KeyError):  # somebody else was here
-                _, asked = self._waiting.popitem()
-                _fail(asked.future, Unavailable(f"the session ended before {asked.name} was answered"))
-
-
-def _answer(asked: _Asked, answer: pb.SessionAnswer) -> None:
-    """Give an answer to whoever waits for it."""
-    kind = answer.WhichOneof("answer")
-    if kind == asked.name:
-        _give(asked.future, getattr(answer, asked.name))
-    elif kind == "refusal":
-        _fail(asked.future, refused(answer.refusal))
-    else:
-        _fail(asked.future, AskOperator(f"the sidecar answered {asked.name} with {kind}: do not act"))
-
-
-def _is_before(stop: pb.Stop, watched: Watched) -> bool:
-    """Say whether a stop is older than what is known: what stopped then may go on by now."""
-    told, known = stop.position, watched.position
-    return known is not None and told.store_epoch == known.store_epoch and told.seq < known.seq
 
 
 class _Either:
@@ -200,7 +55,8 @@ class _Either:
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.RLock()
-        self._desk: _Desk | None = None
+        self._desk: Desk | None = None
+        self._stream: Any = None
         self._never = False
         self._noticed: list[Noticed] = []
         self._watches: dict[Watched, None] = {}
@@ -271,7 +127,7 @@ class _Either:
                 future.add_done_callback(_looked_at)
                 self._desk.ask("show", request, _READY_WITHIN, future)
 
-    def _forget(self, desk: _Desk, watched: Watched) -> None:
+    def _forget(self, desk: Desk, watched: Watched) -> None:
         """Have the sidecar forget a watch; nobody waits for the answer."""
         del desk.watched[watched.number]
         future = self._future()
@@ -295,7 +151,7 @@ class _Either:
                     request = request.with_more(pb.WatchRunRequest(after=watched.position))
                 self._desk.ask("watch", request, _READY_WITHIN, future, watched)
 
-    def _is_asked_for(self, desk: _Desk, watched: Watched, done: Any) -> None:
+    def _is_asked_for(self, desk: Desk, watched: Watched, done: Any) -> None:
         """Take note of the answer to a watch: no, for good reasons, is a stop, too."""
         error = None if done.cancelled() else done.exception()
         with self._lock:
@@ -311,16 +167,16 @@ class _Either:
         self._ask_some()
         self._has_resumed(watched)
 
-    def _ask_again(self, desk: _Desk, watched: Watched) -> None:
+    def _ask_again(self, desk: Desk, watched: Watched) -> None:
         with self._lock:
             if desk is self._desk:
                 self._to_ask.append(watched)
         self._ask_some()
 
-    def _take(self, desk: _Desk, frame: bytes) -> None:
+    def _take(self, desk: Desk, frame: bytes) -> None:
         desk.take(frame, partial(self._tell_or_ask, desk))
 
-    def _tell_or_ask(self, desk: _Desk, watched: Watched, error: CountermandError | None) -> None:
+    def _tell_or_ask(self, desk: Desk, watched: Watched, error: CountermandError | None) -> None:
         """Tell of a stop, or ask again how it stands."""
         if error is None:
             self._ask_again(desk, watched)
@@ -335,15 +191,26 @@ class _Either:
             self._watches.pop(watched, None)
         self._deliver(partial(_heard, watched.heard, error))
 
-    def _come(self, desk: _Desk) -> None:
+    def _come(self, desk: Desk) -> None:
         """Begin a stream: first of all what was watched is asked for."""
         with self._lock:
             self._desk, self._asking, self._is_resumed = desk, 0, False
             self._to_ask = deque(self._watches)
             self._resuming = set(self._watches)
         self._ask_some()
-        if not self._resuming:
+        if self._resuming:
+            self._later(_SILENCE, partial(self._must_resume, desk))
+        else:
             self._use(desk)
+
+    def _must_resume(self, desk: Desk) -> None:
+        """Let go of a stream on which nothing comes any more before all that was watched is answered for."""
+        if self._desk is not desk or self._is_resumed:
+            return
+        if self._is_silent(desk):
+            self._stream.cancel()
+        else:
+            self._later(_SILENCE, partial(self._must_resume, desk))
 
     def _has_resumed(self, watched: Watched) -> None:
         """Let calls travel on the stream once all that was missed is told, and heard."""
@@ -352,14 +219,14 @@ class _Either:
             if self._desk and not self._resuming and not self._is_resumed:
                 self._deliver(partial(self._use, self._desk))
 
-    def _use(self, desk: _Desk) -> None:
+    def _use(self, desk: Desk) -> None:
         with self._lock:
             if self._desk is not desk or self._is_resumed:
                 return
             self._is_resumed = True
         self._say(True)
 
-    def _go(self, desk: _Desk) -> bool:
+    def _go(self, desk: Desk) -> bool:
         """Use a stream no more; say whether it ever came."""
         with self._lock:
             came, was_ready = self._desk is desk, self.is_ready
@@ -375,7 +242,7 @@ class _Either:
         for noticed in tuple(self._noticed):
             self._deliver(partial(_heard, noticed, is_there))
 
-    def _is_silent(self, desk: _Desk) -> bool:
+    def _is_silent(self, desk: Desk) -> bool:
         return desk is self._desk and time.monotonic() - desk.heard_at > _SILENCE
 
 
@@ -385,8 +252,7 @@ class AsyncSession(_Either):
     def __init__(self, channel: grpc.aio.Channel) -> None:
         super().__init__()
         self._open: Callable[[], Any] = channel.stream_stream(_PATH)
-        self._stream: Any = None
-        self._outbox: list[_Asked] = []
+        self._outbox: list[Asked] = []
         self._something = asyncio.Event()
         self._wanted = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -418,7 +284,7 @@ class AsyncSession(_Either):
         self._look_by(until)
         return await future
 
-    def _put(self, asked: _Asked) -> None:
+    def _put(self, asked: Asked) -> None:
         self._outbox.append(asked)
         self._something.set()
 
@@ -455,7 +321,7 @@ class AsyncSession(_Either):
     async def _keep(self) -> bool:
         """Open a stream and take what comes until it ends; say whether it was ever ready."""
         self._stream = stream = self._open()
-        self._outbox, desk = [], _Desk(self._put)
+        self._outbox, desk = [], Desk(self._put)
         writing: asyncio.Task[None] | None = None
         try:
             async with asyncio.timeout(_READY_WITHIN):
@@ -518,7 +384,6 @@ class Session(_Either):
     def __init__(self, channel: grpc.Channel) -> None:
         super().__init__()
         self._open: Any = channel.stream_stream(_PATH)
-        self._stream: Any = None
         self._wanted, self._closed = threading.Event(), threading.Event()
         self._thread: threading.Thread | None = None
         self._to_tell: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -559,7 +424,7 @@ class Session(_Either):
         except Late:
             if promise.cancel() and self._is_silent(desk):
                 self._stream.cancel()
-            raise TimedOut(_LATE) from None
+            raise TimedOut(LATE) from None
 
     def _work(self) -> None:
         """Keep a session while anybody wants one."""
@@ -575,8 +440,8 @@ class Session(_Either):
 
     def _keep(self) -> bool:
         """Open a stream and take what comes until it ends; say whether it was ever ready."""
-        outbox: queue.SimpleQueue[_Asked | None] = queue.SimpleQueue()
-        desk = _Desk(outbox.put)
+        outbox: queue.SimpleQueue[Asked | None] = queue.SimpleQueue()
+        desk = Desk(outbox.put)
         with self._lock:  # who closes it in this moment finds the stream, or there is none
             if self._never:
                 return False
@@ -617,21 +482,6 @@ class Session(_Either):
                 thread.join(_READY_WITHIN)
 
 
-def _give(future: Any, answer: Any) -> None:
-    """Answer somebody who may have stopped waiting, in this very moment too."""
-    with contextlib.suppress(InvalidStateError, asyncio.InvalidStateError):
-        future.set_result(answer)
-
-
-def _fail(future: Any, error: CountermandError) -> None:
-    """The same with a refusal."""
-    with contextlib.suppress(InvalidStateError, asyncio.InvalidStateError):
-        future.set_exception(error)
-
-
-_LATE = "no answer came in time: nothing is known of the decision"
-
-
 def _daemon(work: Callable[[], None], name: str) -> threading.Thread:
     thread = threading.Thread(target=work, name=name, daemon=True)
     thread.start()
@@ -662,7 +512,7 @@ def _spread(pause: float) -> float:
     return random.uniform(pause / 2, pause)  # noqa: S311 - no secret
 
 
-def _messages(outbox: "queue.SimpleQueue[_Asked | None]") -> Iterator[bytes]:
+def _messages(outbox: "queue.SimpleQueue[Asked | None]") -> Iterator[bytes]:
     """Give out messages: what there is, put together, as soon as there is something."""
     while True:
         asked = [outbox.get()]

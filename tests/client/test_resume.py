@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import countermand
-from countermand import _session
+from countermand import _desk, _session
 from countermand._address import Role
 from countermand._rpcs import PERFORM, Sealed
 from countermand.testing import Sidecar
@@ -177,13 +177,13 @@ async def test_a_client_watches_again_from_where_it_was(
 ) -> None:
     """It says as of where it knew that it goes on; each answer moves that on."""
     on, _ = _tokens(real)
-    asked, ask = list[int](), _session._Desk.ask
+    asked, ask = list[int](), _desk.Desk.ask
 
     def noting(desk: Any, name: str, sealed: Any, *more: Any) -> None:
         asked.append(sealed._request.after.seq)
         ask(desk, name, sealed, *more)
 
-    monkeypatch.setattr(_session._Desk, "ask", noting)
+    monkeypatch.setattr(_desk.Desk, "ask", noting)
     known: list[int] = []
     async with countermand.connect(real.home) as cm:
         session = cm.connection.session(Role.TOOL)

@@ -12,7 +12,7 @@ import pytest
 
 import countermand
 import countermand.sync
-from countermand import _session
+from countermand import _desk, _session
 from countermand._address import Role
 from countermand._rpcs import PERFORM, Sealed
 from countermand.testing import Sidecar
@@ -29,12 +29,14 @@ class Odd(grpc.GenericRpcHandler):
     def __init__(self, reply: bytes | None) -> None:
         self._reply = reply
         self.gone = threading.Event()
+        self.opened = 0
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
         """Serve whatever is asked."""
         return grpc.stream_stream_rpc_method_handler(self._keep)
 
     def _keep(self, requests: Iterator[bytes], _: grpc.ServicerContext) -> Iterator[bytes]:
+        self.opened += 1
         yield b""
         for frame in requests:
             call = pb.OpenSessionRequest.FromString(frame).calls[0]
@@ -64,6 +66,39 @@ def test_a_session_on_which_nothing_comes_is_let_go_of(tmp_path: Path, blocking:
     server, target = _serving(tmp_path, odd)
     try:
         (_late_blocking if blocking else _late)(target)
+    finally:
+        odd.gone.set()
+        server.stop(0).wait()
+
+
+@pytest.mark.parametrize("blocking", [False, True], ids=["async", "sync"])
+def test_a_session_on_which_no_watch_is_answered_is_opened_again(
+    tmp_path: Path, blocking: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No call travels on it, so no call would notice that nothing comes."""
+    monkeypatch.setattr(_session, "_SILENCE", 0.2)
+    odd = Odd(SILENT)
+    server, target = _serving(tmp_path, odd)
+    watch = Sealed(pb.WatchRunRequest(run_id="r-1"))
+
+    async def play() -> None:
+        async with grpc.aio.insecure_channel(target) as channel:
+            session = _session.AsyncSession(channel)
+            session.watch(watch, lambda _: None)
+            await AsyncSoon.until(lambda: odd.opened > 1)
+            assert not session.is_ready
+            await session.close()
+
+    try:
+        if not blocking:
+            asyncio.run(play())
+            return
+        with grpc.insecure_channel(target) as channel:
+            session = _session.Session(channel)
+            session.watch(watch, lambda _: None)
+            Soon.until(lambda: odd.opened > 1)
+            assert not session.is_ready
+            session.close()
     finally:
         odd.gone.set()
         server.stop(0).wait()
@@ -199,15 +234,15 @@ def test_threads_share_one_session(real: Sidecar) -> None:
 def test_parts_are_joined_to_messages_that_fit(size: int) -> None:
     """None is lost, none changes its place, and none is cut."""
     parts = [bytes([index]) * (size if index % 3 else 10) for index in range(20)]
-    messages = list(_session.joined(parts))
+    messages = list(_desk.joined(parts))
     assert b"".join(messages) == b"".join(parts)
     assert all(len(one) <= max(48 * 1024, size) for one in messages)
-    assert list(_session.joined([])) == []
+    assert list(_desk.joined([])) == []
 
 
 def test_no_message_has_more_calls_than_a_sidecar_takes() -> None:
     """However short they are."""
-    assert [len(one) for one in _session.joined([b"x"] * 600)] == [256, 256, 88]
+    assert [len(one) for one in _desk.joined([b"x"] * 600)] == [256, 256, 88]
 
 
 async def test_all_that_is_watched_is_asked_for_again(real: Sidecar) -> None:
@@ -281,7 +316,7 @@ def test_a_reason_of_a_later_sidecar_is_for_an_operator() -> None:
     """It is told in the sidecar's own words."""
     told = pb.RefusedCall(message="something new; see the manual")
     told.MergeFromString(b"\x08\x8f\x4e")  # reason 9999
-    error = _session.refused(told)
+    error = _desk.refused(told)
     assert isinstance(error, countermand.AskOperator)
     assert "something new" in str(error)
 
@@ -297,7 +332,7 @@ def test_a_forked_child_has_no_session(monkeypatch: pytest.MonkeyPatch, tmp_path
     """Its threads are gone, so its calls go alone."""
     with grpc.insecure_channel(f"unix:{tmp_path}/nobody.sock") as channel:
         session = _session.Session(channel)
-        session._come(_session._Desk(lambda _: None))
+        session._come(_desk.Desk(lambda _: None))
         assert session.want()
         monkeypatch.setattr("os.getpid", lambda: 1)
         assert not session.want()

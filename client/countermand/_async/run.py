@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from countermand._address import Role
 from countermand._async.grant import CurrentGrant
+from countermand._desk import Heard
 from countermand._errors import CountermandError, FixTheCall, RunEnded
 from countermand._grant import Asked, Authority
 from countermand._ids import new_id
@@ -14,7 +15,6 @@ from countermand._models.budgets import Budgets, budgets_of
 from countermand._models.reports import Report
 from countermand._models.runs import Run
 from countermand._scope import Scope, scopes_of
-from countermand._session import Heard
 from countermand._span import Span, seconds
 from countermand._words import StopReason
 from countermand._world import log

@@ -12,11 +12,12 @@ import grpc
 from countermand import _wire as wire
 from countermand._address import Address, Role
 from countermand._clock import Clock
+from countermand._desk import MOST_BYTES, Heard
 from countermand._errors import CountermandError, FixTheCall, NotRunning, Unavailable
 from countermand._retry import Pacing, Patience
 from countermand._rpcs import Q, R, Rpc, Sealed
 from countermand._secret import SecretToken
-from countermand._session import MOST_BYTES, Heard, Session
+from countermand._session import Session
 from countermand._status import failure_of
 from countermand._words import ErrorReason, StopReason
 from countermand._world import Channel, World

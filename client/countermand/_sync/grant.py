@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from countermand._address import Role
+from countermand._desk import Heard
 from countermand._errors import FixTheCall, StopTheRun
 from countermand._grant import Asked, Authority, held_grant, hold, let_go
 from countermand._ids import new_id
@@ -14,7 +15,6 @@ from countermand._models.budgets import Budgets, budgets_of
 from countermand._models.runs import ChildRun, Grant
 from countermand._scope import Scope, scopes_of
 from countermand._secret import SecretToken
-from countermand._session import Heard
 from countermand._span import Span, seconds
 from countermand._sync.tool_door import Tool
 from countermand.v1 import session_service_pb2 as sessions
