@@ -19,6 +19,12 @@ from tests.support.redis_server import RedisServer
 from tests.support.sidecar import sidecar_running
 
 
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever answers may take its time on a busy machine."""
+    monkeypatch.setattr(redis_neighbours, "_PATIENCE", 10)
+
+
 def crash(one: RedisNeighbours) -> None:
     """Take it away without a word."""
     assert one._presence
@@ -41,21 +47,21 @@ async def test_all_the_others_are_asked(server: RedisServer) -> None:
 
 async def test_who_is_not_heard_is_missed(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when nobody listens in its place any more; who said that it goes is not."""
-    monkeypatch.setattr(redis_neighbours, "_PATIENCE", 0.3)
     async with neighbour(server.url, "a") as a:
         async with neighbour(server.url, "b"):
             pass
         assert await a.ask("r-1") == Told([], 0)
         async with neighbour(server.url, "b") as b:
             crash(b)
+            monkeypatch.setattr(redis_neighbours, "_PATIENCE", 1)
             assert await a.ask("r-1") == Told([], 1)
 
 
 async def test_two_of_one_name_are_two(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     """Redis says how many it gave the question to: one that is mute is missed, whatever it is called."""
-    monkeypatch.setattr(redis_neighbours, "_PATIENCE", 0.3)
     async with neighbour(server.url, "a") as a, neighbour(server.url, "a") as other:
         assert await a.ask("r-1") == Told(["a r-1"], 0)
+        monkeypatch.setattr(redis_neighbours, "_PATIENCE", 1)
         other._answer = lambda _: 1 // 0  # type: ignore[assignment,return-value]
         assert await a.ask("r-1") == Told([], 1)
 
