@@ -104,6 +104,14 @@ def test_a_stopped_block_ends_its_run_for_the_same_reason() -> None:
     assert says_ended(told, {"r-1"})
 
 
+def test_a_stop_of_which_only_the_words_arrived_keeps_them() -> None:
+    """The results of some queues are no more than that. It claims no reason that it does not know."""
+    told = str(Stopped(USER))
+    arrived = Stopped(*Stopped(USER).args)
+    assert str(arrived) == told
+    assert arrived.stop_reason is StopReason.UNSPECIFIED
+
+
 def test_stopped_survives_a_process_boundary() -> None:
     """Its stop comes along."""
     copied = pickle.loads(pickle.dumps(Stopped(USER)))  # noqa: S301 - our own

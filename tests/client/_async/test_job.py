@@ -212,6 +212,24 @@ async def test_a_stolen_job_is_worth_what_the_job_is(cm: countermand.Client) -> 
                     pytest.fail("it was for one call")
 
 
+async def test_a_job_may_enqueue_the_next_if_it_was_given_that(cm: countermand.Client) -> None:
+    """Under its own grant, in its turn narrowed: no scheduler has one for what follows."""
+    first, then = declared(scopes=["queue.enqueue", "email.send mailto:*"], sealed=False), declared()
+    tokens = []
+
+    async def body() -> None:
+        tokens.append(await token_for(then, "bob"))
+
+    async with cm.open_run() as run:
+        with run.grant(scopes=["*"]):
+            token = await token_for(first, "ann")
+        await delivery(first, token).carry_out(body)
+        next_one = Delivery(then.call(send, ("bob",), {}), "shelf", "j-2", tokens[0])
+        assert await next_one.carry_out(sent) == "m-1"
+        done = [one.resource for one in (await run.report()).done if one.action == "email.send"]
+    assert done == ["mailto:ann", "mailto:bob"]
+
+
 async def test_what_may_not_be_done_may_not_be_enqueued(cm: countermand.Client) -> None:
     """Neither a job that the current grant could not carry out, nor any without a permit to enqueue."""
     async with cm.open_run() as run:

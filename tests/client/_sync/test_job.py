@@ -213,6 +213,24 @@ def test_a_stolen_job_is_worth_what_the_job_is(cm: countermand.Client) -> None:
                     pytest.fail("it was for one call")
 
 
+def test_a_job_may_enqueue_the_next_if_it_was_given_that(cm: countermand.Client) -> None:
+    """Under its own grant, in its turn narrowed: no scheduler has one for what follows."""
+    first, then = declared(scopes=["queue.enqueue", "email.send mailto:*"], sealed=False), declared()
+    tokens = []
+
+    def body() -> None:
+        tokens.append(token_for(then, "bob"))
+
+    with cm.open_run() as run:
+        with run.grant(scopes=["*"]):
+            token = token_for(first, "ann")
+        delivery(first, token).carry_out(body)
+        next_one = Delivery(then.call(send, ("bob",), {}), "shelf", "j-2", tokens[0])
+        assert next_one.carry_out(sent) == "m-1"
+        done = [one.resource for one in (run.report()).done if one.action == "email.send"]
+    assert done == ["mailto:ann", "mailto:bob"]
+
+
 def test_what_may_not_be_done_may_not_be_enqueued(cm: countermand.Client) -> None:
     """Neither a job that the current grant could not carry out, nor any without a permit to enqueue."""
     with cm.open_run() as run:
