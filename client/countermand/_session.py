@@ -411,7 +411,10 @@ class Session(_Either):
 
     def _do_tell(self) -> None:
         while (work := self._to_tell.get()) is not None:
-            work()
+            try:
+                work()
+            except BaseException:  # such as SystemExit: others are still to hear
+                log.exception("a function that was to hear ended its thread")
 
     def call(self, rpc: Rpc[Any, Any], sealed: Sealed[Any], timeout: float) -> Any:
         """Ask, and wait for the answer."""

@@ -1,6 +1,7 @@
 """The session against sidecars that misbehave, and many calls at once."""
 
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -280,6 +281,19 @@ async def test_a_function_that_fails_to_hear_ends_nothing(
         await AsyncSoon.until(lambda: bool(heard))
         assert session.is_ready
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_who_hears_may_end_the_program_and_the_others_hear_on(real: Sidecar) -> None:
+    """Blocking: there it ends a thread, as it does in Python; that one is not to be the session's."""
+    heard: list[countermand.CountermandError] = []
+    with countermand.sync.connect(real.home) as cm:
+        for run_id, hears in (("r-1", sys.exit), ("r-2", heard.append)):
+            cm.issuer.open(run_id=run_id, agent="a")
+            token = cm.issuer.issue(run_id, scopes=["*"]).token
+            cm.use_token(token).on_stop(hears)
+            cm.operator.cancel(run_id, reason="USER_STOP")
+            Soon.until(lambda: not cm.connection.session(Role.TOOL)._watches)
+        Soon.until(lambda: bool(heard))
 
 
 def test_who_hears_may_use_the_client(real: Sidecar) -> None:
