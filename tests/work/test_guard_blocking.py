@@ -59,7 +59,7 @@ def in_thread(stream: Any, token: CancellationToken, **more: Any) -> tuple[Any, 
         except Exception as error:
             ended.append(error)
 
-    thread = threading.Thread(target=read)
+    thread = threading.Thread(target=read, daemon=True)
     thread.start()
     return guarded, thread, ended
 
@@ -237,6 +237,32 @@ def test_a_reader_that_is_interrupted_lets_nothing_go_on(wire: Wire) -> None:
         signal.signal(signal.SIGUSR1, before)
     assert wire.closed_in == ["countermand-stream"]
     assert wire.theirs.recv(1) == b""
+
+
+def test_whoever_reads_is_woken_by_a_close_from_another_thread() -> None:
+    """And is not told that what came was all of it."""
+    ended = threading.Event()
+
+    class Silent:
+        def __iter__(self) -> Iterator[str]:
+            return self
+
+        def __next__(self) -> str:
+            ended.wait()
+            raise StopIteration
+
+        def close(self) -> None:
+            ended.set()
+
+    for _ in range(20):
+        ended.clear()
+        guarded, thread, ends = in_thread(Silent(), CancellationToken())
+        until(lambda guarded=guarded: guarded._reader.is_busy)
+        guarded.close()
+        thread.join(5)
+        assert not thread.is_alive()
+        assert [type(end) for end in ends] == [FixTheCall]
+        assert not guarded.is_complete
 
 
 def test_nothing_is_read_ahead_and_the_context_is_the_readers() -> None:

@@ -104,7 +104,7 @@ class Guarded(Partial[T]):
         if told.has_chunk:
             self._keep(told.chunk)
         elif not told.waits:
-            self.is_complete = self.stop is None
+            self.is_complete = self.stop is None and not self._is_closed
 
     def _check(self) -> None:
         if self.stop is not None:
@@ -146,6 +146,7 @@ class Guarded(Partial[T]):
             self._break()
             self._reader.late()
         failure = self._reader.end(self._close_all)
+        self._reader.wake()  # if another thread waits for a chunk, we may have taken what would have woken it
         if failure and not self.is_complete:
             self.not_closed = failure
             log.warning("the connection of %s may still be open: %s", self._kind, self.not_closed)
