@@ -174,6 +174,24 @@ async def test_a_block_that_swallows_the_cancel_is_named() -> None:
     assert [node.path for node in scope.receipt.not_stopped] == ["agent/body"]
 
 
+async def test_what_is_stuck_in_scopes_within_is_named_by_the_most_impatient_one() -> None:
+    """However deep it is, and however long the scopes between would wait."""
+    release = threading.Event()
+
+    async def sub_agent() -> None:
+        async with countermand.scope("middle"), countermand.scope("inner", grace="1h") as inner:
+            inner.run_in_thread(lambda _: release.wait(), name="deaf")
+
+    with pytest.raises(Stopped):
+        async with countermand.scope("outer", grace="20ms") as outer:
+            async with countermand.scope("above", grace="1h") as above:
+                above.spawn(sub_agent)
+                await a_turn()
+                receipt = await outer.cancel(USER)
+                release.set()
+    assert "deaf" in names(receipt.not_stopped)
+
+
 async def test_work_that_was_cancelled_before_its_first_step_never_runs() -> None:
     """Not a line of it, and it is told so."""
     ran = []

@@ -111,11 +111,7 @@ class Stopping:
 
     def _grace_over(self) -> None:
         """Name those who are still at work, and tell them once more: some swallow the first cancellation."""
-        for below in self._nested:
-            if below.receipt is None:
-                below._write()
-        if self.receipt is None:
-            self._write()
+        self._write_all()
         late = [one for one in self._told if not one.is_over]
         for one in late:
             not_stopped(one, self.stop, self._owner.grace)
@@ -125,6 +121,13 @@ class Stopping:
                 self._owner.host.interrupt()
         if late:
             self._set_timer()
+
+    def _write_all(self) -> None:
+        """Write the receipt with what there is by now, from the innermost scope outwards."""
+        for below in self._nested:
+            below._write_all()
+        if self.receipt is None:
+            self._write()
 
     def close(self) -> None:
         """The scope is closed: nobody is at work any more."""
