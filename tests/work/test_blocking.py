@@ -6,7 +6,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -340,6 +342,55 @@ def test_no_thread_escapes_a_race_of_start_and_stop() -> None:
             thread.join()
         assert receipt.not_stopped == ()
         assert all(work.is_over for work in started)
+
+
+def test_a_thread_that_has_ended_is_not_said_to_go_on() -> None:
+    """Though the block is woken before the thread has told everybody."""
+    with pytest.raises(Stopped), countermand.scope() as scope:
+        work = scope.spawn(waits)
+        tell = work._over.set
+        work._over.set = lambda: (time.sleep(0.05), tell())[1]  # type: ignore[method-assign]
+        scope.token.cancel(USER)
+    assert scope.receipt is not None
+    assert scope.receipt.not_stopped == ()
+    assert names(scope.receipt.stopped) == ["waits"]
+
+
+class Opens:
+    """A lock that lets somebody in each time it is let go of by the thread that made it."""
+
+    def __init__(self, lock: Any, let_in: Callable[[], None]) -> None:
+        self._lock, self._let_in, self._thread = lock, let_in, threading.get_ident()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lock, name)
+
+    def __enter__(self) -> None:
+        self._lock.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.__exit__(*error)
+        if threading.get_ident() == self._thread:
+            let_in = threading.Thread(target=self._let_in)
+            let_in.start()
+            let_in.join()
+
+
+def test_nothing_is_started_while_the_block_closes() -> None:
+    """A thread that nobody owns may come between any two steps: the scope has its work, or refuses it."""
+    started: list[countermand.Work[str]] = []
+    refused: list[countermand.FixTheCall] = []
+
+    def start() -> None:
+        try:
+            started.append(scope.spawn(waits))
+        except countermand.FixTheCall as error:
+            refused.append(error)
+
+    with countermand.scope() as scope:
+        scope._changed = Opens(scope._changed, start)  # type: ignore[assignment]
+    assert refused
+    assert all(work.is_over for work in started)
 
 
 CTRL_C = """

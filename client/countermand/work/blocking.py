@@ -135,9 +135,7 @@ class WorkScope:
     ) -> None:
         if error is not None and not self._is_own_stop(error):
             self._failed(error, "body", "body")
-        end = self._join()
-        with self._changed:
-            stop, self._state = self._stop, WorkState.DONE
+        end, stop = self._join()
         failure = self._clean_up()
         self._close()
         told = end or self._first_failure
@@ -158,8 +156,11 @@ class WorkScope:
         place = open_place()
         return place.owner.token if place else None
 
-    def _join(self) -> BaseException | None:
-        """Wait until nothing is at work any more. Ctrl-C stops the work; a second one leaves it behind."""
+    def _join(self) -> tuple[BaseException | None, ThreadsTold | None]:
+        """Wait until nothing is at work any more, and take nothing more from then on.
+
+        Ctrl-C stops the work; a second one leaves it behind.
+        """
         end: BaseException | None = None
         while True:
             try:
@@ -168,7 +169,8 @@ class WorkScope:
                         self._changed.wait(self._until_named())
                     if self._stop is not None:
                         self._written(self._stop)
-                return end
+                    self._state = WorkState.DONE  # in one step with the look: nothing is started between
+                    return end, self._stop
             except KeyboardInterrupt as error:
                 if end is not None:
                     log.warning(

@@ -50,7 +50,7 @@ class Work(Generic[T]):
     @property
     def is_over(self) -> bool:
         """Whether it has ended, one way or another."""
-        return self._over.is_set()
+        return self._ended is not None
 
     @property
     def age(self) -> float:
@@ -99,6 +99,7 @@ class Work(Generic[T]):
             self._end(WorkState.DONE, None)
 
     def _end(self, state: WorkState, error: BaseException | None) -> None:
-        self.state, self.error, self._ended = state, error, time.monotonic()
+        self.state, self.error = state, error
+        self._ended = time.monotonic()  # last: who sees it sees all of it, before anybody is told
         self._scope._ended(self)
         self._over.set()
