@@ -6,10 +6,11 @@ with run.grant(scopes=["aws.s3.put_object https://*.s3.eu-central-1.amazonaws.co
 
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from threading import get_ident
 from typing import Any, TypeVar
 
 from botocore import xform_name
-from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError
+from botocore.exceptions import ConnectTimeoutError, EndpointConnectionError
 
 import countermand.sync
 from countermand._errors import FixTheCall
@@ -21,8 +22,9 @@ __all__ = ["Answer", "Call", "Write", "permit_client"]
 
 C = TypeVar("C")
 
-#: What botocore raises only where nothing was sent.
-_UNSENT = (ConnectTimeoutError, EndpointConnectionError, ProxyConnectionError)
+#: What botocore raises only where nothing was sent. ProxyConnectionError is not of these: it is raised, too,
+#: where a proxy took in the request and hung up.
+_UNSENT = (ConnectTimeoutError, EndpointConnectionError)
 #: What an answer to a batch names so, if it is not empty, was not done.
 _FAILED_IN_PART = frozenset(
     ["Errors", "Failed", "FailedEntryCount", "FailedPutCount", "FailedRecordCount", "UnprocessedItems"]
@@ -60,8 +62,9 @@ class _Gate:
 
     def __init__(self, rules: Rules, reads: frozenset[str]) -> None:
         self._rules, self._reads = rules, reads
-        #: Who is under way, by the number of its permit: the request that is sent has nothing else of ours.
-        self._under_way: dict[str, Sending] = {}
+        #: Who is under way, by its thread and the number of its permit: the request that is sent has nothing
+        #: else of ours, and two stores count their permits each from one.
+        self._under_way: dict[tuple[int, str], Sending] = {}
 
     def before_sign(self, request: Any, event_name: str, **_: Any) -> None:
         """Ask, and add what the permit adds: after the signature nothing may be added."""
@@ -82,7 +85,7 @@ class _Gate:
         for name, value in sending.headers(key).items():
             del request.headers[name]
             request.headers[name] = value
-        self._under_way[request.headers[FENCE]] = sending
+        self._under_way[get_ident(), sending.fence] = sending
 
     def _sending(self, request: Any, operation: str) -> Sending | None:
         service, _, name = operation.partition(".")
@@ -92,7 +95,7 @@ class _Gate:
     def before_send(self, request: Any, event_name: str, **_: Any) -> None:
         """Look a last time. From here on what was not sent is told by its error."""
         operation = event_name.partition(".")[2]
-        sending = self._under_way.get(text(request.headers.get(FENCE, "")))
+        sending = self._under_way.get((get_ident(), text(request.headers.get(FENCE, ""))))
         if sending is not None:
             sending.look()
             sending.watched = False
@@ -130,5 +133,5 @@ class _Gate:
     def _over(self, context: dict[str, Any]) -> tuple[Sending | None, Any, ExitStack]:
         sending, act, open_ = context.pop(_HERE, None) or (None, None, ExitStack())
         if sending is not None:
-            self._under_way.pop(sending.fence, None)
+            self._under_way.pop((get_ident(), sending.fence), None)
         return sending, act, open_

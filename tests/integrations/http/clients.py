@@ -142,6 +142,7 @@ class Boto3(_Blocking):
 
     name, action, method, is_free = "boto3", "aws.s3.{}_object", "PUT", False
     attempts = 1
+    proxies: dict[str, str] | None = None
 
     async def open(self) -> None:
         config = botocore.config.Config(
@@ -149,6 +150,7 @@ class Boto3(_Blocking):
             s3={"addressing_style": "path"},
             request_checksum_calculation="when_required",
             read_timeout=self.seconds,
+            proxies=self.proxies,
         )
         credentials = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "eu-central-1"}
         client = boto3.client("s3", endpoint_url=self.url, config=config, **credentials)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from email.message import Message
 from email.parser import BytesParser
 from typing import BinaryIO
+from urllib.parse import urlsplit
 
 _PATIENCE = 30.0
 
@@ -100,7 +101,7 @@ def request(read: BinaryIO, line: socket.socket) -> Seen | None:
     headers = BytesParser().parsebytes(b"".join(lines))
     if headers["expect"]:
         line.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-    what, _, key = first[1].partition("?")[0].removeprefix("/").partition("/")
+    what, _, key = urlsplit(first[1]).path.removeprefix("/").partition("/")  # to a proxy it is a whole URL
     body = (
         b"".join(chunks(read))
         if headers["transfer-encoding"]

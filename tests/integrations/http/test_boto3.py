@@ -1,7 +1,9 @@
 """boto3 keeps every rule of the conformance suite, and its table of reads is true."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from threading import Barrier
 from typing import Any
 
 import boto3
@@ -11,9 +13,10 @@ import botocore.session
 import pytest
 
 import countermand
+import countermand.sync
 from countermand.integrations._http import aws
 from countermand.integrations.boto3 import permit_client
-from countermand.testing import Sidecar
+from countermand.testing import Sidecar, sidecar
 from countermand.testing.conformance import Conformance
 from tests.integrations.http.clients import Boto3
 from tests.integrations.http.opened import on_record, sending
@@ -70,6 +73,48 @@ async def test_an_error_that_comes_with_a_200_is_one(real: Sidecar, target: Targ
         actions = await on_record(run)
     assert [one.state for one in actions] == ["UNKNOWN", "UNKNOWN"]
     assert [one.note.partition(":")[0] for one in actions] == ["HTTP 500", "done in part"]
+
+
+async def test_one_client_under_grants_of_two_stores(real: Sidecar, target: Target) -> None:
+    """Each counts its permits from one, so two attempts may have one number; each has its own outcome."""
+    signed = Barrier(2)
+
+    def write(client: Any, what: str, run: countermand.sync.ActiveRun) -> None:
+        with run.grant(scopes=["*"]), suppress(botocore.exceptions.HTTPClientError):
+            client.put_object(Bucket=what, Key="two", Body=b"x")
+
+    with sidecar() as one, sidecar() as another, ThreadPoolExecutor(2) as pool:
+        async with sending(Boto3, target.url, one) as (sender, _):
+            client: Any = sender.client  # type: ignore[attr-defined]
+            client.meta.events.register_first("before-send", lambda **_: (signed.wait(30), None)[1])
+            with (
+                one.connect_sync() as first,
+                another.connect_sync() as second,
+                second.open_run(agent="so that both stores have as many entries"),
+                first.open_run(agent="a") as run,
+                second.open_run(agent="b") as other,
+            ):
+                both = [pool.submit(write, client, *told) for told in (("drop", run), ("ok", other))]
+                for each in both:
+                    await asyncio.to_thread(each.result, 60)
+                [lost], [done] = run.report().unknown, other.report().done
+    assert lost.fence == done.fence
+    assert {seen.what for seen in target.of("two")} == {"drop", "ok"}
+
+
+async def test_a_proxy_that_takes_a_write_and_hangs_up_leaves_it_unknown(
+    real: Sidecar, target: Target
+) -> None:
+    """botocore calls that a proxy which it could not connect to."""
+
+    class Through(Boto3):
+        proxies = {"http": target.url}  # noqa: RUF012 - nobody changes it
+
+    async with sending(Through, "http://drop.example", real) as (sender, run):
+        with pytest.raises(botocore.exceptions.ProxyConnectionError):
+            await sender.send("PUT", "drop", "hung-up", body=b"x")
+        [action] = await on_record(run)
+    assert (len(target.of("hung-up")), action.state) == (1, "UNKNOWN")
 
 
 async def test_a_client_passes_once(real: Sidecar, target: Target) -> None:
