@@ -82,7 +82,10 @@ async def test_a_connection_that_is_reset_unread_is_unknown(kind: type[Sender], 
 
 @each
 async def test_what_a_permit_adds_arrives(kind: type[Sender], real: Sidecar, target: Target) -> None:
-    """The effect's name, the permit's number, and how long it lasts, all of which the target may heed."""
+    """The effect's name, the permit's number, and how long the grant lasts, all of which the target may heed.
+
+    Not how long the permit does: the work has to begin by its use-by, and may take longer.
+    """
     key = f"added-{kind.__name__}"
     async with sending(kind, target.url, real) as (sender, run):
         assert await sender.send(kind.method, "ok", key, body=b"x") == 200
@@ -92,7 +95,7 @@ async def test_what_a_permit_adds_arrives(kind: type[Sender], real: Sidecar, tar
     assert seen.headers.get_all("countermand-fence") == [str(action.fence)]
     left = time_left([(b"request-timeout", seen.headers["request-timeout"].encode())])
     assert left is not None
-    assert 0 < left <= 5
+    assert 200 < left <= 300
     assert action.action == kind.action.format(kind.method.lower())
     assert (action.resource, action.receipt) == (f"{target.url}/ok/{key}", "req-1")
 

@@ -68,6 +68,49 @@ async def test_what_the_caller_has_set_stays_theirs(
     assert seen.headers.get_all("countermand-fence") == [str(action.fence)]
 
 
+async def test_where_nobody_knows_how_long_the_grant_lasts_nothing_is_said(
+    real: Sidecar, target: Target
+) -> None:
+    """Of a token that was handed over; what the caller has set is passed on."""
+    async with real.connect() as cm, cm.open_run(agent="clerk") as run:
+        token = await run.grant(scopes=["*"]).token()
+        async with httpx.AsyncClient(transport=AsyncPermitTransport()) as client:
+            with cm.use_token(token):
+                await client.post(f"{target.url}/ok/handed")
+                await client.post(f"{target.url}/ok/handed", headers={"Request-Timeout": "400"})
+    assert [seen.headers["request-timeout"] for seen in target.of("handed")] == [None, "400.000"]
+
+
+@free
+async def test_a_host_that_is_not_the_urls_is_refused(
+    kind: type[Sender], real: Sidecar, target: Target
+) -> None:
+    """A target that serves several goes by the header. A mapping may say what it acts on; reads just go."""
+    key, other = f"host-{kind.__name__}", {"Host": "other.example"}
+    async with sending(kind, target.url, real) as (sender, _):
+        with pytest.raises(countermand.FixTheCall, match="another host"):
+            await sender.send("POST", "ok", key, headers=other)
+        assert target.of(key) == []
+        assert await sender.send("GET", "ok", key, headers=other) == 200
+        assert await sender.send("POST", "ok", key, headers={"Host": target.url[7:].upper()}) == 200
+    async with sending(kind, target.url, real, action=lambda _: {"resource": "other"}) as (sender, _):
+        assert await sender.send("POST", "ok", key, headers=other) == 200
+    assert [seen.method for seen in target.of(key)] == ["GET", "POST", "POST"]
+
+
+@pytest.mark.parametrize("kind", [Httpx, AsyncHttpx, Httpx2, AsyncHttpx2], ids=lambda kind: kind.name)
+async def test_a_path_that_is_not_the_urls_is_refused(kind: Any, real: Sidecar, target: Target) -> None:
+    """httpx sends another one if told to by its extension `target`."""
+    async with sending(kind, target.url, real) as (sender, _):
+        send = sender.client.request  # type: ignore[attr-defined]
+        sender.client.request = lambda *told, **named: send(  # type: ignore[attr-defined]
+            *told, **named, extensions={"target": b"/ok/elsewhere"}
+        )
+        with pytest.raises(countermand.FixTheCall, match="'target'"):
+            await sender.send("POST", "ok", "here")
+    assert target.of("elsewhere") == []
+
+
 @free
 async def test_a_read_that_may_be_a_write_is_one(kind: type[Sender], real: Sidecar, target: Target) -> None:
     """Some servers take another method from a header, and not every server knows every method."""
@@ -130,6 +173,18 @@ async def test_an_answer_that_is_not_understood_is_the_callers_all_the_same(
         [action] = await on_record(run)
     assert (action.state, action.note) == ("UNKNOWN", "its answer was not understood: KeyError")
     assert "was not understood" in caplog.text
+
+
+async def test_a_reader_of_answers_that_is_async_is_not_passed_over(real: Sidecar, target: Target) -> None:
+    """Nobody waits for it, so what it would say of the effect is not known."""
+
+    async def settle(act: Any, answer: Answer) -> None:
+        act.failed("it was only queued")
+
+    async with sending(AsyncHttpx, target.url, real, settle=settle) as (sender, run):
+        assert await sender.send("POST", "ok", "awaited") == 200
+        [action] = await on_record(run)
+    assert (action.state, action.note) == ("UNKNOWN", "its answer was not understood: TypeError")
 
 
 async def test_a_stream_is_sent_as_one(real: Sidecar, target: Target) -> None:

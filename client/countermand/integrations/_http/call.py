@@ -59,6 +59,12 @@ class Call:
         return urlunsplit((parts.scheme, parts.netloc, parts.path or "/", "", ""))
 
     @property
+    def is_for_another_host(self) -> bool:
+        """Say whether its Host header names another one than its URL: then the target goes by that."""
+        told, parts = self.headers.get("host"), urlsplit(self.url)
+        return told is not None and _host(parts.scheme, told) != _host(parts.scheme, parts.netloc)
+
+    @property
     def args(self) -> Mapping[str, object]:
         """What the permit is bound to by its digest: method, URL with query, and a hash of the body.
 
@@ -70,10 +76,17 @@ class Call:
 
 def _plain(url: str) -> str:
     parts = urlsplit(url)
-    host = _USERINFO.sub("", parts.netloc).lower()
-    if parts.port is not None and parts.port == _DEFAULT_PORTS.get(parts.scheme):
-        host = host.removesuffix(f":{parts.port}")
+    host = _without_default_port(parts.scheme, _USERINFO.sub("", parts.netloc).lower())
     return urlunsplit((parts.scheme, host, parts.path, parts.query, ""))
+
+
+def _host(scheme: str, told: str) -> str:
+    """Spell a host as all others of its name: the dot at its end is left out by some clients."""
+    return _without_default_port(scheme, told.strip().lower()).removesuffix(".")
+
+
+def _without_default_port(scheme: str, host: str) -> str:
+    return host.removesuffix(f":{_DEFAULT_PORTS.get(scheme, '')}")
 
 
 def text(told: str | bytes) -> str:

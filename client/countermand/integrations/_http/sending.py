@@ -6,10 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypedDict
 
-from countermand._errors import AlreadyPermitted, PermitLapsed
+from countermand._errors import AlreadyPermitted, FixTheCall, PermitLapsed
+from countermand._grant import held_grant
 from countermand._models.actions import Permit
 from countermand._span import Span
 from countermand._text import kind_of
+from countermand._tool import refuse_work_to_do
 from countermand._words import Outcome, Reversibility
 from countermand._world import log
 from countermand.integrations._http.call import Call
@@ -91,6 +93,11 @@ class Rules:
         if is_read:
             told["reversibility"] = Reversibility.READ_ONLY
         mapped = self.action(call) if self.action else {}
+        if call.is_for_another_host and "resource" not in mapped:
+            raise FixTheCall(
+                f"the request to {call.resource} names another host in its Host header, so its URL is not "
+                "what it acts on: leave the header out, or name the resource in a mapping"
+            )
         return Sending(call, {**told, **mapped}, self.settle)
 
 
@@ -128,7 +135,10 @@ class Sending:
     def headers(self, key: str = "") -> dict[str, str]:
         """Answer the headers to add; a key that the caller has set stays theirs."""
         act = self._permitted()
-        told = {FENCE: self.fence, REQUEST_TIMEOUT: self._deadline(act.permit)}
+        told = {FENCE: self.fence}
+        waits = [left for left in (self._wanted, _authority_left(act.permit)) if left is not None]
+        if waits:
+            told[REQUEST_TIMEOUT] = f"{math.floor(min(waits) * 1000) / 1000:.3f}"  # in seconds, rounded down
         if KEY not in self._asked:
             told[KEY] = key or act.op_id
         return told
@@ -167,7 +177,8 @@ class Sending:
         if self._settle:
             told = {name.lower(): value for name, value in headers.items()}
             try:
-                self._settle(act, Answer(status=status, headers=told))
+                said = self._settle(act, Answer(status=status, headers=told))
+                refuse_work_to_do(self._settle, said, act)
             except Exception as error:
                 # The caller must see the answer all the same: who sees a failure repeats what was done.
                 act.unknown(f"its answer was not understood: {kind_of(error)}")
@@ -178,7 +189,15 @@ class Sending:
             raise RuntimeError("a write was about to be sent without its permit")
         return self._act
 
-    def _deadline(self, permit: Permit) -> str:
-        """Say in seconds how long the target may take to begin: rounded down, and never more than asked."""
-        left = permit.remaining if self._wanted is None else min(permit.remaining, self._wanted)
-        return f"{math.floor(left * 1000) / 1000:.3f}"
+
+def _authority_left(permit: Permit) -> float | None:
+    """Answer for how many seconds the grant lasts; None if that is not known here, or it is extended.
+
+    It is not the permit's use-by, by which the work only has to begin.
+    """
+    authority = held_grant().authority
+    ends = authority.grant.expire_time if authority.grant and authority.asked.extend is None else None
+    if ends is None or permit.use_by_time is None:
+        return None
+    # Both ends are by the store's clock, what remains is by ours: no two clocks are compared.
+    return permit.remaining + (ends - permit.use_by_time).total_seconds()

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import countermand
 import countermand.sync
+from countermand._errors import FixTheCall
 from countermand.integrations._http.call import Call
 from countermand.integrations._http.sending import Knows, Mapper, Rules, Sending, Settler
 
@@ -25,7 +26,13 @@ class _Transport:
         except self.library.RequestNotRead:
             body = request.stream
         call = Call.of(request.method, str(request.url), request.headers.raw, body)
-        return self._rules.sending(call)
+        sending = self._rules.sending(call)
+        if sending is not None and "target" in request.extensions:
+            raise FixTheCall(
+                f"the request to {call.resource} has the extension 'target', so its URL is not what it acts "
+                "on: say that in its URL"
+            )
+        return sending
 
     def _permitted(self, request: Any, sending: Sending, trace: Callable[..., object]) -> Any:
         """Copy the request, so that what is added to this one is not taken along by a redirect."""
