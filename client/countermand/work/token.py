@@ -60,7 +60,7 @@ class CancellationToken:
         """Call this at the stop, in the thread that cancels; at once if it is cancelled already.
 
         Answers a function that takes it back. A callback that fails stops nothing else, and is named
-        in the receipt.
+        in the receipt. Do little there: what else the same thread has to tell of waits behind it.
         """
         key = object()
         with self._lock:  # either the cancel finds it, or it finds the cancel: never both, never neither
