@@ -5,6 +5,7 @@ import contextlib
 import logging
 import threading
 import time
+from collections.abc import AsyncGenerator
 
 import pytest
 
@@ -216,3 +217,47 @@ async def test_a_clean_up_that_swallows_its_cancellation_does_not_hold_the_block
             scope.defer(stubborn, limit="10ms")
     release.set()
     await a_turn()
+
+
+@pytest.mark.parametrize("leaves", ["closed", "forgotten", "with its loop"])
+def test_a_generator_that_is_left_early_is_cleaned_up_behind(leaves: str) -> None:
+    """Whoever closes it cannot wait, but the scope above does, and is meanwhile in no scope but its own."""
+    told: list[object] = []
+
+    async def later() -> None:
+        await a_turn()
+        told.append("first")
+
+    async def works() -> None:
+        try:
+            await forever()
+        finally:
+            await asyncio.sleep(0.01)
+            told.append("ended")
+
+    async def pages() -> AsyncGenerator[int, None]:
+        async with countermand.scope("pages") as scope:
+            scope.defer(later)
+            scope.defer(told.append, "last")
+            scope.spawn(works)
+            await a_turn()
+            yield 1
+
+    async def read() -> None:
+        async with countermand.scope("above") as above:
+            found = pages()
+            async for _ in found:
+                break
+            if leaves == "closed":
+                await found.aclose()
+                assert countermand.current_scope() is above
+            del found
+        assert told == ["ended", "last", "first"]
+
+    async def leave() -> None:
+        kept.append(pages())
+        await anext(kept[0])
+
+    kept: list[AsyncGenerator[int, None]] = []
+    asyncio.run(leave() if leaves == "with its loop" else read())
+    assert told == ["ended", "last", "first"]

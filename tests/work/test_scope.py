@@ -243,6 +243,20 @@ async def test_detached_work_needs_a_new_owner() -> None:
     assert names(receipt.stopped) == ["sub_agent", "tool"]
 
 
+async def test_work_cannot_be_owned_by_what_it_opened_itself() -> None:
+    """Each would wait for the other, and nobody for both."""
+
+    async def sub_agent() -> None:
+        async with countermand.scope("sub") as sub, countermand.scope("inner") as inner:
+            for within in (sub, inner):
+                with pytest.raises(countermand.FixTheCall, match="wait for the other"):
+                    app.detach(works[0], to=within)
+
+    async with countermand.scope("app") as app:
+        works = [app.spawn(sub_agent)]
+        await works[0]
+
+
 async def test_what_was_told_to_stop_cannot_be_detached() -> None:
     """Nor can what is over, nor can a closed scope be an owner."""
     async with countermand.scope("closed") as closed:

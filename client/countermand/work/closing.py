@@ -8,11 +8,16 @@ from countermand._errors import Stopped
 from countermand._world import log
 from countermand.work.causes import because_of
 from countermand.work.loops import hush
+from countermand.work.place import apart
 from countermand.work.receipt import WorkFailure
 from countermand.work.tree import WorkState
 
 if TYPE_CHECKING:
     from countermand.work.owner import Owner
+
+
+#: The ends of scopes that were thrown away: a loop alone keeps no task.
+_endings: set[asyncio.Task[None]] = set()
 
 
 class Closing:
@@ -32,17 +37,13 @@ class Closing:
     async def run(self, error: BaseException | None) -> None:
         """Leave the block that was left by this; raises something else, or lets that go on."""
         owner = self._owner
-        if isinstance(error, GeneratorExit):  # its coroutine is thrown away: there is nothing to wait with
+        if isinstance(error, GeneratorExit):  # its coroutine is thrown away: this one must not wait
             self._throw_away(error)
             return
         self._leave_body(error)
         if (late := await owner.host.absorb()) is not None:
             self._cancelled(late)
-        with ExitStack() as self._hushed:
-            self._hush()
-            await self._join()
-            self.is_cleaning = True
-            await self._clean_up()
+        await self._end_work()
         owner.host.settle()
         owner.close()
         self._say(error)
@@ -55,6 +56,13 @@ class Closing:
     @property
     def _is_idle(self) -> bool:
         return not self._owner.works and not self._owner.body.nested
+
+    async def _end_work(self) -> None:
+        with ExitStack() as self._hushed:
+            self._hush()
+            await self._join()
+            self.is_cleaning = True
+            await self._clean_up()
 
     def _leave_body(self, error: BaseException | None) -> None:
         owner = self._owner
@@ -153,13 +161,25 @@ class Closing:
         return error if error is not None and self._is_own_stop(error) else Stopped(stopping.stop)
 
     def _throw_away(self, error: GeneratorExit) -> None:
-        """Stop what can be stopped without waiting, and say what is left."""
+        """Stop what can be stopped without waiting; what takes waiting is done behind, or said to be left."""
         owner = self._owner
         owner.body.over(WorkState.STOPPED)
         owner.begin_stop(because_of(error))
+        if owner.is_here:  # an async generator that was left early, mostly
+            owner.leave()
+            ending = owner.loop.create_task(
+                self._end_behind(), name=f"countermand {owner.path}", context=apart()
+            )
+            _endings.add(ending)
+            ending.add_done_callback(_endings.discard)
+            return
         left = [*(work.path for work in owner.works), *(["clean-up"] if owner.clean_ups.take() else [])]
         owner.clean_ups.is_over = True
         log.warning(
             "scope %s was thrown away with its event loop; left: %s", owner.path, ", ".join(left) or "nothing"
         )
         owner.close()
+
+    async def _end_behind(self) -> None:
+        await self._end_work()
+        self._owner.close()

@@ -135,6 +135,10 @@ class Owner:
             self.place.owner.nested_closed(self)
         if self.stopping is not None:
             self.stopping.close()
+        self.leave()
+
+    def leave(self) -> None:
+        """Let the running code be where it was before."""
         if here.get() is self.body:
             here.set(self._outer[0])
             above_here.set(self._outer[1])
@@ -201,6 +205,11 @@ class Owner:
         self.token.check()  # what was told to stop is not let off
         to.must_be_here()
         to._must_take(work.name)
+        if to.is_within(work):
+            raise FixTheCall(
+                f"scope {to.path} is within {work.path} and cannot own it: each would wait for the other; "
+                "hand it over to a scope that is not"
+            )
         del self.works[work]
         to.works[work] = None
         if work.token is not None:
@@ -208,6 +217,13 @@ class Owner:
             to.token.adopt(work.token)
         work.owner = to
         self.closing.look()
+
+    def is_within(self, place: Place) -> bool:
+        """Say whether it was opened in this place, or in a scope that was."""
+        above = self.place
+        while above is not None and above is not place:
+            above = above.owner.place
+        return above is not None
 
     def _must_take(self, name: str) -> None:
         self.token.check()
