@@ -1,12 +1,17 @@
 """The client's own seams, as the conformance suite sees them."""
 
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import countermand
 import countermand.sync
+from countermand import Outcome
+from countermand.cli.exit_codes import ExitCode
 from countermand.testing.conformance import BlockingSeam, Fault, Grade, Seam, Target
 
 
@@ -87,3 +92,24 @@ class BlockingTransaction(OnTarget, BlockingSeam):
         with countermand.sync.transaction(self.action, args={"key": key}) as tx:
             tx.stage(self.target.hit, key)
             stop()
+
+
+class Exec(OnTarget, BlockingSeam):
+    """The effect is a command's, which has a grace to end after a stop; what it then did nobody knows."""
+
+    name = "countermand exec"
+    cancelled = Outcome.UNKNOWN
+
+    def act(self, key: str, fault: Fault | None) -> None:
+        token = countermand.sync.current_grant().token().reveal()
+        careful = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+        effect = f"from countermand.testing.conformance import Target; Target({str(self.target.folder)!r})"
+        run = [sys.executable, "-c", "import sys; from countermand.cli import main; sys.exit(main())"]
+        run += ["exec", "--action", self.action, "--grace", "20s", "--"]
+        run += [sys.executable, "-c", f"{careful}; {effect}.hit({key!r}, {fault or ''!r})"]
+        told = {"COUNTERMAND_HOME": str(self.home), "COUNTERMAND_GRANT_TOKEN": token}
+        done = subprocess.run(run, env=os.environ | told, capture_output=True, text=True, check=False)
+        if done.returncode in (ExitCode.STOP_THE_RUN, ExitCode.FIX_THE_CALL, ExitCode.TRY_AGAIN):
+            raise countermand.CountermandError(done.stderr)
+        if done.returncode:
+            raise RuntimeError(done.stderr)

@@ -6,6 +6,7 @@ from tests.conformance.seams import (
     BlockingPerform,
     BlockingTool,
     BlockingTransaction,
+    Exec,
     Perform,
     Tool,
     Transaction,
@@ -42,3 +43,7 @@ class TestStagedFile(Conformance):
 
 class TestBlockingStagedFile(Conformance):
     seam = BlockingStagedFile
+
+
+class TestExec(Conformance):
+    seam = Exec

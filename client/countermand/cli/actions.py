@@ -1,7 +1,7 @@
 """Actions: what a tool asks before an effect, and says after it."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -78,22 +78,26 @@ class Described:
     summary: options.Summary = ""
 
 
-def _intent(action: str, op: str | None, told: Described) -> Intent:
+def intended(op: str | None, told: Described) -> dict[str, Any]:
+    """Describe an effect as `Intent.of` and `perform` take it."""
     declared = (
         options.word(told.reversibility, _CLASSES, "--reversibility") if told.reversibility else "UNSPECIFIED"
     )
-    return Intent.of(
-        action,
-        resource=told.resource,
-        args=options.arguments(told.args),
-        op_id=op,
-        reversibility=Reversibility(declared),
-        compensation=told.compensation,
-        compensation_args=_for_undo(told.compensation_args),
-        probe=told.probe,
-        costs=options.amounts(told.cost or ()),
-        summary=told.summary,
-    )
+    return {
+        "resource": told.resource,
+        "args": options.arguments(told.args),
+        "op_id": op,
+        "reversibility": Reversibility(declared),
+        "compensation": told.compensation,
+        "compensation_args": _for_undo(told.compensation_args),
+        "probe": told.probe,
+        "costs": options.amounts(told.cost or ()),
+        "summary": told.summary,
+    }
+
+
+def _intent(action: str, op: str | None, told: Described) -> Intent:
+    return Intent.of(action, **intended(op, told))
 
 
 def _for_undo(text: str) -> dict[str, object]:

@@ -13,6 +13,7 @@ from countermand.cli import (
     compensate,
     demo,
     doctor,
+    executing,
     fence_list,
     fencing,
     grants,
@@ -38,7 +39,7 @@ _NAME = "countermand"
 # The order of the help: the first verb of a group puts the group there.
 _MODULES = (
     *(serve, demo, doctor, stop, fencing, fence_list, approvals, undoing, compensate),
-    *(runs, grants, actions, spending, why, watching, run_list, journal, version),
+    *(runs, grants, actions, executing, spending, why, watching, run_list, journal, version),
 )
 verbs = typer.Typer()
 for module in _MODULES:

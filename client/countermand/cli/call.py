@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from countermand.cli.output import Output
 
 if TYPE_CHECKING:
+    from countermand._sync.connection import OnDisconnect
     from countermand.sync import Client
 
 
@@ -45,17 +46,23 @@ class Call:
     place: Place
     output: Output
 
-    def connect(self) -> "Client":
+    def connect(self, on_disconnect: "OnDisconnect" = "keep") -> "Client":
         """Make a client; use it in a `with` block."""
-        return connect(self.place)
+        return connect(self.place, on_disconnect=on_disconnect)
 
 
-def connect(place: Place, longest: float | None = None) -> "Client":
+def connect(place: Place, longest: float | None = None, on_disconnect: "OnDisconnect" = "keep") -> "Client":
     """Make a client. `longest` is the deadline of its calls in seconds, where `--timeout` does not say."""
     from countermand._span import seconds
     from countermand.sync import connect
 
     timeout = seconds(place.timeout) if place.timeout else longest
     if timeout is None:
-        return connect(place.home, target=place.target)
-    return connect(place.home, target=place.target, timeout=timeout, control_timeout=timeout)
+        return connect(place.home, target=place.target, on_disconnect=on_disconnect)
+    return connect(
+        place.home,
+        target=place.target,
+        timeout=timeout,
+        control_timeout=timeout,
+        on_disconnect=on_disconnect,
+    )

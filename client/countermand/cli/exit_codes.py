@@ -22,6 +22,8 @@ class ExitCode(IntEnum):
     DOES_NOT_HOLD = 11
     NOT_UNDONE = 12
     UNDO_PENDING = 13
+    CANNOT_START = 126
+    NO_SUCH_COMMAND = 127
     INTERRUPTED = 130
 
     @property
@@ -45,6 +47,8 @@ _MEANINGS = {
     ExitCode.DOES_NOT_HOLD: "journal: it is not what was signed, or contradicts itself",
     ExitCode.NOT_UNDONE: "undo, compensate: something was given up or cannot be undone; a person has to look",
     ExitCode.UNDO_PENDING: "undo, compensate: something is still to be undone, or lost to others",
+    ExitCode.CANNOT_START: "exec: the command cannot be started; nothing was done",
+    ExitCode.NO_SUCH_COMMAND: "exec: there is no such command; nothing was done",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
 }
 
