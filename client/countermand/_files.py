@@ -84,6 +84,7 @@ class Staged:
     def __init__(self, place: Place, mode: int | None) -> None:
         self._place = place
         self._mode = place.mode if mode is None else mode & _RIGHTS
+        #: To be written in the block, and not any more once it is complete. What was written stays open here.
         self.file: BufferedRandom
         while True:  # again only if somebody swept it away before it was locked
             self.name = f".countermand-{secrets.token_hex(16)}.tmp"
@@ -91,18 +92,20 @@ class Staged:
             opened = os.open(self.name, how, _NEW, dir_fd=place.folder)
             fcntl.flock(opened, fcntl.LOCK_EX)
             if os.fstat(opened).st_nlink:
-                self.file = open(opened, "w+b")  # noqa: SIM115 - it is closed by `drop`
+                self._opened = opened
+                self.file = open(os.dup(opened), "w+b")  # noqa: SIM115 - it is closed by `complete` or `drop`
                 return
             os.close(opened)
 
     def complete(self, data: bytes) -> str:
-        """Write the rest, make all of it durable, and answer its hash."""
+        """Write the rest, let nobody write any more, make all of it durable, and answer its hash."""
         self.file.write(data)
-        self.file.flush()
-        os.fchmod(self.file.fileno(), self._mode)
-        os.fsync(self.file.fileno())
-        self.file.seek(0)
-        return hashlib.file_digest(self.file, "sha256").hexdigest()
+        self.file.close()
+        os.fchmod(self._opened, self._mode)
+        os.fsync(self._opened)
+        with open(self._opened, "rb", closefd=False) as whole:
+            whole.seek(0)
+            return hashlib.file_digest(whole, "sha256").hexdigest()
 
     def put(self, replace: bool) -> None:
         """Put it in its place in one step. It is there, whole, or nothing has changed."""
@@ -119,7 +122,7 @@ class Staged:
             there = os.stat(self._place.name, dir_fd=self._place.folder, follow_symlinks=False)
         except FileNotFoundError:
             return False
-        return os.path.samestat(there, os.fstat(self.file.fileno()))
+        return os.path.samestat(there, os.fstat(self._opened))
 
     def sync_place(self) -> None:
         """Make durable that it is there."""
@@ -134,6 +137,7 @@ class Staged:
             try:
                 self.file.close()
             finally:
+                os.close(self._opened)
                 self._place.close()
 
 

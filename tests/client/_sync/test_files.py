@@ -97,6 +97,27 @@ def test_a_file_that_is_there_can_be_left_alone(real: Sidecar, tmp_path: Path) -
     assert sorted(os.listdir(tmp_path)) == ["a", "b"]
 
 
+def test_what_is_written_too_late_is_refused(
+    real: Sidecar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a task that the block left behind: the permit is asked for what was there at its end."""
+    complete = Staged.complete
+
+    def and_more(staged: Staged, data: bytes) -> str:
+        content = complete(staged, data)
+        with pytest.raises(ValueError, match="closed"):
+            staged.file.write(b", and more")
+            staged.file.flush()
+        return content
+
+    monkeypatch.setattr(Staged, "complete", and_more)
+    with countermand.connect(real.home) as cm, cm.open_run(agent="clerk") as run:
+        with run.grant(scopes=["*"]):
+            countermand.write_file(tmp_path / "a", "agreed")
+
+    assert (tmp_path / "a").read_text() == "agreed"
+
+
 def test_what_the_disk_does_not_say_is_unknown(
     real: Sidecar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
