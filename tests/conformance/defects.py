@@ -1,5 +1,6 @@
 """Adapters with one defect each, and the rules that each of them breaks: all of these, and no other."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
@@ -66,6 +67,32 @@ class ActsTwice(Perform):
         async with countermand.perform(self.action):
             await self.target.hit_async(key, fault)
             await self.target.hit_async(key)
+
+
+class RepeatsALostEffect(Perform):
+    """Under the same permit."""
+
+    async def attempt(self, key: str, fault: Fault | None = None) -> None:
+        async with countermand.perform(self.action):
+            try:
+                await self.target.hit_async(key, fault)
+            except ConnectionError:
+                await self.target.hit_async(key, fault)
+
+
+class ActsAfterItTold(Perform):
+    """It raises what it was refused with, and a task that it has begun acts all the same, a little later."""
+
+    async def attempt(self, key: str, fault: Fault | None = None) -> None:
+        try:
+            await super().attempt(key, fault)
+        except countermand.Revoked:
+            self.left = asyncio.create_task(self._later(key))
+            raise
+
+    async def _later(self, key: str) -> None:
+        await asyncio.sleep(0.05)
+        await self.target.hit_async(key)
 
 
 class AsksAfterwards(Perform):
@@ -155,7 +182,9 @@ DEFECTS = {
     ActsWithoutTheService: {NO_SERVICE},
     TellsNobody: {REVOKED, NO_GRANT, NO_SERVICE},
     AsksNobody: {REVOKED},
-    ActsTwice: {ONCE},
+    ActsTwice: {ONCE, INSIDE},
+    RepeatsALostEffect: {LOST},
+    ActsAfterItTold: {REVOKED},
     AsksAfterwards: {REVOKED, NO_GRANT, NO_SERVICE, INSIDE},
     SettlesFirst: {RAISED, LOST, INSIDE},
     HidesTheException: {RAISED},

@@ -22,6 +22,11 @@ async def a_revoked_call_does_not_run(stage: Stage) -> None:
             any(one.action in ("", seam.action) and one.reason is ErrorReason.REVOKED for one in late),
             f"{seam.name}: the refused attempt is not in the report; ask the sidecar, and let it refuse",
         )
+        await asyncio.sleep(_WAITS)
+        demand(
+            not round_.happened,
+            f"{seam.name}: it told of the refusal, and acted {round_.happened} times afterwards",
+        )
 
 
 async def a_call_without_a_grant_does_not_run(stage: Stage) -> None:
@@ -139,6 +144,7 @@ CHECKS_OF_GRADE_A: tuple[Check, ...] = (
     nothing_lands_after_a_stop_at_the_target,
 )
 #: How long a stop that waits for nothing may take, in seconds; one that waits for the effect takes longer.
+#: So long, too, is looked for what a refused attempt left behind: whoever is slower is not caught.
 _WAITS = 0.3
 
 
@@ -173,7 +179,8 @@ def _demand_outcome(seam: Seam, actions: Sequence[ReportedAction], outcome: Outc
 
 
 def _demand_true(seam: Seam, round_: Round, outcome: Outcome) -> None:
-    """What is said to have happened has, what is said not to has not; unknown is true of both."""
+    """What is said to have happened has, once, what is said not to has not; unknown is true of both."""
     happened = round_.happened
+    demand(happened <= 1, f"{seam.name}: one permit is for one effect, and it happened {happened} times")
     is_false = happened if outcome is Outcome.FAILED else outcome is Outcome.SUCCEEDED and not happened
     demand(not is_false, f"{seam.name}: it is on record as {outcome}, and happened {happened} times")
