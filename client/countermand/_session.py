@@ -165,7 +165,8 @@ class _Either:
             elif error is not None:
                 self._tell(watched, error)
         self._ask_some()
-        self._has_resumed(watched)
+        if not isinstance(error, TryAgain):  # that one has not said how it stands
+            self._has_resumed(watched)
 
     def _ask_again(self, desk: Desk, watched: Watched) -> None:
         with self._lock:

@@ -4,8 +4,10 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 import countermand
@@ -199,3 +201,19 @@ async def test_a_client_watches_again_from_where_it_was(
             await AsyncSoon.until(lambda: session._desk is None)
     assert known == sorted(set(known))
     assert asked[:3] == [0, *known[:2]]
+
+
+def test_a_watch_that_was_put_off_has_no_answer_yet(tmp_path: Path) -> None:
+    """A sidecar that is too busy to say how it stands has not said that it goes on."""
+    asked: list[Any] = []
+    with grpc.insecure_channel(f"unix:{tmp_path}/nobody.sock") as channel:
+        session = _session.Session(channel)
+        session._never = True  # nobody is there: it is played here
+        session.watch(Sealed(pb.WatchRunRequest(run_id="r-1")), lambda _: None)
+        session._come(_desk.Desk(asked.append))
+        asked[0].future.set_exception(countermand.Overloaded("too busy"))
+        Soon.until(lambda: len(asked) == 2)
+        assert not session.is_ready
+        asked[1].future.set_result(pb.WatchRunResponse(run_id="r-1", watch_id=1))
+        Soon.until(lambda: session.is_ready)
+        session.close()

@@ -310,6 +310,21 @@ def test_who_hears_may_use_the_client(real: Sidecar) -> None:
         Soon.until(lambda: bool(done), 1)
 
 
+async def test_what_is_let_go_of_later_is_let_go_of_there_too(real: Sidecar) -> None:
+    """The sidecar answers that it has forgotten it."""
+    async with countermand.connect(real.home) as cm:
+        await cm.issuer.open(run_id="r-1", agent="a")
+        token = (await cm.issuer.issue("r-1", scopes=["*"])).token
+        session = cm.connection.session(Role.TOOL)
+        forget = await cm.use_token(token).on_stop(lambda _: None)
+        await AsyncSoon.until(lambda: bool(session._desk) and bool(session._desk.watched))
+        forget()
+        assert session._desk is not None
+        assert not session._desk.watched
+        assert [one.name for one in session._desk._waiting.values()] == ["unwatch"]
+        await AsyncSoon.until(lambda: bool(session._desk) and not session._desk._waiting)
+
+
 async def test_what_is_let_go_of_before_it_was_answered_is_let_go_of_there_too(real: Sidecar) -> None:
     """A watch costs the sidecar memory until it ends."""
     async with countermand.connect(real.home) as cm:
