@@ -394,6 +394,25 @@ async def test_only_the_last_that_finished_are_kept_by_name() -> None:
     assert [node.name for node in receipt.finished_first] == [f"w{number}" for number in range(50, 150)]
 
 
+async def test_what_had_finished_in_scopes_within_is_counted_too() -> None:
+    """And named."""
+
+    async def sub_agent() -> None:
+        async with countermand.scope("inner") as inner:
+            await inner.spawn(a_turn, name="page")
+            begun.set()
+            await forever()
+
+    begun = asyncio.Event()
+    async with countermand.scope("outer") as outer:
+        await outer.spawn(a_turn, name="first")
+        outer.spawn(sub_agent)
+        await begun.wait()
+        receipt = await outer.cancel(USER)
+    assert names(receipt.finished_first) == ["first", "page"]
+    assert receipt.finished_first_count == 2
+
+
 @pytest.mark.parametrize("level", [logging.INFO])
 async def test_the_log_names_the_stop(caplog: pytest.LogCaptureFixture, level: int) -> None:
     """One line, with the receipt as data."""

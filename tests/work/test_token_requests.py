@@ -140,9 +140,14 @@ async def test_one_that_waits_is_stopped_with_its_scope() -> None:
     """On an event loop, and in a thread."""
     tokens, blocking = budget(), blocking_budget()
 
+    ends: list[Stopped] = []
+
     def waits_in_a_thread() -> None:
-        with blocking.request(50):
-            pytest.fail("it was not free")
+        try:
+            with blocking.request(50):
+                pytest.fail("it was not free")
+        except Stopped as stopped:
+            ends.append(stopped)
 
     async def waits() -> None:
         async with tokens.request(50):
@@ -156,8 +161,10 @@ async def test_one_that_waits_is_stopped_with_its_scope() -> None:
             receipt = await scope.cancel(USER)
             assert receipt.is_clean
             assert [one.state for one in work] == [countermand.WorkState.STOPPED] * 2
-    while blocking._ledger._waiting:  # noqa: ASYNC110 - its thread ends by itself
-        await asyncio.sleep(0.001)
+        async with asyncio.timeout(10):  # its thread ends by itself, and not because there is something free
+            while not ends:  # noqa: ASYNC110 - a thread
+                await asyncio.sleep(0.001)
+    assert ends[0].stop is USER
     assert (tokens.held, blocking.held, tokens._ledger._waiting) == ({}, {}, {})
 
 

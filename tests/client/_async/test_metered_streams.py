@@ -1,6 +1,6 @@
 """Streams that are read under a token budget: counted with each chunk, and on record however they end."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import grpc
 import pytest
@@ -18,6 +18,8 @@ class Model:
 
     def __init__(self, tokens: int, told: int | None = None) -> None:
         self.tokens, self.told, self.said, self.is_closed = tokens, told, 0, False
+        #: Its connection takes until then to close.
+        self.closes: Callable[[], bool] = lambda: True
 
     async def stream(self) -> AsyncIterator[object]:
         """Talk until it has said all, or is closed."""
@@ -28,6 +30,7 @@ class Model:
             if self.told is not None:
                 yield {"type": "end", "usage": {"input_tokens": 7, "output_tokens": self.told}}
         finally:
+            await AsyncSoon.until(self.closes)
             self.is_closed = True
 
 
@@ -166,16 +169,19 @@ async def test_a_provider_that_tells_of_more_than_is_left_stops_the_run(real: Si
 
 
 async def test_what_is_read_beside_it_is_on_record_too(real: Sidecar) -> None:
-    """It is stopped with it, and told of before the run is ended: after that nothing can be spent."""
+    """Told of before the run is ended, though its connection is slow to close: then nothing can be spent."""
+    model, ended = Model(1000), list[bool]()
+    model.closes = lambda: bool(ended)
     async with countermand.connect(real.home) as cm, cm.open_run() as run:
         with run.grant(scopes=["*"]):
             tokens = countermand.token_budget(run, limits={"tokens_out": 50})
-            beside = countermand.guard(Model(1000).stream(), tokens=tokens)
+            beside = countermand.guard(model.stream(), tokens=tokens)
             with pytest.raises(Stopped):
                 async for _ in beside:
                     if len(beside.partial) == 20:
                         with pytest.raises(Stopped):
                             await drain(countermand.guard(Model(1000).stream(), tokens=tokens))
+                        ended.append(True)
             amounts = [one.data["amount"] for one in await spendings(cm, run)]
 
     assert amounts == ["20", "31"]
