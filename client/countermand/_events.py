@@ -47,7 +47,19 @@ class CommitRefused:
         return self.error.reason
 
 
-Event = ScopeStopped | WorkUnstopped | CommitRefused
+@dataclass(frozen=True, slots=True)
+class SessionChanged:
+    """The session on which a client hears of stops came, or went: while there is none, nobody is told of any.
+
+    That a client was closed is no news.
+    """
+
+    #: As what the client acts on it, such as `tool`.
+    role: str
+    is_there: bool
+
+
+Event = ScopeStopped | WorkUnstopped | CommitRefused | SessionChanged
 Hook = Callable[[Event], object]
 
 _lock = threading.Lock()

@@ -62,7 +62,7 @@ from countermand._errors import (
     Unavailable,
     WorkerDied,
 )
-from countermand._events import CommitRefused, ScopeStopped, WorkUnstopped, on_event
+from countermand._events import CommitRefused, ScopeStopped, SessionChanged, WorkUnstopped, on_event
 from countermand._models.actions import Abandoned, Intent, Permit, Prepared, Settled, Spent
 from countermand._models.approvals import (
     ActionApproved,
@@ -195,6 +195,7 @@ __all__ = [
     # hear of what happens here, to count or trace it
     "on_event",
     "ScopeStopped",
+    "SessionChanged",
     "WorkUnstopped",
     "CommitRefused",
     # read a model's stream until a stop, and count its tokens

@@ -59,7 +59,7 @@ SHARED = [
     *("CancellationToken", "Stop", "StopCause", "StopReceipt", "StopSource", "Stopped", "WorkFailure"),
     *("WorkNode", "WorkState", "WorkerDied"),
     *("Price", "Usage", "usage_of"),
-    *("CommitRefused", "ScopeStopped", "WorkUnstopped", "on_event"),
+    *("CommitRefused", "ScopeStopped", "SessionChanged", "WorkUnstopped", "on_event"),
 ]
 
 

@@ -50,9 +50,15 @@ async def a_story_for_an_event_loop(args: dict[str, object]) -> None:
 
 
 def a_hook_that_is_told(
-    event: countermand.ScopeStopped | countermand.WorkUnstopped | countermand.CommitRefused,
+    event: countermand.ScopeStopped
+    | countermand.WorkUnstopped
+    | countermand.CommitRefused
+    | countermand.SessionChanged,
 ) -> None:
     """Each event carries why."""
+    if isinstance(event, countermand.SessionChanged):
+        assert_type(event.is_there, bool)
+        return
     if isinstance(event, countermand.CommitRefused):
         assert_type(event.reason, countermand.ErrorReason)
     else:

@@ -1,6 +1,7 @@
 """A scope that is bound to a run or a grant: what ends those ends it, from wherever."""
 
 import asyncio
+import logging
 import time
 from pathlib import Path
 
@@ -132,6 +133,43 @@ async def test_a_lost_session_stops_only_who_asked_for_that(
         except countermand.Stopped as stopped:
             notes.append(stopped.stop.note)
     assert ["on_disconnect" in note for note in notes] == ([True] if choice == "stop" else [])
+
+
+def test_who_waits_to_hear_is_told_that_nobody_tells(real: Sidecar, caplog: pytest.LogCaptureFixture) -> None:
+    """By an event, and in the log: the session went, and is back. That its client was closed is no news."""
+    caplog.set_level(logging.INFO, "countermand")
+    told: list[tuple[str, bool]] = []
+
+    def hears(event: object) -> None:
+        if isinstance(event, countermand.SessionChanged):
+            told.append((event.role, event.is_there))
+
+    end = countermand.on_event(hears)
+    try:
+        asyncio.run(_loses_its_session(real, told))
+        _loses_its_session_blocking(real, told)
+    finally:
+        end()
+    assert told == [("tool", True), ("tool", False), ("tool", True)] * 2
+    assert caplog.text.count("no stop is told") == 2
+
+
+async def _loses_its_session(real: Sidecar, told: list[tuple[str, bool]]) -> None:
+    async with countermand.connect(real.home) as cm:
+        session = cm.connection.session(Role.TOOL)
+        await AsyncSoon.until(lambda: session.want() and len(told) == 1)
+        session._stream.cancel()
+        await AsyncSoon.until(lambda: len(told) == 2)
+        await AsyncSoon.until(lambda: session.want() and len(told) == 3)
+
+
+def _loses_its_session_blocking(real: Sidecar, told: list[tuple[str, bool]]) -> None:
+    with blocking.connect(real.home) as cm:
+        session = cm.connection.session(Role.TOOL)
+        Soon.until(lambda: session.want() and len(told) == 4)
+        session._stream.cancel()
+        Soon.until(lambda: len(told) == 5)
+        Soon.until(lambda: session.want() and len(told) == 6)
 
 
 async def test_a_scope_that_ended_listens_no_more(real: Sidecar) -> None:

@@ -10,10 +10,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 import countermand
 import countermand.sync
-from countermand import CommitRefused, ScopeStopped, WorkUnstopped
+from countermand import CommitRefused, ScopeStopped, SessionChanged, WorkUnstopped
 from countermand.integrations import prometheus
 
-Event = ScopeStopped | WorkUnstopped | CommitRefused
+Event = ScopeStopped | WorkUnstopped | CommitRefused | SessionChanged
 
 
 @pytest.fixture

@@ -14,13 +14,14 @@ from countermand._address import Address, Role
 from countermand._clock import Clock
 from countermand._desk import MOST_BYTES, Heard
 from countermand._errors import CountermandError, FixTheCall, NotRunning, Unavailable
+from countermand._events import SessionChanged, tell
 from countermand._retry import Pacing, Patience
 from countermand._rpcs import Q, R, Rpc, Sealed
 from countermand._secret import SecretToken
 from countermand._session import Session
 from countermand._status import failure_of
 from countermand._words import ErrorReason, StopReason
-from countermand._world import Channel, World
+from countermand._world import Channel, World, log
 from countermand.v1 import session_service_pb2 as sessions
 from countermand.work.stop import Stop, StopCause
 from countermand.work.tree import WorkNode
@@ -128,10 +129,22 @@ class Connection:
         session = self._sessions.get(role)
         if session is None:
             self._refuse_if_closed()
-            session = Session(self._channel(role))
+            made = Session(self._channel(role))
             with self._opening:
-                session = self._sessions.setdefault(role, session)
+                session = self._sessions.setdefault(role, made)
+            if session is made:
+                session.on_change(partial(self._changed, role))
         return session
+
+    def _changed(self, role: Role, is_there: bool) -> None:
+        """Say that a session came or went; its owner closes it without a word."""
+        if self._closed:
+            return
+        if is_there:
+            log.info("the session as %s is there: stops are told on it", role)
+        else:
+            log.warning("the session as %s ended: until it is back no stop is told, and calls go alone", role)
+        tell(SessionChanged(role, is_there))
 
     def watch(self, role: Role, request: Any, token: SecretToken | None, heard: Heard) -> Callable[[], None]:
         """Hear once of a stop. Answers how to hear no more of it."""

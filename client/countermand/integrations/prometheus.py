@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter
 
-from countermand import CommitRefused, ScopeStopped, WorkUnstopped, on_event
+from countermand import CommitRefused, ScopeStopped, SessionChanged, WorkUnstopped, on_event
 
 __all__ = ["count"]
 
@@ -32,7 +32,7 @@ def count(registry: CollectorRegistry = REGISTRY) -> Callable[[], None]:
         registry=registry,
     )
 
-    def heard(event: ScopeStopped | WorkUnstopped | CommitRefused) -> None:
+    def heard(event: ScopeStopped | WorkUnstopped | CommitRefused | SessionChanged) -> None:
         match event:
             case ScopeStopped() if not event.receipt.late:
                 stops.labels(event.stop.reason.value, event.stop.cause.value).inc()
