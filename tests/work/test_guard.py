@@ -353,6 +353,36 @@ async def test_what_cannot_be_closed_is_said() -> None:
     assert bare.not_closed == "Bare has no aclose or close: pass close="
 
 
+@pytest.mark.parametrize("kind", ["generator", "connection"])
+async def test_whoever_reads_is_woken_by_a_close_from_another_task(kind: str) -> None:
+    """And is not told that what came was all of it."""
+    closed = asyncio.Event()
+
+    async def silent() -> AsyncIterator[str]:
+        try:
+            yield "a"
+            await closed.wait()
+        finally:
+            closed.set()
+
+    class Connection:
+        def __aiter__(self) -> AsyncIterator[str]:
+            return silent()
+
+        def close(self) -> None:
+            closed.set()
+
+    guarded = countermand.guard(silent() if kind == "generator" else Connection())
+    read = asyncio.create_task(drain(guarded))
+    while not guarded._cut.is_open or not guarded.partial:  # noqa: ASYNC110 - another task
+        await asyncio.sleep(0)
+    await guarded.aclose()
+    with pytest.raises(countermand.FixTheCall, match="closed while its loop went on"):
+        await asyncio.wait_for(read, 5)
+    assert closed.is_set()
+    assert (guarded.partial, guarded.is_complete, guarded.not_closed) == (["a"], False, "")
+
+
 async def test_it_forgets_what_could_stop_it() -> None:
     """A token that outlives ten thousand streams holds none of them."""
     token = CancellationToken()

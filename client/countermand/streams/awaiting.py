@@ -3,7 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -106,7 +106,7 @@ class AsyncGuarded(Partial[T]):
             with self._cut:
                 self._keep(await anext(source))
         except StopAsyncIteration:
-            self.is_complete = self.stop is None
+            self.is_complete = self.stop is None and self._closing is None
         except Exception as error:
             if self.stop is not None:  # what it says of a connection that we closed is no news
                 raise Stopped(self.stop) from error
@@ -170,9 +170,18 @@ class AsyncGuarded(Partial[T]):
         return self._closing
 
     async def _close(self) -> None:
+        if self._cut.is_open and self._alarm is None:
+            await self._interrupt_reader()
         await self._close_all()
         if self._meter is not None:
             await self._meter.settle()
+
+    async def _interrupt_reader(self) -> None:
+        """Wake another task that waits for a chunk, for ever: no generator closes till then."""
+        self._cut.strike()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await self._cut.left()
 
     async def _close_all(self) -> None:
         failures = [failure for closer in self._closers if (failure := await _failure_of(closer))]

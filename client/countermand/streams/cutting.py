@@ -12,11 +12,13 @@ class Cut:
         self._task: asyncio.Task[Any] | None = None
         self._before = 0
         self._struck = False
+        self._left = asyncio.Event()
 
     def __enter__(self) -> None:
         self._task = asyncio.current_task()
         assert self._task is not None  # noqa: S101 - a coroutine of asyncio
         self._before = self._task.cancelling()
+        self._left.clear()
 
     @property
     def is_open(self) -> bool:
@@ -29,10 +31,16 @@ class Cut:
             self._struck = True
             self._task.cancel()
 
+    async def left(self) -> None:
+        """Wait until no task is in the block."""
+        if self.is_open:
+            await self._left.wait()
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         task, self._task = self._task, None
+        self._left.set()
         if task is None or not self._struck:
             return False
         self._struck = False
