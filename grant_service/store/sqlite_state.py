@@ -69,7 +69,7 @@ _FIND = {
     "fences": "SELECT fields FROM fences WHERE fence_id = ?",
 }
 
-#: How many records are kept in memory, some 1 KB each; past it all are forgotten and read again.
+#: After how many records, some 1 KB each, those that nobody asked for since as many before are forgotten.
 _MOST_KNOWN = 10_000
 
 
@@ -102,6 +102,7 @@ class SqliteState:
         self._writes = Writes(connection)
         self._stopped: list[str] = []
         self._known: dict[Key, Record] = {}
+        self._known_before: dict[Key, Record] = {}
         #: The standing fences by anchor and id, or None if they have to be read: every commit asks for them.
         self._standing: dict[str, dict[str, Fence]] | None = None
         self._version = 0
@@ -191,7 +192,7 @@ class SqliteState:
     def _forget(self) -> None:
         """Forget what is known of records; whatever of it is not written yet is written first."""
         self._writes.out()
-        self._known.clear()
+        self._known, self._known_before = {}, {}
         self._standing = None
 
     def _see_others(self) -> None:
@@ -310,13 +311,15 @@ class SqliteState:
         """
         if known := self._known.get(key):
             return cast(R, known)
+        if known := self._known_before.get(key):
+            return self._know(key, cast(R, known))
         row = self._db.execute(_FIND[str(key[0])], key[1:]).fetchone()
         return self._know(key, read(json.loads(row[0]))) if row else None
 
     def _know(self, key: Key, record: R) -> R:
         if len(self._known) >= _MOST_KNOWN:
-            self._writes.out()
-            self._known.clear()
+            self._writes.out()  # what is forgotten is read again
+            self._known, self._known_before = {}, self._known
         self._known[key] = record
         return record
 

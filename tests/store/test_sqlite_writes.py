@@ -18,8 +18,8 @@ pytestmark = pytest.mark.parametrize("rig", ["sqlite"], indirect=True)
 
 @pytest.fixture
 def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that keeps two records in memory, and so forgets some within every call."""
-    monkeypatch.setattr(sqlite_state, "_MOST_KNOWN", 2)
+    """A store that keeps one or two records in memory, and so forgets some within every call."""
+    monkeypatch.setattr(sqlite_state, "_MOST_KNOWN", 1)
 
 
 @pytest.mark.usefixtures("forgetful")
