@@ -10,10 +10,11 @@ from countermand.testing.conformance import Fault, Grade
 from countermand.testing.conformance.stage import caught
 from tests.conformance.seams import Perform
 
-REVOKED, NO_GRANT, NO_SERVICE = (
+REVOKED, NO_GRANT, NO_SERVICE, NO_ANSWER = (
     "a_revoked_call_does_not_run",
     "a_call_without_a_grant_does_not_run",
     "a_call_without_the_service_does_not_run",
+    "a_call_that_nobody_answers_does_not_run",
 )
 ONCE, RAISED, LOST, INSIDE = (
     "a_call_in_good_standing_runs_once",
@@ -45,6 +46,14 @@ class ActsWithoutTheService(Perform):
         try:
             await super().attempt(key, fault)
         except countermand.Unavailable:
+            await self.target.hit_async(key)
+
+
+class ActsWithoutAnAnswer(Perform):
+    async def attempt(self, key: str, fault: Fault | None = None) -> None:
+        try:
+            await super().attempt(key, fault)
+        except countermand.TimedOut:
             await self.target.hit_async(key)
 
 
@@ -180,12 +189,13 @@ DEFECTS = {
     SwallowsTheRefusal: {REVOKED},
     ActsWithoutAGrant: {NO_GRANT},
     ActsWithoutTheService: {NO_SERVICE},
-    TellsNobody: {REVOKED, NO_GRANT, NO_SERVICE},
+    ActsWithoutAnAnswer: {NO_ANSWER},
+    TellsNobody: {REVOKED, NO_GRANT, NO_SERVICE, NO_ANSWER},
     AsksNobody: {REVOKED},
     ActsTwice: {ONCE, INSIDE},
     RepeatsALostEffect: {LOST},
     ActsAfterItTold: {REVOKED},
-    AsksAfterwards: {REVOKED, NO_GRANT, NO_SERVICE, INSIDE},
+    AsksAfterwards: {REVOKED, NO_GRANT, NO_SERVICE, NO_ANSWER, INSIDE},
     SettlesFirst: {RAISED, LOST, INSIDE},
     HidesTheException: {RAISED},
     TakesALostAnswerForAYes: {LOST},

@@ -67,6 +67,8 @@ class Sidecar:
         self._settings = {"store": "memory", "drain_timeout": 1, **settings}
         self._thread: threading.Thread | None = None
         self._stop: Callable[[], None] = lambda: None
+        self._hang: Callable[[], None] = lambda: None
+        self._going_on = threading.Event()
 
     def start(self) -> None:
         """Start it; it listens when this returns."""
@@ -84,8 +86,18 @@ class Sidecar:
             self.stop()
             raise failures[0]
 
+    def pause(self) -> None:
+        """Have it hang: it is there, and answers nobody until `resume`."""
+        self._going_on.clear()
+        self._hang()
+
+    def resume(self) -> None:
+        """Have it go on, with what it was asked meanwhile."""
+        self._going_on.set()
+
     def stop(self) -> None:
         """Stop it and remove its home, if that was made here."""
+        self.resume()
         self._stop()
         if self._thread is not None:
             self._thread.join()
@@ -105,6 +117,7 @@ class Sidecar:
         service = await _service()(self.home, self._settings, self.clock)
         loop, stopped = asyncio.get_running_loop(), asyncio.Event()
         self._stop = lambda: _call_in(loop, stopped.set)
+        self._hang = lambda: _hang_in(loop, self._going_on)
         ready.set()
         await stopped.wait()
         await service.stop()
@@ -148,6 +161,18 @@ def short_folder() -> Path:
 def _call_in(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
     if not loop.is_closed():
         loop.call_soon_threadsafe(callback)
+
+
+def _hang_in(loop: asyncio.AbstractEventLoop, going_on: threading.Event) -> None:
+    """Block a loop until the event; it is blocked when this returns."""
+    hangs = threading.Event()
+
+    def hang() -> None:
+        hangs.set()
+        going_on.wait()
+
+    loop.call_soon_threadsafe(hang)
+    hangs.wait()
 
 
 def _service() -> Callable[[Path, dict[str, Any], ManualClock | None], Any]:

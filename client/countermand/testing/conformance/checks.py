@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from countermand._models.reports import ReportedAction
 from countermand._words import ActionState, ErrorReason, Outcome
 from countermand.testing.conformance.seam import Fault, Grade, Seam
-from countermand.testing.conformance.stage import Round, Stage, caught, demand
+from countermand.testing.conformance.stage import Round, Stage, caught, demand, in_haste
 
 Check = Callable[[Stage], Awaitable[None]]
 
@@ -51,6 +51,18 @@ async def a_call_without_the_service_does_not_run(stage: Stage) -> None:
         raised = await round_.attempt()
         demand(raised is None, f"{seam.name}: the sidecar is back, and an attempt raises {raised!r}")
         demand(round_.happened, f"{seam.name}: the sidecar is back, and nothing happens any more")
+
+
+async def a_call_that_nobody_answers_does_not_run(stage: Stage) -> None:
+    """While the sidecar hangs nothing happens: it takes the question, and no answer is no yes."""
+    seam = stage.seam
+    async with stage.open_run() as round_, in_haste(stage.service.home):
+        await asyncio.to_thread(stage.service.pause)
+        try:
+            raised = await round_.attempt()
+        finally:
+            await asyncio.to_thread(stage.service.resume)
+        _demand_refused(seam, round_.key, raised, "the sidecar hangs")
 
 
 async def a_call_in_good_standing_runs_once(stage: Stage) -> None:
@@ -132,6 +144,7 @@ CHECKS: tuple[Check, ...] = (
     a_revoked_call_does_not_run,
     a_call_without_a_grant_does_not_run,
     a_call_without_the_service_does_not_run,
+    a_call_that_nobody_answers_does_not_run,
     a_call_in_good_standing_runs_once,
     an_exception_settles_honestly,
     a_lost_connection_settles_honestly,

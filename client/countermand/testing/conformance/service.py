@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -16,6 +17,8 @@ from countermand.testing import Sidecar, short_folder, sidecar
 VARIABLE = "COUNTERMAND_SIDECAR"
 _START_SECONDS, _STOP_SECONDS = 30.0, 15.0
 _LOOK_EVERY = 0.05
+#: How long a permit of the suite lasts, in seconds: on a slow machine, too, what is inside stays in flight.
+_PERMIT_USE = 60
 
 
 class Service(Protocol):
@@ -29,6 +32,12 @@ class Service(Protocol):
     def stop(self) -> None:
         """Stop it; nobody answers when this returns, and nothing is forgotten."""
 
+    def pause(self) -> None:
+        """Have it hang: it takes what it is asked, and answers nobody."""
+
+    def resume(self) -> None:
+        """Have it go on. Called once after each `pause`."""
+
 
 class ProcessService:
     """A sidecar as a process of another environment."""
@@ -41,7 +50,7 @@ class ProcessService:
     def start(self) -> None:
         """Start it, and wait until it answers."""
         with tempfile.TemporaryFile() as said:
-            command = [self._program, "--home", str(self.home), "serve"]
+            command = [self._program, "--home", str(self.home), "serve", "--permit-use", str(_PERMIT_USE)]
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
             ends = time.monotonic() + _START_SECONDS
             while not self._answers():
@@ -63,6 +72,18 @@ class ProcessService:
             self._process.wait()
         self._process = None
 
+    def pause(self) -> None:
+        """Have the process hang."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Have it go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+
     def _answers(self) -> bool:
         with countermand.sync.connect(self.home, control_timeout=0.5) as cm:
             try:
@@ -81,7 +102,7 @@ def make_service() -> Service:
 
 
 def _in_process(home: Path) -> Sidecar:
-    return sidecar(home=home, store="sqlite")
+    return sidecar(home=home, store="sqlite", permit_use=_PERMIT_USE)
 
 
 def remove(service: Service) -> None:

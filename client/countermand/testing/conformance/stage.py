@@ -5,11 +5,13 @@ import contextvars
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import countermand
 from countermand._async.client import Client
+from countermand._async.grant import CurrentGrant
 from countermand._async.run import ActiveRun
 from countermand._ids import new_id
 from countermand._models.reports import Report, ReportedAction
@@ -19,6 +21,8 @@ from countermand.testing.conformance.service import Service
 #: How long it may take until something is on record: no measure of a seam, only an end to waiting.
 PATIENCE = 20.0
 _LOOK_EVERY = 0.02
+#: How long an attempt waits for an answer that does not come, in seconds.
+_HASTE = 0.3
 
 
 class NotConforming(AssertionError):
@@ -73,6 +77,15 @@ class Stage:
             with run.grant(scopes=self.seam.scopes) as grant:
                 await grant.token()
                 yield Round(self.seam, cm, run)
+
+
+@asynccontextmanager
+async def in_haste(home: Path) -> AsyncIterator[None]:
+    """Act under the current grant as a client that soon gives up waiting for answers."""
+    authority = countermand.current_grant().authority
+    async with countermand.connect(home, timeout=_HASTE) as cm:
+        with CurrentGrant(cm, authority):
+            yield
 
 
 class Round:
