@@ -403,6 +403,30 @@ async def test_a_task_that_is_cancelled_while_it_connects_has_sent_nothing(real:
     assert (action.state, action.note) == ("FAILED", "not sent: CancelledError")
 
 
+@pytest.mark.parametrize("kind", [AsyncHttpx, AsyncHttpx2], ids=lambda kind: kind.name)
+async def test_a_task_that_is_cancelled_while_it_settles_keeps_no_connection(
+    kind: Any, real: Sidecar, target: Target
+) -> None:
+    """Nobody gets the answer, so nobody else closes it; a pool would be used up in the end."""
+    cancels = [True]
+
+    def settle(act: Any, answer: Answer) -> None:
+        task = asyncio.current_task()
+        assert task
+        if cancels.pop():
+            task.cancel()  # which arrives at its next await, where it is settled
+
+    limits = kind.library.Limits(max_connections=1)
+    transport = kind.library.AsyncHTTPTransport(limits=limits)
+    async with sending(kind, target.url, real, transport=transport, settle=settle) as (sender, run):
+        with pytest.raises(asyncio.CancelledError):
+            await sender.send("POST", "ok", "cancelled")
+        cancels.append(False)
+        sender.client.timeout = kind.library.Timeout(20, pool=5)  # type: ignore[attr-defined]
+        assert await sender.send("POST", "ok", "the next") == 200
+        assert [one.state for one in await on_record(run)] == ["SUCCEEDED"] * 2
+
+
 @pytest.mark.parametrize("kind", [Httpx, AsyncHttpx, Httpx2, AsyncHttpx2], ids=lambda kind: kind.name)
 async def test_http2_makes_no_difference(kind: Any, slow: Sidecar, clock: ManualClock) -> None:
     """There, too, it is known where the first byte leaves, and what was not sent."""

@@ -77,11 +77,17 @@ class Blocking(_Transport):
         sending = self._sending(request)
         if sending is None:
             return self._inner.handle_request(request)
-        with countermand.sync.perform(**sending.told) as act, sending.under(act, self._unsent):
-            trace = _tell(sending, request.extensions.get("trace"))
-            response = self._inner.handle_request(self._permitted(request, sending, trace))
-            sending.answered(response.status_code, response.headers)
-            return response
+        response: Any = None
+        try:
+            with countermand.sync.perform(**sending.told) as act, sending.under(act, self._unsent):
+                trace = _tell(sending, request.extensions.get("trace"))
+                response = self._inner.handle_request(self._permitted(request, sending, trace))
+                sending.answered(response.status_code, response.headers)
+        except BaseException:
+            if response is not None:  # nobody gets it, so nobody else gives its connection back
+                response.close()
+            raise
+        return response
 
     def close(self) -> None:
         """Close the transport within."""
@@ -108,12 +114,20 @@ class Async(_Transport):
         sending = self._sending(request)
         if sending is None:
             return await self._inner.handle_async_request(request)
-        async with countermand.perform(**sending.told) as act:
-            with sending.under(act, self._unsent):
-                trace = _tell_async(sending, request.extensions.get("trace"))
-                response = await self._inner.handle_async_request(self._permitted(request, sending, trace))
-                sending.answered(response.status_code, response.headers)
-                return response
+        response: Any = None
+        try:
+            async with countermand.perform(**sending.told) as act:
+                with sending.under(act, self._unsent):
+                    trace = _tell_async(sending, request.extensions.get("trace"))
+                    response = await self._inner.handle_async_request(
+                        self._permitted(request, sending, trace)
+                    )
+                    sending.answered(response.status_code, response.headers)
+        except BaseException:
+            if response is not None:
+                await response.aclose()
+            raise
+        return response
 
     async def aclose(self) -> None:
         """Close the transport within."""
