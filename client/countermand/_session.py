@@ -400,9 +400,11 @@ class Session(_Either):
         return Promise[Any]()
 
     def _later(self, seconds: float, work: Callable[[], None]) -> None:
-        timer = threading.Timer(seconds, work)
-        timer.daemon = True
-        timer.start()
+        def wait() -> None:
+            if not self._closed.wait(seconds):
+                work()
+
+        _daemon(wait, "countermand session, later")
 
     def _deliver(self, work: Callable[[], None]) -> None:
         with self._lock:

@@ -392,6 +392,17 @@ class _Slow:
         return iter(())
 
 
+def test_a_client_that_leaves_leaves_no_thread(real: Sidecar) -> None:
+    """Not even one that would have looked later whether anything came."""
+    before = set(threading.enumerate())
+    with countermand.sync.connect(real.home) as cm:
+        cm.issuer.open(run_id="r-1", agent="a")
+        token = cm.issuer.issue("r-1", scopes=["*"]).token
+        cm.use_token(token).on_stop(lambda _: None)
+        Soon.until(lambda: cm.connection.session(Role.TOOL).is_ready)
+    Soon.until(lambda: set(threading.enumerate()) <= before, 2)
+
+
 def test_a_client_that_leaves_does_not_wait_for_a_session_that_is_just_being_opened() -> None:
     """A command that does one thing ends when that is done, and not when nothing has come for seconds."""
     channel = _Slow()
