@@ -62,7 +62,7 @@ class SessionChanged:
 Event = ScopeStopped | WorkUnstopped | CommitRefused | SessionChanged
 Hook = Callable[[Event], object]
 
-_lock = threading.Lock()
+_lock = threading.RLock()  # a signal handler may stop a scope while its own thread is here
 _hooks: dict[object, Hook] = {}
 
 

@@ -1,7 +1,10 @@
 """The token: how code that can only be told learns that it should stop."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -146,3 +149,66 @@ def test_without_the_lock_one_is_lost() -> None:
     token.on_cancel(told.append)
 
     assert told == []
+
+
+class Struck(dict[Any, Any]):
+    """What a token keeps, with a signal that arrives while something is put there."""
+
+    def __init__(self, handler: Callable[[], None], *, before: bool) -> None:
+        self._handler, self._before = handler, before
+
+    def __setitem__(self, key: object, value: object) -> None:
+        if self._before:
+            self._handler()
+        super().__setitem__(key, value)
+        self._handler()
+
+
+@pytest.mark.parametrize("before", [True, False])
+@pytest.mark.parametrize("kept", ["_callbacks", "_followers"])
+def test_a_signal_that_cancels_is_heard_once_whatever_it_interrupts(kept: str, before: bool) -> None:
+    """Python calls its handler in the midst of what the main thread does with the token."""
+    heard: list[Stop] = []
+
+    def play() -> None:
+        token = CancellationToken()
+        setattr(token, kept, Struck(lambda: token.cancel(USER), before=before))
+        if kept == "_callbacks":
+            token.on_cancel(heard.append)
+        else:
+            follower = token.follower()
+            follower.on_cancel(heard.append)
+            assert follower.stop is USER
+
+    thread = threading.Thread(target=play, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert heard == [USER]
+
+
+SIGNALS = """
+import signal, countermand.sync as countermand
+
+for number in range(100):
+    try:
+        with countermand.scope() as scope:
+            signal.signal(signal.SIGALRM, lambda *_: scope.token.cancel(countermand.Stop()))
+            signal.setitimer(signal.ITIMER_REAL, 0.001 + number * 0.00001)
+            while True:
+                scope.token.on_cancel(lambda _: None)()
+                scope.token.release(scope.token.follower())
+                scope.token.wait(1e-6)
+                scope.check()
+    except countermand.Stopped:
+        pass
+print("all stopped")
+"""
+
+
+def test_signals_that_cancel_block_nothing() -> None:
+    """A hundred of them, each at some other moment."""
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALS], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert done.stdout == "all stopped\n", done.stderr

@@ -19,11 +19,13 @@ class CancellationToken:
     """Says whether to stop, and why. Every method may be called from any thread; the first stop stands."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._event = threading.Event()
+        # One that its own thread may enter anew: a signal handler may cancel while that is here.
+        self._changed = threading.Condition(threading.RLock())
+        self._is_told = False
         self._callbacks: dict[object, Callback] = {}
         self._followers: dict[CancellationToken, None] = {}
-        self._stop: Stop | None = None
+        #: The one stop there is, if any.
+        self._stops: dict[None, Stop] = {}
         self._is_announced = False
         #: Told before all others: the scope whose token this is.
         self._scope: Callback | None = None
@@ -31,6 +33,10 @@ class CancellationToken:
 
     def __repr__(self) -> str:
         return f"<CancellationToken {self._stop or 'not cancelled'}>"
+
+    @property
+    def _stop(self) -> Stop | None:
+        return self._stops.get(None)
 
     @property
     def is_cancelled(self) -> bool:
@@ -54,7 +60,10 @@ class CancellationToken:
 
     def wait(self, timeout: Span | None = None) -> bool:
         """Block until it is time to stop, or so long at most, and answer whether it is."""
-        return self._event.wait(None if timeout is None else seconds(timeout))
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: self._is_told, None if timeout is None else seconds(timeout)
+            )
 
     def on_cancel(self, callback: Callback) -> Callable[[], None]:
         """Call this at the stop, in the thread that cancels; at once if it is cancelled already.
@@ -63,16 +72,15 @@ class CancellationToken:
         in the receipt. Do little there: what else the same thread has to tell of waits behind it.
         """
         key = object()
-        with self._lock:  # either the cancel finds it, or it finds the cancel: never both, never neither
-            stop = self._stop if self._is_announced else None
-            if stop is None:
-                self._callbacks[key] = callback
-        if stop is not None:
-            self._call([callback], stop)
+        with self._changed:  # either the cancel finds it, or it finds the cancel: never both, never neither
+            self._callbacks[key] = callback
+            is_late = self._is_announced and self._callbacks.pop(key, None) is not None
+        if is_late and self._stop is not None:
+            self._call([callback], self._stop)
         return lambda: self._forget(key)
 
     def _forget(self, key: object) -> None:
-        with self._lock:
+        with self._changed:
             self._callbacks.pop(key, None)
 
     def cancel(self, stop: Stop) -> None:
@@ -82,23 +90,24 @@ class CancellationToken:
 
     def _claim(self, stop: Stop) -> Stop:
         """Let this be the stop, if there is none, and answer which it is. Nobody is told yet."""
-        with self._lock:
-            self._stop = self._stop or stop
-            return self._stop
+        with self._changed:
+            return self._stops.setdefault(None, stop)  # one step: no signal comes in between
 
     def _announce(self) -> None:
         """Tell everybody, once."""
-        with self._lock:
+        with self._changed:
             stop = self._stop
             if stop is None or self._is_announced:
                 return
             self._is_announced = True
-            callbacks = [*(follower.cancel for follower in self._followers), *self._callbacks.values()]
+            callbacks = [*(follower.cancel for follower in list(self._followers)), *self._callbacks.values()]
             self._callbacks.clear()
             self._followers.clear()
         if self._scope is not None:
             self._call([self._scope], stop)
-        self._event.set()
+        with self._changed:
+            self._is_told = True
+            self._changed.notify_all()
         self._call(callbacks, stop)
 
     def _call(self, callbacks: list[Callback], stop: Stop) -> None:
@@ -128,14 +137,14 @@ class CancellationToken:
     def adopt(self, follower: "CancellationToken") -> None:
         """Let a token be cancelled with this one."""
         follower._failures = self._failures  # told of in one receipt
-        with self._lock:
-            stop = self._stop if self._is_announced else None
-            if stop is None:
-                self._followers[follower] = None
-        if stop is not None:
-            follower.cancel(stop)
+        with self._changed:
+            self._followers[follower] = None
+            is_late = self._is_announced and follower in self._followers
+        if is_late and self._stop is not None:
+            self.release(follower)
+            follower.cancel(self._stop)
 
     def release(self, follower: "CancellationToken") -> None:
         """Forget a token that is no longer needed."""
-        with self._lock, suppress(KeyError):
+        with self._changed, suppress(KeyError):
             del self._followers[follower]
