@@ -4,6 +4,8 @@ import asyncio
 import signal
 import subprocess
 import sys
+import threading
+import time
 
 import pytest
 
@@ -143,6 +145,26 @@ async def test_without_the_count_a_cancellation_from_outside_is_lost(monkeypatch
     task.cancel()
     with pytest.raises(Stopped):
         await task
+
+
+@pytest.mark.parametrize("by_token", [True, False])
+async def test_a_signal_handler_wakes_the_loop(by_token: bool) -> None:
+    """Python calls it in the midst of the loop's sleep, and then lets that sleep on."""
+    main = threading.main_thread().ident
+    assert main is not None
+    striking = threading.Timer(0.1, lambda: signal.pthread_kill(main, signal.SIGUSR1))
+    before = signal.getsignal(signal.SIGUSR1)
+    try:
+        with pytest.raises(Stopped):
+            async with countermand.scope() as scope:
+                stop = scope.token.cancel if by_token else scope.cancel
+                signal.signal(signal.SIGUSR1, lambda *_: stop(USER))
+                striking.start()
+                began = time.monotonic()
+                await asyncio.sleep(3)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert time.monotonic() - began < 2.5
 
 
 async def test_a_timeout_around_a_scope_is_still_a_timeout() -> None:

@@ -270,6 +270,9 @@ class Owner:
             stop = self.token._claim(stop)  # another thread may have come first
             self.stopping = Stopping(self, stop, culprit)
             self.stopping.begin(from_above=from_above)
+            if not from_above and not self.loop.is_closed():
+                # A signal handler runs while the loop sleeps, which would sleep on.
+                self.loop.call_soon_threadsafe(_nothing, context=apart())
         return self.stopping
 
     def reached(self, stop: Stop, above: object) -> Stopping | None:
@@ -338,3 +341,7 @@ class Owner:
         places = [self.body, *self.works] if self.is_open else []
         age = self.body.age if places else 0.0
         return WorkNode(self.path, "scope", self.state, age, tuple(one.node() for one in places))
+
+
+def _nothing() -> None:
+    """Wake a loop."""
