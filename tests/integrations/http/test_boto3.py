@@ -117,6 +117,26 @@ async def test_a_proxy_that_takes_a_write_and_hangs_up_leaves_it_unknown(
     assert (len(target.of("hung-up")), action.state) == (1, "UNKNOWN")
 
 
+async def test_what_others_do_to_a_request_lets_no_write_out(real: Sidecar, target: Target) -> None:
+    """Who adds a number finds it replaced; whoever takes ours away before it is sent is refused."""
+    async with sending(Boto3, target.url, real) as (sender, run):
+        events = sender.client.meta.events  # type: ignore[attr-defined]
+        events.register_first(
+            "before-sign", lambda request, **_: request.headers.add_header("Countermand-Fence", "0")
+        )
+        assert await sender.send("PUT", "ok", "numbered", body=b"x") == 200
+        events.register_first(
+            "before-send", lambda request, **_: request.headers.__delitem__("Countermand-Fence")
+        )
+        with pytest.raises(countermand.FixTheCall, match="without having been signed under a permit"):
+            await sender.send("PUT", "ok", "unsigned", body=b"x")
+        done, refused = await on_record(run)
+    assert [seen.headers.get_all("countermand-fence") for seen in target.of("numbered")] == [
+        [str(done.fence)]
+    ]
+    assert (refused.state, target.of("unsigned")) == ("FAILED", [])
+
+
 async def test_a_client_passes_once(real: Sidecar, target: Target) -> None:
     """To ask twice for one effect would put two on record."""
     async with sending(Boto3, target.url, real) as (sender, _):

@@ -82,6 +82,18 @@ async def test_where_nobody_knows_how_long_the_grant_lasts_nothing_is_said(
 
 
 @free
+async def test_a_password_in_a_url_is_not_journalled(
+    kind: type[Sender], real: Sidecar, target: Target
+) -> None:
+    """Nor is the query."""
+    key = f"secret-{kind.__name__}"
+    async with sending(kind, target.url.replace("//", "//user:secret@"), real) as (sender, run):
+        assert await sender.send("POST", "ok", f"{key}?secret") == 200
+        [action] = await on_record(run)
+    assert action.resource == f"{target.url}/ok/{key}"
+
+
+@free
 async def test_a_host_that_is_not_the_urls_is_refused(
     kind: type[Sender], real: Sidecar, target: Target
 ) -> None:
