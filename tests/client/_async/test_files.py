@@ -135,6 +135,46 @@ async def test_what_the_disk_does_not_say_is_unknown(
     assert unknown.note.startswith("in its place, and a power cut may undo that")
 
 
+async def test_what_is_in_its_place_has_not_failed(
+    real: Sidecar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is raised right behind the rename."""
+    put = Staged.put
+
+    def interrupted(staged: Staged, replace: bool) -> None:
+        put(staged, replace)
+        raise InterruptedError
+
+    monkeypatch.setattr(Staged, "put", interrupted)
+    async with countermand.connect(real.home) as cm, cm.open_run(agent="clerk") as run:
+        with run.grant(scopes=["*"]), pytest.raises(InterruptedError):
+            await countermand.write_file(tmp_path / "a", "new")
+        [unknown] = (await run.report()).unknown
+
+    assert ((tmp_path / "a").read_text(), unknown.note) == ("new", "left by InterruptedError")
+
+
+async def test_a_folder_that_is_swapped_while_it_is_named_is_refused(
+    real: Sidecar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The permit would be for another folder than the one that is open."""
+    (tmp_path / "in").mkdir()
+    find = os.path.realpath
+
+    def swapping(folder: str) -> str:
+        (tmp_path / "in").rename(tmp_path / "moved")
+        (tmp_path / "in").mkdir()
+        return find(folder)
+
+    async with countermand.connect(real.home) as cm, cm.open_run(agent="clerk") as run:
+        with run.grant(scopes=["*"]), monkeypatch.context() as patched:
+            patched.setattr("countermand._files.os.path.realpath", swapping)
+            with pytest.raises(countermand.InvalidRequest, match="stays where it is"):
+                await countermand.write_file(tmp_path / "in" / "a", "new")
+
+    assert os.listdir(tmp_path / "in") == os.listdir(tmp_path / "moved") == []
+
+
 async def test_a_rename_that_failed_did_nothing(real: Sidecar, tmp_path: Path) -> None:
     """A folder has taken its place meanwhile."""
     async with countermand.connect(real.home) as cm, cm.open_run(agent="clerk") as run:

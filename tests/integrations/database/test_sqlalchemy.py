@@ -15,7 +15,7 @@ import countermand
 import countermand.sync
 from countermand.integrations.sqlalchemy import FenceRows, action_of, guard_sessions
 from countermand.testing import Sidecar
-from tests.integrations.database.seams import Base, Customer, Order
+from tests.integrations.database.seams import FENCES, Base, Customer, Order
 
 Run = countermand.sync.ActiveRun
 
@@ -263,6 +263,36 @@ def test_a_commit_that_the_database_refuses_is_rolled_back(sessions: Any, engine
     with engine.begin() as connection:
         connection.execute(insert(Customer).values(id=7))
     assert landed(engine) == []
+
+
+def test_what_one_of_two_databases_refuses_is_unknown(engine: Engine, tmp_path: Path, run: Run) -> None:
+    """The other may have taken its part: that the refused one did not is not the whole truth."""
+    other = create_engine(f"sqlite:///{tmp_path}/customers.db")
+    Base.metadata.create_all(other)
+    event.listen(engine, "connect", lambda raw, _: raw.execute("PRAGMA foreign_keys = ON"))
+    engine.dispose()
+    sessions = sessionmaker(binds={Order: engine, Customer: other})
+    guard_sessions(sessions, "crm.write")
+    with sessions() as session, pytest.raises(IntegrityError):
+        session.add_all([Order(key="a", customer=7), Customer(id=8)])
+        session.commit()
+    assert on_record(run) == {"unknown": ["UNKNOWN"]}
+    assert landed(engine) == []
+    other.dispose()
+
+
+def test_fence_rows_of_two_databases_are_refused(engine: Engine, tmp_path: Path, run: Run) -> None:
+    """A row in one of them says nothing of the other."""
+    other = create_engine(f"sqlite:///{tmp_path}/customers.db")
+    Base.metadata.create_all(other)
+    sessions = sessionmaker(binds={Order: engine, Customer: other})
+    guard_sessions(sessions, "crm.write", fences=FENCES)
+    with sessions() as session, pytest.raises(countermand.FixTheCall, match="guards one database"):
+        session.add_all([Order(key="a"), Customer(id=8)])
+        session.commit()
+    assert landed(engine) == []
+    assert on_record(run) == {"not_done": ["ABANDONED"]}
+    other.dispose()
 
 
 def _first_then_none() -> Callable[[Any], float]:
