@@ -61,9 +61,9 @@ def _asking_before_it_sends(request: ClientRequest, sending: Sending) -> Iterato
     send = request.send
     sending.watched = True
 
-    async def asking(connection: Any) -> ClientResponse:
+    async def asking(conn: Any) -> ClientResponse:
         sending.begin()
-        return await send(connection)
+        return await send(conn)
 
     request.send = asking  # type: ignore[method-assign]
     try:

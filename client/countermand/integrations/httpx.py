@@ -5,6 +5,8 @@ async with httpx.AsyncClient(transport=AsyncPermitTransport()) as client:
         await client.post("https://api.example.com/orders", json=order)
 """
 
+from typing import Any, ClassVar
+
 import httpx
 
 from countermand.integrations._http.call import Call
@@ -22,10 +24,10 @@ class PermitTransport(Blocking, httpx.BaseTransport):
     change nothing; `settle` gets the action and the answer, and may say more of what became of it.
     """
 
-    library = httpx
+    library: ClassVar[Any] = httpx
 
 
 class AsyncPermitTransport(Async, httpx.AsyncBaseTransport):
     """The same for `httpx.AsyncClient`."""
 
-    library = httpx
+    library: ClassVar[Any] = httpx

@@ -5,6 +5,8 @@ async with httpx2.AsyncClient(transport=AsyncPermitTransport()) as client:
         await client.post("https://api.example.com/orders", json=order)
 """
 
+from typing import Any, ClassVar
+
 import httpx2
 
 from countermand.integrations._http.call import Call
@@ -22,10 +24,10 @@ class PermitTransport(Blocking, httpx2.BaseTransport):
     change nothing; `settle` gets the action and the answer, and may say more of what became of it.
     """
 
-    library = httpx2
+    library: ClassVar[Any] = httpx2
 
 
 class AsyncPermitTransport(Async, httpx2.AsyncBaseTransport):
     """The same for `httpx2.AsyncClient`."""
 
-    library = httpx2
+    library: ClassVar[Any] = httpx2

@@ -18,7 +18,7 @@ from countermand.integrations._http.sending import Answer, Knows, Mapper, Rules,
 
 __all__ = ["Answer", "Call", "PermitAdapter", "Write"]
 
-if urllib3.__version__.startswith("1."):
+if urllib3.__version__.startswith("1."):  # type: ignore[attr-defined]
     # Its connections send bodies by another way, past the look at the permit.
     raise ImportError(
         "countermand.integrations.requests needs urllib3 2: pip install 'countermand[requests]'"

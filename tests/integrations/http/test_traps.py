@@ -16,6 +16,7 @@ from countermand.integrations._http.sending import Answer, Call, Write
 from countermand.integrations.httpx import AsyncPermitTransport, PermitTransport
 from countermand.integrations.requests import PermitAdapter
 from countermand.testing import ManualClock, Sidecar, sidecar
+from countermand.testing.conformance.stage import caught
 from tests.integrations.http.clients import (
     SENDERS,
     Aiohttp,
@@ -79,6 +80,18 @@ async def test_where_nobody_knows_how_long_the_grant_lasts_nothing_is_said(
                 await client.post(f"{target.url}/ok/handed")
                 await client.post(f"{target.url}/ok/handed", headers={"Request-Timeout": "400"})
     assert [seen.headers["request-timeout"] for seen in target.of("handed")] == [None, "400.000"]
+
+
+@pytest.mark.parametrize("kind", [Httpx, AsyncHttpx, Httpx2, AsyncHttpx2], ids=lambda kind: kind.name)
+async def test_a_tunnel_that_the_caller_asks_for_is_a_write_of_its_own(
+    kind: type[Sender], real: Sidecar, target: Target
+) -> None:
+    """Unlike the one that a client asks its proxy for on the way: this one was sent."""
+    key = f"tunnel-{kind.__name__}"
+    async with sending(kind, target.url, real) as (sender, run):
+        assert await caught(sender.send("CONNECT", "drop", key))
+        [action] = await on_record(run)
+    assert (action.state, len(target.of(key))) == ("UNKNOWN", 1)
 
 
 @free

@@ -107,6 +107,7 @@ class Sending:
     def __init__(self, call: Call, told: Mapping[str, Any], settle: Settler | None) -> None:
         #: What `perform` is told.
         self.told = told
+        self.method = call.method
         #: The first byte may have left.
         self.begun = False
         #: The library tells of its steps, so one that it did not tell of was not taken.

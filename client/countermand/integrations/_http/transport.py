@@ -157,5 +157,6 @@ def _tell_async(
 def _hear(sending: Sending, name: str, info: Mapping[str, Any]) -> None:
     """Hear of a step on the way. To ask a proxy for a tunnel is not yet to send anything."""
     sending.watched = True
-    if name.endswith(_BEGINS) and getattr(info.get("request"), "method", b"") != b"CONNECT":
+    is_tunnel = getattr(info.get("request"), "method", b"") == b"CONNECT" and sending.method != "CONNECT"
+    if name.endswith(_BEGINS) and not is_tunnel:
         sending.begin()
