@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import Connection, event
-from sqlalchemy.ext.asyncio import async_sessionmaker
 from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
 
 from countermand._approval import APPROVAL_TIMEOUT
@@ -12,6 +11,7 @@ from countermand._errors import FixTheCall
 from countermand._span import Span
 from countermand._words import Reversibility
 from countermand.integrations.sqlalchemy.fences import FenceRows
+from countermand.integrations.sqlalchemy.worlds import makes_async_sessions
 from countermand.integrations.sqlalchemy.writing import Writing
 
 _WRITING = "countermand.writing"
@@ -55,7 +55,7 @@ def guard_sessions(
     }
     guard = _Guard(told, resource, args, use_within, fences)
     maker = getattr(sessions, "session_factory", sessions)  # of a scoped session, of either world
-    target = _own_class(maker) if isinstance(maker, async_sessionmaker) else maker
+    target = _own_class(maker) if makes_async_sessions(maker) else maker
     for name in _HOOKS:
         event.listen(target, name, getattr(guard, name))
 

@@ -1,5 +1,9 @@
-"""SQLAlchemy's hooks are plain functions in both of its worlds; in the async one they can wait."""
+"""SQLAlchemy's hooks are plain functions in both of its worlds; in the async one they can wait.
 
+The async one needs greenlet, with which SQLAlchemy comes only if it is asked for: nothing here imports it.
+"""
+
+import sys
 from typing import Any
 
 from sqlalchemy.util import await_only
@@ -54,4 +58,10 @@ World = Blocking | InGreenlet
 
 def this_world() -> World:
     """Answer the world of the hook that asks."""
-    return InGreenlet() if in_greenlet() else Blocking()
+    return InGreenlet() if "greenlet" in sys.modules and in_greenlet() else Blocking()
+
+
+def makes_async_sessions(maker: Any) -> bool:
+    """Say whether it is an async sessionmaker; whoever has made one has imported its module."""
+    module = sys.modules.get("sqlalchemy.ext.asyncio")
+    return module is not None and isinstance(maker, module.async_sessionmaker)
