@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
+from countermand._async.action import action
 from countermand._async.client import Client, connect
 from countermand._async.effect import Effect
 from countermand._async.grant import CurrentGrant, current_grant
@@ -35,14 +36,16 @@ def own_client() -> Client:
 async def enqueueing(call: JobCall, place: str, job_id: str) -> AsyncIterator[tuple[Effect, str]]:
     """Let a job be enqueued within the block, which is an action; yields that, and what the job acts by.
 
-    Nothing is enqueued for which there is no permit, or that the current grant could not do itself.
+    Nothing is enqueued for which there is no permit, or that the current grant could not do itself. It is on
+    record before the job's grant is asked for, so that one who comes after a stop is in the report.
     """
     call.intended()
-    token = await _narrowed(call)
     told = {"job": job_id, "action": call.declared.name, "resource": call.intent["resource"]}
-    async with perform(ENQUEUE, resource=place, args=told) as act:
-        act.receipt = job_id
-        yield act, token.reveal()
+    async with action(ENQUEUE, resource=place, args=told) as act:
+        token = await _narrowed(call)
+        async with act.commit():
+            act.receipt = job_id
+            yield act, token.reveal()
 
 
 async def _narrowed(call: JobCall) -> SecretToken:

@@ -9,6 +9,7 @@ from typing import TypeVar
 from countermand._errors import AlreadySettled, FixTheCall, Stopped, TryAgain
 from countermand._job import ENQUEUE, Body, JobCall, op_name, ungranted
 from countermand._secret import SecretToken
+from countermand._sync.action import action
 from countermand._sync.client import Client, connect
 from countermand._sync.effect import Effect
 from countermand._sync.grant import CurrentGrant, current_grant
@@ -36,14 +37,16 @@ def own_client() -> Client:
 def enqueueing(call: JobCall, place: str, job_id: str) -> Iterator[tuple[Effect, str]]:
     """Let a job be enqueued within the block, which is an action; yields that, and what the job acts by.
 
-    Nothing is enqueued for which there is no permit, or that the current grant could not do itself.
+    Nothing is enqueued for which there is no permit, or that the current grant could not do itself. It is on
+    record before the job's grant is asked for, so that one who comes after a stop is in the report.
     """
     call.intended()
-    token = _narrowed(call)
     told = {"job": job_id, "action": call.declared.name, "resource": call.intent["resource"]}
-    with perform(ENQUEUE, resource=place, args=told) as act:
-        act.receipt = job_id
-        yield act, token.reveal()
+    with action(ENQUEUE, resource=place, args=told) as act:
+        token = _narrowed(call)
+        with act.commit():
+            act.receipt = job_id
+            yield act, token.reveal()
 
 
 def _narrowed(call: JobCall) -> SecretToken:

@@ -244,6 +244,19 @@ async def test_what_may_not_be_done_may_not_be_enqueued(cm: countermand.Client) 
         assert (await run.report()).done == ()
 
 
+async def test_who_enqueues_after_a_stop_is_in_the_report(cm: countermand.Client) -> None:
+    """As a late attempt, though the job's grant would have been refused as well."""
+    async with cm.open_run() as run:
+        with run.grant(scopes=["queue.enqueue", "email.send"]):
+            await token_for(declared(), "ann")
+            await run.cancel()
+            with pytest.raises(countermand.Revoked):
+                await token_for(declared(), "bob")
+        report = await run.report()
+    assert [one.action for one in report.done] == ["queue.enqueue"]
+    assert [(one.verb, one.action) for one in report.late_attempts] == [("prepare", "queue.enqueue")]
+
+
 async def test_the_name_of_a_job_fits_whatever_its_queue_calls_it() -> None:
     """It is the same for every delivery, and another one for every job."""
     assert op_name("shelf", "j-1") == "shelf-j-1"
