@@ -7,6 +7,7 @@ from contextlib import suppress
 import uvicorn
 
 from countermand.testing import sidecar
+from examples.openai_gateway.agent import fake_agent
 from examples.openai_gateway.app import gateway
 from examples.openai_gateway.ledger import Ledger
 from examples.openai_gateway.model import FakeModel
@@ -27,7 +28,7 @@ async def main(port: int) -> None:
     """Serve until Ctrl-C."""
     model, ledger = FakeModel(words=200), Ledger(rows=100, delay=12)
     with sidecar() as running:
-        app = gateway(running.home, model, ledger)
+        app = gateway(running.home, fake_agent(model, ledger))
         watching = asyncio.create_task(watch(model, ledger))
         await uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port)).serve()
         watching.cancel()

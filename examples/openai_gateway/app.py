@@ -12,15 +12,11 @@ from starlette.routing import Route
 
 import countermand
 from countermand.integrations.asgi import RequestBoundary, run_for_request
-from examples.openai_gateway.agent import answer
+from examples.openai_gateway.agent import Agent
 from examples.openai_gateway.forms import Chat, Form, Responses, event
-from examples.openai_gateway.ledger import Ledger
-from examples.openai_gateway.model import FakeModel
 
 
-def gateway(
-    home: Path | None = None, model: FakeModel | None = None, ledger: Ledger | None = None
-) -> Starlette:
+def gateway(home: Path | None, agent: Agent) -> Starlette:
     """Answer the application; `home` is that of its sidecar."""
 
     @asynccontextmanager
@@ -38,7 +34,7 @@ def gateway(
         middleware=[Middleware(RequestBoundary)],
         exception_handlers={countermand.CountermandError: refused},
     )
-    app.state.model, app.state.ledger = model or FakeModel(), ledger or Ledger()
+    app.state.agent = agent
     return app
 
 
@@ -58,7 +54,7 @@ async def respond(request: Request, form: Form) -> Response:
         return StreamingResponse(pieces(request, form), media_type="text/event-stream")
     state = request.app.state
     async with run_for_request(request, state.cm, agent="gateway") as run:
-        text = "".join([word async for word in answer(run, state.model, state.ledger, form.prompt)])
+        text = "".join([word async for word in state.agent(run, form.prompt)])
     return JSONResponse(form.whole(text))
 
 
@@ -68,7 +64,7 @@ async def pieces(request: Request, form: Form) -> AsyncIterator[str]:
     try:
         async with run_for_request(request, state.cm, agent="gateway") as run:
             yield form.begin()
-            async with aclosing(answer(run, state.model, state.ledger, form.prompt)) as words:
+            async with aclosing(state.agent(run, form.prompt)) as words:
                 async for word in words:
                     text += word
                     yield form.piece(word)

@@ -46,6 +46,8 @@ class Provider:
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.exchanges: list[Exchange] = []
+        #: How many tokens it says when it talks; it ends early once they are fewer.
+        self.talks = 2000
         self.url = ""
         self._tls = tls
         self._loop = asyncio.new_event_loop()
@@ -106,7 +108,7 @@ class Provider:
         gone = asyncio.ensure_future(reader.read())  # nothing more is asked: it ends when the client hangs up
         gone.add_done_callback(lambda _: _hung_up(exchange))
         writer.write(_HEAD)
-        async for is_token, event in _events(exchange, gone):
+        async for is_token, event in self._events(exchange, gone):
             if gone.done():
                 return
             writer.write(b"%x\r\n%s\r\n" % (len(event), event))
@@ -115,30 +117,31 @@ class Provider:
         writer.write(b"0\r\n\r\n")
         await asyncio.wait({gone})
 
+    async def _events(
+        self, exchange: Exchange, gone: "asyncio.Future[bytes]"
+    ) -> AsyncIterator[tuple[bool, bytes]]:
+        """Answer the events of a stream, and which are tokens."""
+        model = exchange.asked["model"]
+        before, token, after = _SHAPES[exchange.path.rpartition("/")[2]](exchange.asked)
+        for event in before:
+            yield False, event
+        count = 0
+        while count < (SAYS if model in ("silent", "brief") else self.talks):
+            yield True, token
+            count += 1
+            await asyncio.wait({gone}, timeout=PAUSE)
+            if gone.done():
+                return
+        if model == "silent":
+            await asyncio.wait({gone})
+            return
+        for event in after:
+            yield False, event
+
 
 def _hung_up(exchange: Exchange) -> None:
     exchange.closed_at = time.monotonic()
     exchange.closed.set()
-
-
-async def _events(exchange: Exchange, gone: "asyncio.Future[bytes]") -> AsyncIterator[tuple[bool, bytes]]:
-    """Answer the events of a stream, and which are tokens."""
-    model = exchange.asked["model"]
-    before, token, after = _SHAPES[exchange.path.rpartition("/")[2]](exchange.asked)
-    for event in before:
-        yield False, event
-    count = 0
-    while count < (SAYS if model in ("silent", "brief") else 2000):
-        yield True, token
-        count += 1
-        await asyncio.wait({gone}, timeout=PAUSE)
-        if gone.done():
-            return
-    if model == "silent":
-        await asyncio.wait({gone})
-        return
-    for event in after:
-        yield False, event
 
 
 def _event(told: dict[str, Any], name: str = "") -> bytes:

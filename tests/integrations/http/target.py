@@ -74,7 +74,9 @@ class Target:
         self.seen.append(seen)
         if seen.what == "drop" or (seen.what == "once" and len(self.of(seen.key)) == 1):
             return False
-        if seen.what == "stall" and not self._event(seen.key).wait(_PATIENCE):
+        if seen.what in ("stall", "lose") and not self._event(seen.key).wait(_PATIENCE):
+            return False
+        if seen.what == "lose":
             return False
         head, body = self._reply(seen)
         length = 100 if seen.what == "half" else len(body)

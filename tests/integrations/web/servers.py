@@ -10,8 +10,6 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
-import hypercorn.asyncio
-import hypercorn.config
 import uvicorn
 
 App = Callable[..., Awaitable[None]]
@@ -115,6 +113,9 @@ async def _uvicorn(
 
 
 async def _hypercorn(app: App, listening: socket.socket, ready: threading.Event, ends: list[Any]) -> None:
+    import hypercorn.asyncio  # the environments of the queues are without it
+    import hypercorn.config
+
     loop, over = asyncio.get_running_loop(), asyncio.Event()
     config = hypercorn.config.Config()
     config.bind = [f"fd://{socket.fromfd(listening.fileno(), socket.AF_INET, socket.SOCK_STREAM).detach()}"]

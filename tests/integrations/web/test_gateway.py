@@ -3,22 +3,21 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import openai
 import pytest
-from starlette.responses import StreamingResponse
 
 import countermand
 from countermand.testing import sidecar
-from examples.openai_gateway import app as gateway_app
+from examples.openai_gateway.agent import fake_agent
 from examples.openai_gateway.app import gateway
 from examples.openai_gateway.ledger import Ledger
 from examples.openai_gateway.model import FakeModel
 from tests.integrations.web.servers import SERVERS, Served, answer, hang_up, request, serving
+from tests.integrations.web.unbound import without_boundary
 
 CHAT = {"model": "fake", "messages": [{"role": "user", "content": "pay"}]}
 ASK = {"model": "fake", "input": "pay"}
@@ -89,7 +88,7 @@ def until(holds: Callable[[], object], seconds: float = 5.0) -> None:
 def served(request: pytest.FixtureRequest) -> Iterator[Gateway]:
     """The gateway on each server, with a sidecar of its own."""
     model, ledger = FakeModel(WORDS, 0.02), Ledger(ROWS, 0.04, delay=0.9)
-    with sidecar() as real, serving(gateway(real.home, model, ledger), request.param) as running:
+    with sidecar() as real, serving(gateway(real.home, fake_agent(model, ledger)), request.param) as running:
         yield Gateway(running, model, ledger, real.home)
 
 
@@ -192,27 +191,12 @@ def test_a_deadline_that_is_none_is_refused(served: Gateway) -> None:
     assert "request-timeout must be a number of seconds such as 2.5, not 'soon'" in str(json.loads(body))
 
 
-@asynccontextmanager
-async def _run_of_nobody(request: Any, cm: countermand.Client, **asked: Any) -> AsyncIterator[Any]:
-    """A run that lasts as long as its block, as without `run_for_request`."""
-    async with cm.open_run(**asked) as run:
-        yield run
-
-
-async def _never(response: Any, receive: Any) -> None:
-    await asyncio.Event().wait()
-
-
 @pytest.mark.parametrize("door", DOORS)
 def test_control_without_it_the_gateway_goes_on(
     served: Gateway, door: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a plain run everything is written for nobody: the tests above can fail.
-
-    Starlette itself ends a streamed body, though not what that has set off; here that is switched off.
-    """
-    monkeypatch.setattr(gateway_app, "run_for_request", _run_of_nobody)
-    monkeypatch.setattr(StreamingResponse, "listen_for_disconnect", _never)
+    """With a plain run everything is written for nobody: the tests above can fail."""
+    without_boundary(monkeypatch)
     line = served.begin(door)
     hang_up(line)
     until(lambda: {"row": "closing"} in served.ledger.written)

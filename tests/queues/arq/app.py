@@ -8,6 +8,7 @@ from arq.connections import RedisSettings
 from arq.worker import func
 
 from countermand.integrations.arq import granted
+from tests.queues.layers import job
 from tests.queues.support import work
 
 SETTINGS = RedisSettings(unix_socket_path=os.environ["QUEUE_REDIS"])
@@ -49,10 +50,16 @@ async def lasting(ctx: dict[Any, Any], key: str) -> str:
     return await work.hit_async(key, "")
 
 
+@granted(job.ACTION, resource=job.resource, scopes=job.SCOPES)
+async def late(ctx: dict[Any, Any], key: str) -> str:
+    """Write and mail, for the seven layers."""
+    return await asyncio.to_thread(job.late, key)
+
+
 class WorkerSettings:
     """What the worker runs."""
 
-    functions: ClassVar[list[Any]] = [func(flaky, name="flaky"), hit, patient, brief, lasting]
+    functions: ClassVar[list[Any]] = [func(flaky, name="flaky"), hit, patient, brief, lasting, late]
     redis_settings = SETTINGS
     allow_abort_jobs = True
     poll_delay = 0.05

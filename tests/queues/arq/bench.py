@@ -1,6 +1,5 @@
 """Arq, with everything real."""
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +21,7 @@ class ArqBench(Bench):
         return cls.python("arq", "tests.queues.arq.app.WorkerSettings")
 
     async def open(self) -> None:
-        self.jobs = importlib.import_module("tests.queues.arq.app")
+        self.jobs = self.imported()
         self.pool = await create_pool(self.jobs.SETTINGS)
         [self.flaky, *_] = self.jobs.WorkerSettings.functions
 

@@ -5,6 +5,7 @@ import os
 from celery import Celery
 
 from countermand.integrations.celery import granted
+from tests.queues.layers import job
 from tests.queues.support import work
 
 REDIS = os.environ["QUEUE_REDIS"]
@@ -55,3 +56,9 @@ def brief(key: str) -> str:
 def lasting(key: str) -> str:
     """The same, as long as the run lasts."""
     return work.hit(key, "")
+
+
+@app.task(base=granted(job.ACTION, resource=job.resource, scopes=job.SCOPES))
+def late(key: str) -> str:
+    """Write and mail, for the seven layers."""
+    return job.late(key)

@@ -1,7 +1,6 @@
 """Celery, with everything real."""
 
 import asyncio
-import importlib
 import os
 import signal
 from collections.abc import Callable
@@ -25,7 +24,7 @@ class CeleryBench(Bench):
         return cls.python("celery", "-A", "tests.queues.celery.app", "worker", *options)
 
     async def open(self) -> None:
-        self.jobs = importlib.import_module("tests.queues.celery.app")
+        self.jobs = self.imported()
 
     async def shut(self) -> None:
         backend = self.jobs.app.backend

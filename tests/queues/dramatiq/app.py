@@ -8,6 +8,7 @@ from dramatiq.results import Results
 from dramatiq.results.backends import RedisBackend
 
 from countermand.integrations.dramatiq import granted
+from tests.queues.layers import job
 from tests.queues.support import work
 
 URL = f"unix://{os.environ['QUEUE_REDIS']}"
@@ -55,3 +56,9 @@ def brief(key: str) -> str:
 def lasting(key: str) -> str:
     """The same, as long as the run lasts."""
     return work.hit(key, "")
+
+
+@dramatiq.actor(actor_class=granted(job.ACTION, resource=job.resource, scopes=job.SCOPES))
+def late(key: str) -> str:
+    """Write and mail, for the seven layers."""
+    return job.late(key)

@@ -1,7 +1,6 @@
 """Dramatiq, with everything real."""
 
 import asyncio
-import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +21,7 @@ class DramatiqBench(Bench):
         return cls.python("dramatiq", "tests.queues.dramatiq.app", "--processes", "1", "--threads", "2")
 
     async def open(self) -> None:
-        self.jobs = importlib.import_module("tests.queues.dramatiq.app")
+        self.jobs = self.imported()
 
     async def shut(self) -> None:
         self.jobs.broker.close()

@@ -1,6 +1,7 @@
 """One queue with everything real: a Redis, a worker on the other side, and a sidecar that both ask."""
 
 import asyncio
+import importlib
 import os
 import shutil
 import sys
@@ -60,6 +61,12 @@ class Bench:
         finally:
             self.redis.close()
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    def imported(self) -> Any:
+        """Import the module of its jobs anew: it is bound to the Redis of the bench that imports it."""
+        module = f"tests.queues.{self.name}.app"
+        sys.modules.pop(module, None)
+        return importlib.import_module(module)
 
     async def open(self) -> None:
         """Connect to the queue, on the loop of the test."""

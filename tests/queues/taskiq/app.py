@@ -7,6 +7,7 @@ from taskiq import SimpleRetryMiddleware
 from taskiq_redis import RedisAsyncResultBackend, RedisStreamBroker
 
 from countermand.integrations.taskiq import granted
+from tests.queues.layers import job
 from tests.queues.support import work
 
 URL = f"unix://{os.environ['QUEUE_REDIS']}"
@@ -60,3 +61,10 @@ async def brief(key: str) -> str:
 async def lasting(key: str) -> str:
     """The same, as long as the run lasts."""
     return await work.hit_async(key, "")
+
+
+@broker.task(task_name="late")
+@granted(job.ACTION, resource=job.resource, scopes=job.SCOPES)
+def late(key: str) -> str:
+    """Write and mail, for the seven layers; in a thread."""
+    return job.late(key)

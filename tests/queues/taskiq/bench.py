@@ -1,7 +1,6 @@
 """Taskiq, with everything real."""
 
 import asyncio
-import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +21,7 @@ class TaskiqBench(Bench):
         return cls.python("taskiq", "worker", "tests.queues.taskiq.app:broker", "--workers", "1")
 
     async def open(self) -> None:
-        self.jobs = importlib.import_module("tests.queues.taskiq.app")
+        self.jobs = self.imported()
         await self.jobs.broker.startup()
 
     async def shut(self) -> None:

@@ -42,15 +42,16 @@ class Service(Protocol):
 class ProcessService:
     """A sidecar as a process of another environment."""
 
-    def __init__(self, program: str, home: Path) -> None:
+    def __init__(self, program: str, home: Path, *options: str) -> None:
         self.home = home
-        self._program = program
+        self._program, self._options = program, options
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
         with tempfile.TemporaryFile() as said:
             command = [self._program, "--home", str(self.home), "serve", "--permit-use", str(_PERMIT_USE)]
+            command += self._options
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
             ends = time.monotonic() + _START_SECONDS
             while not self._answers():
