@@ -14,6 +14,7 @@ import openai
 from sqlalchemy import create_engine
 
 import countermand
+import countermand.sync
 from countermand.integrations.httpx import AsyncPermitTransport
 from tests.queues.layers import job, rows
 from tests.queues.layers.play import Play
@@ -76,13 +77,22 @@ class Agent:
     async def _model(self, play: Play) -> AsyncGenerator[str, None]:
         """Stream: it costs money for as long as it talks."""
         async with countermand.token_budget().request(TOKENS) as request:
-            hi: Any = [{"role": "user", "content": "hi"}]
-            asked = {"model": play.model, "max_tokens": request.max_tokens, "messages": hi}
+            asked = {"max_tokens": request.max_tokens, **_question(play)}
             stream = await self._openai.chat.completions.create(stream=True, **asked)
             with play.working("stream"):
                 async with countermand.guard(stream, tokens=request) as guarded:
                     async for chunk in guarded:
                         yield chunk.choices[0].delta.content or ""
+
+    def _think(self, _: countermand.CancellationToken, play: Play) -> None:
+        """Stream, in code that blocks: whoever reads there hears of nothing, so only the guard ends it."""
+        with (
+            play.working("blocking stream"),
+            openai.OpenAI(api_key="x", base_url=f"{self._provider}/v1", max_retries=0) as client,
+            countermand.sync.guard(client.chat.completions.create(stream=True, **_question(play))) as guarded,
+        ):
+            for _ in guarded:
+                pass
 
     async def _look_up(self, play: Play) -> None:
         """Task: ask again and again. Reads need no permit, so only the scope stops them."""
@@ -120,6 +130,7 @@ class Agent:
                 play.child_id = child.run_id
                 with child.grant(scopes=SCOPES):
                     await self._post("ok", play.name("sub-1"))
+                    countermand.current_scope().run_in_thread(self._think, play, kind="llm")
                     async with countermand.action(MAIL, resource=f"mailto:{play.name('sub-2')}") as act:
                         await _until(play.mailed)
                         async with act.commit():
@@ -149,6 +160,10 @@ class Agent:
     def _write_fence(self, run_id: str) -> None:
         with self.engine.begin() as connection:
             rows.FENCES.stop(connection, run_id)
+
+
+def _question(play: Play) -> Any:
+    return {"model": play.model, "messages": [{"role": "user", "content": play.key}]}
 
 
 async def _until(event: Any) -> None:

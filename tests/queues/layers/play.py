@@ -9,7 +9,7 @@ from typing import Any
 import countermand
 
 #: Who works for a request; the HTTP request itself is the seventh.
-LAYERS = {"task", "thread", "stream", "tool", "sub-agent", "writer"}
+LAYERS = {"task", "thread", "stream", "blocking stream", "tool", "sub-agent", "writer"}
 
 
 @dataclass

@@ -52,7 +52,7 @@ class LayerChecks:
             world.go_on(play)
             await until(lambda: play.over.is_set() and play.ran_away.is_set())
             assert play.at_work == set()
-            await until(world.fake.last.closed.is_set)
+            await until(lambda: [one.closed.is_set() for one in world.streams(play)] == [True, True])
             before = world.landed(play)
         finally:
             world.bench.worker.resume()
@@ -89,8 +89,8 @@ class LayerChecks:
         world.bench.worker.pause()
         try:
             await _hung_up_on(world, play)
-            sent, looks = len(world.fake.last.sent), play.looks
-            await until(lambda: len(world.fake.last.sent) > sent + 50 and play.looks > looks + 5)
+            most, looks = max(world.landed(play)["tokens"]), play.looks
+            await until(lambda: min(world.landed(play)["tokens"]) > most + 50 and play.looks > looks + 5)
             world.go_on(play)
         finally:
             world.bench.worker.resume()
@@ -105,7 +105,7 @@ async def _hung_up_on(world: World, play: Play) -> None:
     await until(lambda: play.at_work == LAYERS and play.jobs and play.looks > 3)
     await until(lambda: len(world.report(play.run_id).pending) == 3)
     await until(lambda: world.mails.of(play.name("mail-2")))
-    await until(lambda: len(world.fake.last.sent) > 10)
+    await until(lambda: min(world.landed(play)["tokens"]) > 10)
     assert line.recv(65536)
     hang_up(line)
 

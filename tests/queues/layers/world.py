@@ -18,7 +18,7 @@ from countermand.testing.conformance.service import VARIABLE, ProcessService, re
 from examples.openai_gateway.app import gateway
 from tests.integrations.http.target import Target
 from tests.integrations.http.target import serving as serving_mails
-from tests.integrations.provider import Provider, provider
+from tests.integrations.provider import Exchange, Provider, provider
 from tests.integrations.web.servers import Served, serving
 from tests.queues.layers import rows
 from tests.queues.layers.agent import Agent
@@ -72,10 +72,14 @@ class World:
                 for key in rows.landed(self.agent.engine)
                 if key.startswith(f"{play.key}-")
             ),
-            "tokens": len(self.fake.last.sent),
+            "tokens": [len(one.sent) for one in self.streams(play)],
             "looks": play.looks,
             "jobs": len(play.jobs),
         }
+
+    def streams(self, play: Play) -> list[Exchange]:
+        """What the provider was asked in a play: by the agent, and by the one below."""
+        return [one for one in self.fake.exchanges if one.asked["messages"][0]["content"] == play.key]
 
     def on_loop(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Do something on the loop of the gateway, to which the client of the queue belongs."""
