@@ -100,13 +100,16 @@ class Exec(OnTarget, BlockingSeam):
     name = "countermand exec"
     cancelled = Outcome.UNKNOWN
 
+    def entered(self, key: str) -> bool:
+        return self.target.entered(key)  # before, a stop ends it at once
+
     def act(self, key: str, fault: Fault | None) -> None:
         token = countermand.sync.current_grant().token().reveal()
         careful = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
         effect = f"from countermand.testing.conformance import Target; Target({str(self.target.folder)!r})"
         run = [sys.executable, "-c", "import sys; from countermand.cli import main; sys.exit(main())"]
         run += ["exec", "--action", self.action, "--grace", "20s", "--"]
-        run += [sys.executable, "-c", f"{careful}; {effect}.hit({key!r}, {fault or ''!r})"]
+        run += [sys.executable, "-c", f"{careful}; {effect}.hit({key!r}, {str(fault or '')!r})"]
         told = {"COUNTERMAND_HOME": str(self.home), "COUNTERMAND_GRANT_TOKEN": token}
         done = subprocess.run(run, env=os.environ | told, capture_output=True, text=True, check=False)
         if done.returncode in (ExitCode.STOP_THE_RUN, ExitCode.FIX_THE_CALL, ExitCode.TRY_AGAIN):

@@ -16,6 +16,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import structlog
+
 from grant_service.settings import Settings
 from grant_service.store import redis
 from grant_service.tokens.keys import load_or_create
@@ -95,6 +97,9 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="its number, to go on where others ended")
     parser.add_argument("--defect", choices=defects)
     wanted = parser.parse_args()
+    structlog.configure(
+        logger_factory=structlog.ReturnLoggerFactory()
+    )  # stops by the thousand are its business
     if wanted.defect:
         defects[wanted.defect]()
     return 0 if asyncio.run(campaign(wanted.kind, wanted.rounds, wanted.first)) else 1

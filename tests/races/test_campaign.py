@@ -11,6 +11,7 @@ from tests.support.sidecar import ROOT
 #: For each kind of round a guard without which it must fail.
 WITHOUT = {
     "delegate": "stop_not_asked_when_delegating",
+    "extend": "stop_not_asked_when_extending",
     "fence": "freeze_not_asked_when_issuing",
     "approval": "withdrawal_not_asked_when_committing",
     "budget": "budget_looked_at_before",

@@ -171,6 +171,11 @@ async def _settles(stage: Stage, fault: Fault, outcome: Outcome) -> None:
         await round_.attempt(fault)
         _demand_outcome(stage.seam, await round_.settled(), outcome, f"an effect that suffered {fault}")
         _demand_true(stage.seam, round_, outcome)
+        demand(
+            fault is not Fault.LOST or round_.happened == 1,
+            f"{stage.seam.name}: {fault} had {round_.happened} effects; it is to reach the target once, and "
+            "only the answer to be lost: that is what must not be taken for a failure",
+        )
 
 
 def _demand_refused(seam: Seam, key: str, raised: Exception | None, why: str) -> None:

@@ -26,7 +26,7 @@ class Fault(StrEnum):
 
     #: The code of the effect raises.
     RAISED = "RAISED"
-    #: The connection to the target is lost: the target may have acted, and nobody gets its answer.
+    #: The target acts, and the connection is lost before anybody gets its answer.
     LOST = "LOST"
     #: The effect has its permit and stays inside until the suite says `release`.
     HELD = "HELD"
@@ -78,6 +78,10 @@ class Seam:
     def happened(self, key: str) -> int:
         """Answer how often the effect of this key reached its target: ask the target, not the adapter."""
         raise NotImplementedError
+
+    def entered(self, key: str) -> bool:
+        """Say whether an effect that is `Fault.HELD` has begun, where that takes longer than its permit."""
+        return True
 
     def release(self, key: str) -> None:
         """Let an attempt go on that was `Fault.HELD`."""

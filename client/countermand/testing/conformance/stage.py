@@ -129,11 +129,12 @@ class Round:
             await asyncio.sleep(_LOOK_EVERY)
 
     async def inside(self, attempt: "asyncio.Task[Exception | None]") -> bool:
-        """Wait until the effect has its permit; answer whether the attempt is still going on then."""
+        """Wait until the effect has its permit and has begun; answer whether its attempt still goes on."""
         ends = time.monotonic() + PATIENCE
         while not attempt.done() and time.monotonic() < ends:
             report = await self.report()
-            if any(one.action == self._seam.action for one in report.in_flight):
+            permitted = any(one.action == self._seam.action for one in report.in_flight)
+            if permitted and self._seam.entered(self.key):
                 return not attempt.done()
             if any(one.settle_time for one in self.of_effect(report)):
                 return False

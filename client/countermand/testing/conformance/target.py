@@ -43,6 +43,10 @@ class Target:
         path = self._path(key, "landed")
         return len(path.read_bytes()) if path.exists() else 0
 
+    def entered(self, key: str) -> bool:
+        """Say whether an effect that is to be held has come so far."""
+        return self._path(key, "entered").exists()
+
     def release(self, key: str) -> None:
         """Let an effect go on that is held."""
         self._path(key, "released").touch()
@@ -57,6 +61,7 @@ class Target:
             return False
         if time.monotonic() > ends:
             raise TimeoutError(f"effect {key} was held for {_LONGEST_HOLD:.0f} s and never released")
+        self._path(key, "entered").touch()
         return True
 
     def _land(self, key: str, fault: Fault | str | None) -> None:
