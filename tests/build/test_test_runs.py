@@ -7,7 +7,7 @@ import pytest
 from tests.build.support import ROOT, program, run
 from tests.conftest import FIRST
 
-SHARED = "-m pytest -n 2 --dist loadfile --no-loadscope-reorder -m not alone"
+SHARED = "-m pytest -n 3 --dist loadfile --no-loadscope-reorder -m not alone"
 ALONE = "-m pytest -m alone tests/races/test_some.py"
 CHOSEN = "-m pytest -k two words tests/cli"
 

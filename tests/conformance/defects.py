@@ -45,7 +45,7 @@ class ActsWithoutTheService(Perform):
     async def attempt(self, key: str, fault: Fault | None = None) -> None:
         try:
             await super().attempt(key, fault)
-        except countermand.Unavailable:
+        except countermand.NotRunning:
             await self.target.hit_async(key)
 
 
@@ -53,7 +53,9 @@ class ActsWithoutAnAnswer(Perform):
     async def attempt(self, key: str, fault: Fault | None = None) -> None:
         try:
             await super().attempt(key, fault)
-        except countermand.TimedOut:
+        except countermand.NotRunning:
+            raise
+        except countermand.TryAgain:  # it took too long, or the connection that was opened was never one
             await self.target.hit_async(key)
 
 

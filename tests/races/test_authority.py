@@ -1,6 +1,6 @@
 """Authority under load: what is handed on, issued, approved or spent while it is taken away.
 
-COUNTERMAND_AUTHORITY_RACES sets how many races each test must see at the least (default 1,500; `make race`
+COUNTERMAND_AUTHORITY_RACES sets how many races each test must see at the least (default 500; `make race`
 asks for 10,000): calls that were truly under way together with what stops them.
 """
 
@@ -21,7 +21,7 @@ from tests.support.standby import lives_of_a_sidecar
 
 pytestmark = pytest.mark.alone
 
-RACES = int(os.environ.get("COUNTERMAND_AUTHORITY_RACES", "1500"))
+RACES = int(os.environ.get("COUNTERMAND_AUTHORITY_RACES", "500"))
 AT_ONCE, PATIENCE = 3, 60
 #: A thousand takers are as many as the connections of the load can carry at once.
 ALONE = {authority.budget_round}
