@@ -120,7 +120,9 @@ async def test_what_will_never_work_is_given_up_at_once(real: Sidecar) -> None:
     watched = Watched(countermand.GiveUp("the mailbox is gone"))
     await watched.work(real)
 
-    assert watched.said[1:] == [(Progress.FAILED, "o-2"), (Progress.BEGUN, "o-1"), (Progress.DONE, "o-1")]
+    # Another worker may begin the next before this one has said that it failed.
+    assert [what for what, whose in watched.said if whose == "o-2"] == [Progress.BEGUN, Progress.FAILED]
+    assert [what for what, whose in watched.said if whose == "o-1"] == [Progress.BEGUN, Progress.DONE]
     told = await reported(real)
     assert (told["o-2"].state, told["o-2"].undo.note) == (State.UNDO_FAILED, "the mailbox is gone")
     assert told["o-1"].state is State.UNDONE
