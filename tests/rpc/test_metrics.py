@@ -7,7 +7,7 @@ import stat
 import time
 import urllib.request
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +15,18 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from countermand.v1 import action_service_pb2 as action_pb
+from grant_service.app import open_store
 from grant_service.core.errors import ErrorReason
 from grant_service.core.run import StopReason
-from grant_service.core.store import Durability
+from grant_service.core.store import Durability, Store
 from grant_service.http import server
 from grant_service.rpc.listener import Unlistenable
 from grant_service.rpc.roles import ALLOWED, Role
 from grant_service.rpc.tally import BOUNDS, DONE, PERMITTED, VERBS, Tally, verb_of
+from grant_service.settings import Settings
 from tests.rpc.sessions import reason, session
 from tests.rpc.support import Served, cancel, commit, intent, served, short_home, until
+from tests.support.redis_server import redis_running
 
 #: Every word that a label may have.
 WORDS = {
@@ -39,10 +42,20 @@ Numbers = dict[tuple[str, ...], float]
 
 
 @asynccontextmanager
-async def metered(**settings: Any) -> AsyncIterator[Served]:
+async def metered(store: Store | None = None, **settings: Any) -> AsyncIterator[Served]:
     """A sidecar whose metrics are on a socket."""
-    async with served(metrics_listen="socket", **settings) as sidecar:
+    async with served(store, metrics_listen="socket", **settings) as sidecar:
         yield sidecar
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis"])
+async def each_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store | None]:
+    """Every store in turn; what a stop was is in its answer, so each has to say it alike."""
+    with ExitStack() as stack:
+        url = request.param
+        if url == "redis":
+            url = stack.enter_context(redis_running(tmp_path / "redis")).url
+        yield None if url == "memory" else await open_store(Settings(home=tmp_path, store=url))
 
 
 async def ask(path: Path, request: bytes = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n") -> tuple[str, str]:
@@ -129,9 +142,11 @@ async def test_what_was_answered_is_counted_by_verb_and_reason() -> None:
         ]
 
 
-async def test_a_stop_is_counted_once_and_logged_with_its_reason(logs: list[dict[str, Any]]) -> None:
+async def test_a_stop_is_counted_once_and_logged_with_its_reason(
+    logs: list[dict[str, Any]], each_store: Store | None
+) -> None:
     """Runs that are cancelled or finish, fences, and what a budget ends; said again it is no second stop."""
-    async with metered() as sidecar:
+    async with metered(each_store) as sidecar:
         token = await sidecar.grant("r-1", budgets=[{"name": "usd", "limit": 1}])
         await sidecar.tool("PrepareAction", grant_token=token, intent=intent("o-1", costs={"usd": 1}))
         await sidecar.tool("CommitAction", **commit(token, "o-1"))
